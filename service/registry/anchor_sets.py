@@ -1,0 +1,54 @@
+"""Semantic anchors, kept under the hash of everything they were computed from."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.registry.database import clock
+from service.registry.errors import AnchorSetNotFound
+from service.registry.pages import Page, paginate
+from service.registry.tables import AnchorSet
+
+
+def find(session: Session, anchor_set_id: uuid.UUID) -> AnchorSet:
+    """One anchor set.
+
+    Raises:
+        AnchorSetNotFound: there is none.
+    """
+    found = session.get(AnchorSet, anchor_set_id)
+    if found is None:
+        raise AnchorSetNotFound
+    return found
+
+
+def cached(session: Session, cache_key: str) -> AnchorSet | None:
+    """The anchor set of this key, if it was computed before."""
+    return session.scalar(select(AnchorSet).where(AnchorSet.cache_key == cache_key))
+
+
+def add(session: Session, *, cache_key: str, **columns: Any) -> tuple[AnchorSet, bool]:
+    """Keep an anchor set; the one that is there already, and `False`, when somebody was faster."""
+    anchor_set = AnchorSet(cache_key=cache_key, created_at=clock(session), **columns)
+    try:
+        with session.begin_nested():
+            session.add(anchor_set)
+    except IntegrityError:
+        return session.scalars(select(AnchorSet).where(AnchorSet.cache_key == cache_key)).one(), False
+    return anchor_set, True
+
+
+def list_anchor_sets(session: Session, *, cursor: str | None, limit: int) -> Page[AnchorSet]:
+    """All anchor sets, newest first."""
+    return paginate(
+        session,
+        select(AnchorSet),
+        newest=AnchorSet.created_at,
+        identity=AnchorSet.id,
+        listing="anchor-sets",
+        cursor=cursor,
+        limit=limit,
+    )

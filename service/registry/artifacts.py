@@ -1,0 +1,101 @@
+"""Large files: checkpoints, samples, anchors. A file is either whole and durable under its key, or not there."""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from service.registry.errors import StorageFull
+
+CHUNK = 1 << 20  # bytes
+
+
+@dataclass
+class Staged:
+    """A file that is being written. It vanishes with its block unless it is kept and the block succeeds."""
+
+    path: Path
+    _root: Path
+    _kept: list[Path] = field(default_factory=list)
+
+    def fill(self, source: BinaryIO) -> None:
+        """Copy everything from `source`."""
+        with self.path.open("wb") as target:
+            while chunk := source.read(CHUNK):
+                target.write(chunk)
+
+    def keep(self, key: str) -> None:
+        """Make the file durable under `key`: flushed to the disk, then renamed, and the folder's entry flushed too."""
+        final = self._root / key
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _flush(self.path)
+        os.replace(self.path, final)  # noqa: PTH105  (the word that says it is atomic)
+        self._kept.append(final)
+        _flush(final.parent)
+
+    def digest(self) -> tuple[str, int]:
+        """The file's SHA-256 in hex and its size in bytes."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+    def discard(self) -> None:
+        """Remove what was written, and what was kept."""
+        for path in (self.path, *self._kept):
+            path.unlink(missing_ok=True)
+
+
+class Artifacts:
+    """A folder of immutable files under keys such as `checkpoints/….safetensors`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._staging = root / "staging"
+        self._staging.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def stage(self) -> Iterator[Staged]:
+        """Open a place to write a file to; see `Staged`.
+
+        Raises:
+            StorageFull: the disk has no room; nothing is left behind.
+        """
+        handle, name = tempfile.mkstemp(dir=self._staging)
+        os.close(handle)
+        staged = Staged(Path(name), self._root)
+        try:
+            yield staged
+        except OSError as error:
+            staged.discard()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull from error
+            raise
+        except BaseException:
+            staged.discard()
+            raise
+        staged.path.unlink(missing_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Where the file of this key is."""
+        return self._root / key
+
+    def delete(self, key: str) -> None:
+        """Remove the file; it may be gone already."""
+        self.path(key).unlink(missing_ok=True)
+
+    def check_writable(self) -> None:
+        """Raise `OSError` or `StorageFull` when a file cannot be written and removed."""
+        with self.stage() as staged:
+            staged.path.write_bytes(b"structguard")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,155 @@
+"""Deletion requests: accepting them, withdrawing them, trying again, and destroying what they brought."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from dateutil.relativedelta import relativedelta
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, joinedload
+
+from service.registry import jobs
+from service.registry.database import clock
+from service.registry.errors import DeletionRequestNotFound, NotRetriable, PastCommitPoint
+from service.registry.models import require_latest_version
+from service.registry.options import Options
+from service.registry.pages import Page, paginate
+from service.registry.states import ENDED, State
+from service.registry.tables import DeletionRequest, Job, Model, Transition
+
+#: How long a regulation gives, counted from receipt: GDPR Art. 12(3); 11 CCR § 7021. Others get thirty days.
+_TIME_TO_ANSWER = {"gdpr": relativedelta(months=1), "ccpa": timedelta(days=45)}
+_OTHERWISE = timedelta(days=30)
+
+#: A failed request keeps its images, because it may be retried. Every other end destroys them.
+_SAMPLES_NO_LONGER_NEEDED = ENDED - {State.FAILED}
+
+
+def due_at(regulation: str, received_at: datetime) -> datetime:
+    """When the person must have an answer."""
+    due: datetime = received_at + _TIME_TO_ANSWER.get(regulation.lower(), _OTHERWISE)
+    return due
+
+
+def submit(
+    session: Session,
+    model: Model,
+    *,
+    request_id: uuid.UUID,
+    regulation: str,
+    samples: str,
+    sample_count: int,
+    options: Options,
+) -> DeletionRequest:
+    """Store a request and the job that will serve it; after the commit it cannot be lost.
+
+    Raises:
+        VersionMissing: the model has nothing to unlearn from.
+    """
+    require_latest_version(session, model)
+    now = clock(session)
+    job = jobs.enqueue(session, model, options)
+    request = DeletionRequest(
+        id=request_id,
+        model_id=model.id,
+        job_id=job.id,
+        state=State.RECEIVED,
+        regulation=regulation,
+        received_at=now,
+        due_at=due_at(regulation, now),
+        samples=samples,
+        sample_count=sample_count,
+    )
+    session.add(request)
+    session.flush()
+    session.add(Transition(request_id=request.id, at=now, before=None, after=State.RECEIVED))
+    jobs.move_request(session, request, State.QUEUED, at=now)
+    return find(session, request.id)
+
+
+def find(session: Session, request_id: uuid.UUID) -> DeletionRequest:
+    """A request with its model, its job and the version that came of it.
+
+    Raises:
+        DeletionRequestNotFound: there is none.
+    """
+    request = session.scalar(_with_everything().where(DeletionRequest.id == request_id))
+    if request is None:
+        raise DeletionRequestNotFound
+    return request
+
+
+def list_requests(
+    session: Session, *, model: Model | None, state: State | None, cursor: str | None, limit: int
+) -> Page[DeletionRequest]:
+    """Requests, newest first, of one model or in one state if named."""
+    rows = _with_everything()
+    if model is not None:
+        rows = rows.where(DeletionRequest.model_id == model.id)
+    if state is not None:
+        rows = rows.where(DeletionRequest.state == state)
+    return paginate(
+        session,
+        rows,
+        newest=DeletionRequest.received_at,
+        identity=DeletionRequest.id,
+        listing=f"deletion-requests/{model.id.hex if model else ''}/{state or ''}",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def transitions(session: Session, request_id: uuid.UUID) -> list[Transition]:
+    """Every move of a request, oldest first."""
+    return list(session.scalars(select(Transition).where(Transition.request_id == request_id).order_by(Transition.id)))
+
+
+def cancel(session: Session, request: DeletionRequest) -> None:
+    """Withdraw a request. A running job hears of it at its next step.
+
+    Raises:
+        PastCommitPoint: it has ended.
+    """
+    job = jobs.lock(session, request.job_id)
+    if job.state is State.RUNNING:
+        job.cancel_requested = True
+    elif job.state is State.QUEUED:
+        jobs.move(session, job, State.CANCELLED, reason="withdrawn")
+    else:
+        raise PastCommitPoint
+
+
+def retry(session: Session, request: DeletionRequest) -> None:
+    """Queue a failed request again, under the same identifier and with all its attempts.
+
+    Raises:
+        NotRetriable: it has not failed.
+    """
+    job = jobs.lock(session, request.job_id)
+    if job.state is not State.FAILED:
+        raise NotRetriable
+    job.attempt = 0
+    jobs.move(session, job, State.QUEUED, reason="retried")
+
+
+def with_samples_to_destroy(session: Session, limit: int = 100) -> list[DeletionRequest]:
+    """Ended requests whose images still exist."""
+    return list(
+        session.scalars(
+            select(DeletionRequest)
+            .where(DeletionRequest.state.in_(_SAMPLES_NO_LONGER_NEEDED), DeletionRequest.samples.is_not(None))
+            .limit(limit)
+        )
+    )
+
+
+def samples_destroyed(session: Session, request_id: uuid.UUID) -> None:
+    """Record that the images of a request are gone."""
+    request = session.get_one(DeletionRequest, request_id)
+    request.samples = None
+    request.samples_destroyed_at = clock(session)
+
+
+def _with_everything() -> Select[DeletionRequest]:
+    return select(DeletionRequest).options(
+        joinedload(DeletionRequest.model), joinedload(DeletionRequest.job).joinedload(Job.version)
+    )

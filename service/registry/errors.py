@@ -1,0 +1,95 @@
+"""What can be wrong, as facts. The docstring is the message; nothing here knows an HTTP status."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with what the caller sent.
+
+    `pointer` is a JSON Pointer in URI fragment form (RFC 6901, section 6) into the request: a field of the JSON body,
+    of the `metadata` part, or the name and position of an uploaded file. `detail` never repeats the value itself.
+    """
+
+    pointer: str
+    detail: str
+
+
+class RegistryError(Exception):
+    """Something about this request is not right."""
+
+    def __init__(self, detail: str | None = None, *, faults: tuple[Fault, ...] = ()) -> None:
+        self.detail = detail or (self.__doc__ or "").strip()
+        self.faults = faults
+        super().__init__(self.detail)
+
+
+class NotFound(RegistryError):
+    """There is nothing under this identifier."""
+
+
+class ModelNotFound(NotFound):
+    """No model is registered under this name."""
+
+
+class VersionNotFound(NotFound):
+    """This model has no such version."""
+
+
+class EvaluationSetNotFound(NotFound):
+    """This model has no such evaluation set."""
+
+
+class AnchorSetNotFound(NotFound):
+    """There is no anchor set under this identifier."""
+
+
+class DeletionRequestNotFound(NotFound):
+    """There is no deletion request under this identifier."""
+
+
+class JobNotFound(NotFound):
+    """There is no job under this identifier."""
+
+
+class ModelNameTaken(RegistryError):
+    """A model is already registered under this name."""
+
+
+class EvaluationSetNameTaken(RegistryError):
+    """This model already has an evaluation set of this name."""
+
+
+class VersionMissing(RegistryError):
+    """The model has no version yet, so there is nothing to unlearn from. Register one first."""
+
+
+class PastCommitPoint(RegistryError):
+    """The request has already ended, so it can no longer be cancelled."""
+
+
+class NotRetriable(RegistryError):
+    """Only a failed request can be retried."""
+
+
+class SamplesDestroyed(RegistryError):
+    """The images to forget were destroyed when the request ended."""
+
+
+class InvalidInput(RegistryError):
+    """The request is understood, but something in it is not valid."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(faults=faults)
+
+
+class MalformedCursor(RegistryError):
+    """The cursor was not made by this listing."""
+
+
+class FenceLost(RegistryError):
+    """Another worker has taken the job over; what this one computed is void."""
+
+
+class StorageFull(RegistryError):
+    """The artifact store has no room left."""

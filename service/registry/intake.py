@@ -1,0 +1,219 @@
+"""Labelled images as people send them: single images, a zip of them, or an npz of pixels. Everything is checked here.
+
+What is wrong is collected and reported together, each fault with a pointer to the file or label that it concerns.
+"""
+
+import hashlib
+import io
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from PIL import Image
+
+from service.registry.artifacts import CHUNK
+from service.registry.errors import Fault, InvalidInput
+from service.registry.samples import Writer
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_MOST_FAULTS = 20  # per answer
+_DAMAGED = "the archive is damaged, encrypted or compressed in an unknown way"
+
+#: What reading a broken zip member can raise, see zipfile.ZipFile.open and zlib.
+_BROKEN_ZIP = (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError, KeyError)
+
+Labels = Sequence[str | int]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one upload may hold."""
+
+    images: int  # per upload
+    pixels: int  # per image
+    bytes: int  # per upload, unpacked
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was sent, and the JSON Pointer to its place in the request."""
+
+    pointer: str
+    file: BinaryIO
+
+
+def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, classes: list[str], limits: Limits) -> int:
+    """Check what was sent and write it to `target` in the form of `service.registry.samples`; returns the image count.
+
+    `uploads` is one archive (zip or npz), or any number of images. `labels` names the class of each image, by position
+    or by name. A zip may say it with its folders instead (`cat/1.png`); an npz always brings `labels` (N, integers) beside
+    its `images` (N, H, W[, 1 or 3], uint8).
+
+    Raises:
+        InvalidInput: with a fault for every file and label that is wrong.
+    """
+    if not uploads:
+        raise InvalidInput(Fault("#/images", "at least one image is needed"))
+    archives = [upload for upload in uploads if _is_archive(upload.file)]
+    if len(uploads) > 1 and archives:
+        raise InvalidInput(*(Fault(upload.pointer, "an archive must be the only file") for upload in archives))
+    if not archives:
+        _check_count(len(uploads), limits)
+        images = ((upload.pointer, upload.file.read()) for upload in uploads)
+        return _keep_images(images, _positions(labels, len(uploads), classes), target, limits)
+    (upload,) = uploads
+    try:
+        with zipfile.ZipFile(upload.file) as archive:
+            members = _members(archive)
+            if sum(member.file_size for member in members) > limits.bytes:
+                raise InvalidInput(Fault(upload.pointer, f"the archive holds more than {limits.bytes} bytes unpacked"))
+            if members and all(member.filename.endswith(".npy") for member in members):
+                if labels is not None:
+                    raise InvalidInput(Fault("#/labels", "an npz brings its own labels, leave these out"))
+                count = _check_pixels(archive, upload.pointer, len(classes), limits)
+                _copy(upload.file, target)
+                return count
+            _check_count(len(members), limits)
+            if labels is None:
+                labels = [PurePosixPath(member.filename).parent.name for member in members]
+            images = ((f"{upload.pointer}/{at}", archive.read(member)) for at, member in enumerate(members))
+            return _keep_images(images, _positions(labels, len(members), classes), target, limits)
+    except _BROKEN_ZIP as error:
+        raise InvalidInput(Fault(upload.pointer, _DAMAGED)) from error
+
+
+def _is_archive(file: BinaryIO) -> bool:
+    head = file.read(4)
+    file.seek(0)
+    return head == b"PK\x03\x04"
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The archive's files by name, without what file managers add (`.DS_Store`, `__MACOSX/`)."""
+    found = (
+        member
+        for member in archive.infolist()
+        if not member.is_dir()
+        and not any(part.startswith((".", "__")) for part in PurePosixPath(member.filename).parts)
+    )
+    return sorted(found, key=lambda member: member.filename)
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if count > limits.images:
+        raise InvalidInput(Fault("#/images", f"at most {limits.images} images are allowed"))
+    if count == 0:
+        raise InvalidInput(Fault("#/images", "the archive holds no image"))
+
+
+def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[int]:
+    """The class position of each image."""
+    if labels is None:
+        raise InvalidInput(Fault("#/labels", "a label for each image is needed"))
+    if len(labels) != count:
+        raise InvalidInput(Fault("#/labels", f"there are {count} images and {len(labels)} labels"))
+    by_name = {name: position for position, name in enumerate(classes)}
+    positions = [by_name.get(label, -1) if isinstance(label, str) else label for label in labels]
+    faults = [
+        Fault(f"#/labels/{at}", f"must be a class of the model: its name, or 0 to {len(classes) - 1}")
+        for at, position in enumerate(positions)
+        if not 0 <= position < len(classes)
+    ]
+    if faults:
+        raise InvalidInput(*faults[:_MOST_FAULTS])
+    return positions
+
+
+def _keep_images(images: Iterator[tuple[str, bytes]], positions: list[int], target: Path, limits: Limits) -> int:
+    faults: list[Fault] = []
+    seen: dict[bytes, int] = {}
+    with Writer(target) as kept:
+        for at, ((pointer, content), position) in enumerate(zip(images, positions, strict=True)):
+            try:
+                fingerprint = _fingerprint(content, limits)
+            except ValueError as error:
+                faults.append(Fault(pointer, str(error)))
+            else:
+                if seen.setdefault(fingerprint, position) != position:
+                    faults.append(Fault(f"#/labels/{at}", "the same image has another label earlier in this request"))
+                kept.add(content, position)
+            if len(faults) == _MOST_FAULTS:
+                break
+    if faults:
+        raise InvalidInput(*faults)
+    return len(positions)
+
+
+def _fingerprint(content: bytes, limits: Limits) -> bytes:
+    """A hash of the decoded pixels; `ValueError` says what is wrong with the image."""
+    if not content:
+        raise ValueError("the file is empty")
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise ValueError(f"the image has more than {limits.pixels} pixels") from None
+    except (OSError, ValueError, SyntaxError):  # Pillow's parsers raise all three
+        raise ValueError("is not a PNG, JPEG or WebP image") from None
+    with image:
+        if image.width * image.height > limits.pixels:  # known from the header, before anything is decoded
+            raise ValueError(f"the image has more than {limits.pixels} pixels")
+        try:
+            image.load()
+        except (OSError, ValueError, SyntaxError, EOFError):
+            raise ValueError("the image is damaged") from None
+        return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).digest()
+
+
+def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: Limits) -> int:
+    """Check an npz without holding its pixels in memory; how many images it has."""
+    present = set(archive.namelist())
+    missing = [name for name in ("images", "labels") if f"{name}.npy" not in present]
+    if missing:
+        raise InvalidInput(*(Fault(f"{pointer}/{name}", "this array is missing from the npz") for name in missing))
+    with archive.open("labels.npy") as file:
+        labels = npy.read_array(file, allow_pickle=False)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InvalidInput(Fault(f"{pointer}/labels", "must be one integer for each image"))
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))[:_MOST_FAULTS]
+    if wrong.size:
+        detail = f"must be 0 to {classes - 1}"
+        raise InvalidInput(*(Fault(f"{pointer}/labels/{at}", detail) for at in wrong.tolist()))
+    with archive.open("images.npy") as file:
+        version = npy.read_magic(file)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read_header(file)
+        if len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)) or dtype != np.uint8 or fortran:
+            raise InvalidInput(
+                Fault(f"{pointer}/images", "must be uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
+            )
+        _check_count(shape[0], limits)
+        if shape[0] != len(labels):
+            raise InvalidInput(Fault(f"{pointer}/labels", f"there are {shape[0]} images and {len(labels)} labels"))
+        if not 0 < shape[1] * shape[2] <= limits.pixels:
+            raise InvalidInput(Fault(f"{pointer}/images", f"images must have 1 to {limits.pixels} pixels"))
+        _check_rows(file, math.prod(shape[1:]), labels, pointer)  # also checks the member's CRC
+    return int(shape[0])
+
+
+def _check_rows(file: IO[bytes], size: int, labels: np.ndarray, pointer: str) -> None:
+    seen: dict[bytes, int] = {}
+    for at, label in enumerate(labels.tolist()):
+        pixels = file.read(size)
+        if len(pixels) != size:
+            raise EOFError
+        if seen.setdefault(hashlib.sha256(pixels).digest(), label) != label:
+            raise InvalidInput(Fault(f"{pointer}/labels/{at}", "the same image has another label earlier in this npz"))
+    if file.read(1):
+        raise ValueError
+
+
+def _copy(source: BinaryIO, target: Path) -> None:
+    source.seek(0)
+    with target.open("wb") as copied:
+        while chunk := source.read(CHUNK):
+            copied.write(chunk)

@@ -1,0 +1,202 @@
+"""Models, their versions and the sets they are measured on."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, joinedload
+
+from service.registry.database import clock
+from service.registry.errors import (
+    EvaluationSetNameTaken,
+    EvaluationSetNotFound,
+    Fault,
+    InvalidInput,
+    ModelNameTaken,
+    ModelNotFound,
+    VersionMissing,
+    VersionNotFound,
+)
+from service.registry.gate import Policy
+from service.registry.pages import Page, paginate
+from service.registry.tables import EvaluationSet, Model, Version
+
+
+def register_model(session: Session, *, name: str, description: str, policy: Policy) -> Model:
+    """Create a model.
+
+    Raises:
+        ModelNameTaken: the name is in use.
+    """
+    model = Model(name=name, description=description, policy=policy.model_dump(), created_at=clock(session))
+    try:
+        with session.begin_nested():
+            session.add(model)
+    except IntegrityError as error:
+        raise ModelNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    return model
+
+
+def find_model(session: Session, name: str) -> Model:
+    """The model of this name.
+
+    Raises:
+        ModelNotFound: there is none.
+    """
+    model = session.scalar(select(Model).where(Model.name == name))
+    if model is None:
+        raise ModelNotFound
+    return model
+
+
+def list_models(session: Session, *, cursor: str | None, limit: int) -> Page[Model]:
+    """All models, newest first."""
+    return paginate(
+        session,
+        select(Model),
+        newest=Model.created_at,
+        identity=Model.id,
+        listing="models",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def add_version(session: Session, model: Model, **columns: Any) -> Version:
+    """Add the next version of `model`; `columns` are those of `Version` that are not given by the model.
+
+    The model's row is locked first, so that two versions that arrive together get two numbers.
+    """
+    session.execute(select(Model.id).where(Model.id == model.id).with_for_update())
+    newest = session.scalar(select(func.max(Version.number)).where(Version.model_id == model.id))
+    version = Version(model_id=model.id, number=(newest or 0) + 1, created_at=clock(session), **columns)
+    session.add(version)
+    session.flush()
+    return version
+
+
+def register_version(session: Session, model: Model, *, parent: int | None, **columns: Any) -> Version:
+    """Add a version that somebody uploaded.
+
+    Raises:
+        InvalidInput: the parent does not exist, or the classes are not those of the earlier versions.
+    """
+    newest = latest_version(session, model)
+    if newest is not None and newest.classes != columns["classes"]:
+        raise InvalidInput(Fault("#/classes", f"must be those of version {newest.number}, in the same order"))
+    parent_row = None
+    if parent is not None:
+        parent_row = session.scalar(_version(model, parent))
+        if parent_row is None:
+            raise InvalidInput(Fault("#/parent", "is not a version of this model"))
+    return add_version(
+        session,
+        model,
+        parent_id=parent_row.id if parent_row else None,
+        method="registered",
+        config={},
+        metrics={},
+        **columns,
+    )
+
+
+def find_version(session: Session, model: Model, number: int) -> Version:
+    """One version with its parent.
+
+    Raises:
+        VersionNotFound: the model has no version of this number.
+    """
+    version = session.scalar(_version(model, number).options(joinedload(Version.parent)))
+    if version is None:
+        raise VersionNotFound
+    return version
+
+
+def latest_version(session: Session, model: Model) -> Version | None:
+    """The newest version that a further run may build on: one that needs review is not."""
+    return session.scalar(
+        select(Version)
+        .where(Version.model_id == model.id, Version.gate.is_distinct_from("needs_review"))
+        .order_by(Version.number.desc())
+        .limit(1)
+    )
+
+
+def require_latest_version(session: Session, model: Model) -> Version:
+    """Like `latest_version`.
+
+    Raises:
+        VersionMissing: the model has none yet.
+    """
+    version = latest_version(session, model)
+    if version is None:
+        raise VersionMissing
+    return version
+
+
+def list_versions(session: Session, model: Model, *, cursor: str | None, limit: int) -> Page[Version]:
+    """All versions of a model, newest first."""
+    return paginate(
+        session,
+        select(Version).where(Version.model_id == model.id).options(joinedload(Version.parent)),
+        newest=Version.created_at,
+        identity=Version.id,
+        listing=f"versions/{model.id.hex}",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def add_evaluation_set(session: Session, model: Model, *, name: str, **columns: Any) -> EvaluationSet:
+    """Add a set of labelled images to measure on.
+
+    Raises:
+        EvaluationSetNameTaken: the model has one of this name.
+    """
+    evaluation_set = EvaluationSet(model_id=model.id, name=name, created_at=clock(session), **columns)
+    try:
+        with session.begin_nested():
+            session.add(evaluation_set)
+    except IntegrityError as error:
+        raise EvaluationSetNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    return evaluation_set
+
+
+def find_evaluation_set(session: Session, model: Model, name: str) -> EvaluationSet:
+    """One evaluation set.
+
+    Raises:
+        EvaluationSetNotFound: the model has none of this name.
+    """
+    found = session.scalar(select(EvaluationSet).where(EvaluationSet.model_id == model.id, EvaluationSet.name == name))
+    if found is None:
+        raise EvaluationSetNotFound
+    return found
+
+
+def newest_evaluation_set(session: Session, model_id: uuid.UUID, kind: str) -> EvaluationSet | None:
+    """The set of this kind that jobs measure on."""
+    return session.scalar(
+        select(EvaluationSet)
+        .where(EvaluationSet.model_id == model_id, EvaluationSet.kind == kind)
+        .order_by(EvaluationSet.created_at.desc(), EvaluationSet.id.desc())
+        .limit(1)
+    )
+
+
+def list_evaluation_sets(session: Session, model: Model, *, cursor: str | None, limit: int) -> Page[EvaluationSet]:
+    """All evaluation sets of a model, newest first."""
+    return paginate(
+        session,
+        select(EvaluationSet).where(EvaluationSet.model_id == model.id),
+        newest=EvaluationSet.created_at,
+        identity=EvaluationSet.id,
+        listing=f"evaluation-sets/{model.id.hex}",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def _version(model: Model, number: int) -> Select[Version]:
+    return select(Version).where(Version.model_id == model.id, Version.number == number)

@@ -1,0 +1,34 @@
+"""What a caller may choose about an unlearning run; stored with the job, read by the worker."""
+
+import uuid
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Options(BaseModel):
+    """How to unlearn. Every field has a default that suits most models."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: Literal["default", "paper"] = Field(
+        default="default",
+        description="`default`: StructGuard with bounded deletion and distillation. `paper`: StructGuard as published.",
+    )
+    scope: Literal["views", "exact"] = Field(
+        default="views",
+        description="`views`: forget the image and its flips, shifts and lightings. `exact`: the very pixels only.",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random in the run.")
+    encoder: Literal["minilm", "openclip", "precomputed"] | None = Field(
+        default=None, description="Semantic encoder of the anchors. Default: the one the worker is configured with."
+    )
+    anchor_set: uuid.UUID | None = Field(
+        default=None, description="An anchor set registered earlier; required by, and only for, `precomputed`."
+    )
+
+    @model_validator(mode="after")
+    def _anchors_are_named(self) -> "Options":
+        if (self.encoder == "precomputed") != (self.anchor_set is not None):
+            raise ValueError("`anchor_set` goes with the encoder `precomputed`, and only with it")
+        return self

@@ -1,0 +1,68 @@
+"""Keyset pagination with opaque cursors: stable while rows arrive, equally fast on the last page."""
+
+import base64
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from sqlalchemy import Select, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from service.registry.errors import MalformedCursor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some rows, newest first, and the cursor of the next ones if there are any."""
+
+    items: Sequence[T]
+    next: str | None
+
+
+def paginate(
+    session: Session,
+    rows: Select[T],
+    *,
+    newest: InstrumentedAttribute[datetime],
+    identity: InstrumentedAttribute[uuid.UUID],
+    listing: str,
+    cursor: str | None,
+    limit: int,
+) -> Page[T]:
+    """The `limit` rows after `cursor`, newest first.
+
+    `listing` names the listing and its filters; a cursor of another one is refused.
+
+    Raises:
+        MalformedCursor: the cursor is not one that this listing gave out.
+    """
+    if cursor is not None:
+        at, after = _decode(cursor, listing)
+        rows = rows.where(or_(newest < at, and_(newest == at, identity < after)))
+    found = session.scalars(rows.order_by(newest.desc(), identity.desc()).limit(limit + 1)).all()
+    if len(found) <= limit:
+        return Page(found, None)
+    last = found[limit - 1]
+    return Page(found[:limit], _encode(getattr(last, newest.key), getattr(last, identity.key), listing))
+
+
+def _encode(at: datetime, identity: uuid.UUID, listing: str) -> str:
+    position = json.dumps([listing, at.isoformat(), identity.hex], separators=(",", ":"))
+    return base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
+
+
+def _decode(cursor: str, listing: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        of, at, identity = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        position = datetime.fromisoformat(at), uuid.UUID(hex=identity)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise MalformedCursor from error
+    if of != listing or position[0].tzinfo is None:
+        raise MalformedCursor
+    return position

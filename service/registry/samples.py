@@ -1,0 +1,49 @@
+"""Labelled images as they are kept: an npz of pixels, or a zip of encoded images with their labels in `labels.json`.
+
+Images are kept as they came, byte for byte, so no pixel changes between the person's file and the model's input.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_LABELS = "labels.json"
+
+
+class Writer:
+    """Writes a zip of encoded images. Use as a context manager."""
+
+    def __init__(self, target: Path) -> None:
+        self._archive = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
+        self._index: list[tuple[str, int]] = []
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.writestr(_LABELS, json.dumps(self._index))
+        self._archive.close()
+
+    def add(self, content: bytes, label: int) -> None:
+        """Append one encoded image; `label` is its class's position."""
+        name = f"{len(self._index):06d}"
+        self._archive.writestr(name, content)
+        self._index.append((name, label))
+
+
+def read(path: Path) -> Iterator[tuple[Image.Image, int]]:
+    """The kept images with their labels, in the order in which they were sent."""
+    with zipfile.ZipFile(path) as archive:
+        if _LABELS in archive.namelist():
+            for name, label in json.loads(archive.read(_LABELS)):
+                with archive.open(name) as member, Image.open(member) as image:
+                    image.load()
+                    yield image, label
+            return
+    with np.load(path, allow_pickle=False) as arrays:
+        for pixels, label in zip(arrays["images"], arrays["labels"], strict=True):
+            yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), int(label)

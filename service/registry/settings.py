@@ -1,0 +1,40 @@
+"""What both processes need to know. Every field is an environment variable with the prefix `STRUCTGUARD_`."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class RegistrySettings(BaseSettings):
+    """Where the truth lives, and how a worker holds on to a job."""
+
+    model_config = SettingsConfigDict(env_prefix="STRUCTGUARD_", frozen=True, extra="ignore")
+
+    data_dir: Path = Path(".structguard")
+    """Folder of the artifact store, and of the SQLite file when no database is named."""
+
+    database_url: SecretStr | None = None
+    """SQLAlchemy URL, `postgresql+psycopg://…` or `sqlite:///…`. Default: `registry.sqlite` in the data folder."""
+
+    broker_url: SecretStr | None = None
+    """Redis URL of the Celery doorbell. Default: none, the worker polls the job table."""
+
+    celery_queue: str = "structguard"
+    """Name of the Celery queue that workers listen on."""
+
+    lease: timedelta = Field(default=timedelta(seconds=30), gt=timedelta(0))
+    """How long a claimed job stays a worker's without a heartbeat. Heartbeats come at a third of it."""
+
+    max_attempts: int = Field(default=3, ge=1)
+    """How often a job is started before a lost worker makes it fail."""
+
+    sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
+    """How often expired leases are returned and waiting jobs are announced again."""
+
+    def resolved_database_url(self) -> str:
+        """The database URL, with the embedded default filled in."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / 'registry.sqlite').resolve()}"

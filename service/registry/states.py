@@ -1,0 +1,58 @@
+"""The life of a deletion request, and of the job that serves it."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a deletion request stands. A job uses the same words, without the first two and `rejected`."""
+
+    RECEIVED = "received"  #: stored, not yet cleared to run
+    AWAITING_APPROVAL = "awaiting_approval"  #: a person has to agree first
+    QUEUED = "queued"  #: waits for a worker, or for an earlier job of the same model
+    RUNNING = "running"  #: a worker holds the lease
+    COMPLETED = "completed"  #: a new version exists and passed the quality gate
+    NEEDS_REVIEW = "needs_review"  #: a new version exists and did not pass; no alias moves
+    FAILED = "failed"  #: no new version; the reason says why, and it may be retried
+    REJECTED = "rejected"  #: a person declined it
+    CANCELLED = "cancelled"  #: withdrawn before the commit point
+
+
+class Phase(StrEnum):
+    """What a running job is doing."""
+
+    LOAD = "load"  #: checkpoint, samples, anchors
+    SURROGATES = "surrogates"  #: images that stand in for the retained data
+    UNLEARN = "unlearn"  #: the optimisation
+    EVALUATE = "evaluate"  #: before and after, on everything that was registered
+    PUBLISH = "publish"  #: the new version becomes visible
+
+
+class IllegalMove(ValueError):
+    """The state machine has no such move."""
+
+
+_MOVES: dict[State, frozenset[State]] = {
+    State.RECEIVED: frozenset({State.AWAITING_APPROVAL, State.QUEUED, State.CANCELLED}),
+    State.AWAITING_APPROVAL: frozenset({State.QUEUED, State.REJECTED, State.CANCELLED}),
+    State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
+    State.RUNNING: frozenset({State.QUEUED, State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.CANCELLED}),
+    State.NEEDS_REVIEW: frozenset(),
+    State.FAILED: frozenset({State.QUEUED}),
+    State.COMPLETED: frozenset(),
+    State.REJECTED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+#: States in which nothing happens any more unless a person acts.
+ENDED = frozenset({State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.REJECTED, State.CANCELLED})
+
+
+def may_move(before: State, after: State) -> bool:
+    """Is `before -> after` a legal move?"""
+    return after in _MOVES[before]
+
+
+def check_move(before: State, after: State) -> None:
+    """Raise `IllegalMove` unless `before -> after` is legal."""
+    if not may_move(before, after):
+        raise IllegalMove(f"{before} -> {after}")

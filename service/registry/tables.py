@@ -1,0 +1,240 @@
+"""The tables. Times are aware UTC, identifiers random UUIDs, constraint names predictable."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from service.registry.states import Phase, State
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time. SQLite stores no zone, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a naive time."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("an aware time is required")
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give SQLite's naive times their zone back."""
+        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+
+
+class Base(DeclarativeBase):
+    """What all tables share."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy reads it from the class)
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        State: Enum(State, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
+        Phase: Enum(Phase, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
+    }
+
+
+class Model(Base):
+    """A classifier under one name, through all its versions."""
+
+    __tablename__ = "models"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    description: Mapped[str] = mapped_column(String(2000))
+    policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.gate.Policy`
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+
+class Version(Base):
+    """One checkpoint of a model, immutable once written."""
+
+    __tablename__ = "versions"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
+    number: Mapped[int]
+    parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("versions.id"), index=True)
+    job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("jobs.id"), unique=True)  #: a job publishes once
+    architecture: Mapped[dict[str, Any]]
+    classes: Mapped[list[str]]  #: names, in the order of the classifier's outputs
+    preprocessing: Mapped[dict[str, Any]]
+    attributes: Mapped[dict[str, Any]]  #: visual attributes per class for the anchors; may be empty
+    checkpoint: Mapped[str] = mapped_column(String(200))  #: artifact key
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)  #: bytes
+    method: Mapped[str] = mapped_column(String(40))  #: "registered" or "structguard"
+    config: Mapped[dict[str, Any]]  #: every hyper-parameter of the method, with the seed
+    code_version: Mapped[str] = mapped_column(String(40))
+    gate: Mapped[str | None] = mapped_column(String(20))  #: "passed", "needs_review", or nothing when registered
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+    model: Mapped[Model] = relationship(lazy="raise")
+    parent: Mapped["Version | None"] = relationship(lazy="raise", remote_side="Version.id")
+
+    __table_args__ = (UniqueConstraint("model_id", "number"),)
+
+
+class EvaluationSet(Base):
+    """Labelled images on which versions of a model are measured."""
+
+    __tablename__ = "evaluation_sets"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(10))  #: "test" gives A_test, "retain" gives A_r
+    samples: Mapped[str] = mapped_column(String(200))  #: artifact key
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)  #: bytes
+    count: Mapped[int]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("model_id", "name"), Index(None, "model_id", "created_at", "id"))
+
+
+class AnchorSet(Base):
+    """Semantic anchors A (b × d), computed once and reused by every job whose key is the same."""
+
+    __tablename__ = "anchor_sets"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    cache_key: Mapped[str] = mapped_column(String(64), unique=True)
+    encoder: Mapped[str] = mapped_column(String(200))
+    encoder_digest: Mapped[str] = mapped_column(String(64))
+    classes: Mapped[list[str]]
+    descriptions: Mapped[list[str]]
+    dimension: Mapped[int]
+    anchors: Mapped[str] = mapped_column(String(200))  #: artifact key
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+
+class Job(Base):
+    """One unlearning run. The table is the queue; a message to a worker is only a hint to look here."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
+    base_number: Mapped[int | None]  #: number of the version the run started from, known once it runs
+    state: Mapped[State]
+    reason: Mapped[str | None] = mapped_column(String(500))
+    options: Mapped[dict[str, Any]]  #: what the caller asked for, see `service.registry.options.Options`
+    attempt: Mapped[int] = mapped_column(default=0)
+    fence: Mapped[int] = mapped_column(
+        default=0
+    )  #: grows with every claim; a worker with an older one publishes nothing
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(String(200))
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    phase: Mapped[Phase | None]
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int] = mapped_column(default=0)
+    metrics: Mapped[dict[str, Any]]  #: {"before": …, "after": …}
+    seconds: Mapped[dict[str, Any]]  #: per phase
+    peak_memory: Mapped[int | None] = mapped_column(BigInteger)  #: bytes resident in the worker's child
+    created_at: Mapped[datetime]
+    rung_at: Mapped[datetime | None]  #: when a worker was last told; the row is its own outbox
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    model: Mapped[Model] = relationship(lazy="raise")
+    version: Mapped[Version | None] = relationship(
+        lazy="raise", primaryjoin=lambda: Version.job_id == Job.id, viewonly=True, uselist=False
+    )
+
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index("ix_jobs_queue", "state", "created_at"),
+        # The database itself refuses a second running job of one model.
+        Index(
+            "uq_jobs_running_model",
+            "model_id",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+    )
+
+
+class StepMetric(Base):
+    """One point of a job's curves."""
+
+    __tablename__ = "step_metrics"
+
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    fence: Mapped[int] = mapped_column(primary_key=True)  #: of the attempt that measured it
+    step: Mapped[int] = mapped_column(primary_key=True)
+    values: Mapped[dict[str, Any]]  #: forget_accuracy, collapse and the loss terms
+
+
+class DeletionRequest(Base):
+    """What somebody asked to be forgotten, and how far that is."""
+
+    __tablename__ = "deletion_requests"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), index=True)
+    state: Mapped[State]
+    reason: Mapped[str | None] = mapped_column(String(500))
+    regulation: Mapped[str] = mapped_column(String(40))
+    received_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    samples: Mapped[str | None] = mapped_column(String(200))  #: artifact key, nothing once destroyed
+    samples_destroyed_at: Mapped[datetime | None]
+    sample_count: Mapped[int] = mapped_column(Integer)
+
+    model: Mapped[Model] = relationship(lazy="raise")
+    job: Mapped[Job] = relationship(lazy="raise")
+
+    __table_args__ = (Index(None, "received_at", "id"), Index(None, "model_id", "received_at"))
+
+
+class Transition(Base):
+    """One move of a deletion request from one state to the next."""
+
+    __tablename__ = "transitions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), index=True)
+    at: Mapped[datetime]
+    before: Mapped[State | None]
+    after: Mapped[State]
+    reason: Mapped[str | None] = mapped_column(String(500))
