@@ -34,7 +34,7 @@ class CheckpointRejected(RegistryError):
 
 
 def inspect(path: Path, expected: Mapping[str, Expected]) -> None:
-    """Accept the file, or say why not. `expected` comes from `expected_tensors`; memory use does not grow with the file.
+    """Accept the file, or say why not. `expected` comes from `expected_tensors`; memory does not grow with the file.
 
     Raises CheckpointRejected when the file is not whole safetensors, when a tensor is missing, unknown or of another
     shape or type, and when a weight is NaN or infinite, which the format itself allows.

@@ -18,7 +18,8 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        # An error in the log must not show the values that somebody sent.
+        self.engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
         self._read_only = self.engine.execution_options(read_only=True)
         if self.engine.dialect.name == "sqlite":
             _prepare_sqlite(self.engine)

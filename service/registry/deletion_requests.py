@@ -103,8 +103,8 @@ def transitions(session: Session, request_id: uuid.UUID) -> list[Transition]:
     return list(session.scalars(select(Transition).where(Transition.request_id == request_id).order_by(Transition.id)))
 
 
-def cancel(session: Session, request: DeletionRequest) -> None:
-    """Withdraw a request. A running job hears of it at its next step.
+def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
+    """Withdraw a request, and look at it again. A running job hears of it at its next step.
 
     Raises:
         PastCommitPoint: it has ended.
@@ -116,10 +116,11 @@ def cancel(session: Session, request: DeletionRequest) -> None:
         jobs.move(session, job, State.CANCELLED, reason="withdrawn")
     else:
         raise PastCommitPoint
+    return find(session, request.id)
 
 
-def retry(session: Session, request: DeletionRequest) -> None:
-    """Queue a failed request again, under the same identifier and with all its attempts.
+def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
+    """Queue a failed request again, under the same identifier and with all its attempts, and look at it again.
 
     Raises:
         NotRetriable: it has not failed.
@@ -129,6 +130,7 @@ def retry(session: Session, request: DeletionRequest) -> None:
         raise NotRetriable
     job.attempt = 0
     jobs.move(session, job, State.QUEUED, reason="retried")
+    return find(session, request.id)
 
 
 def with_samples_to_destroy(session: Session, limit: int = 100) -> list[DeletionRequest]:

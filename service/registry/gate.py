@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Policy(BaseModel):
     """The limits of one model's gate."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     max_test_accuracy_drop: float = Field(
         default=5.0, ge=0, le=100, description="Percentage points of A_test that a version may lose against its parent."
@@ -34,11 +34,11 @@ def objections(policy: Policy, measured: Measured) -> list[str]:
     found = []
     if not measured.finite:
         found.append("some weights are not finite")
-    if measured.forget_accuracy < 100:
+    if not measured.forget_accuracy >= 100:  # also when it is not a number
         found.append(f"only {measured.forget_accuracy:.1f} % of the images to forget are misclassified")
     if measured.test_accuracy_before is not None and measured.test_accuracy_after is not None:
         drop = measured.test_accuracy_before - measured.test_accuracy_after
-        if not drop <= policy.max_test_accuracy_drop:  # also when it is not a number
+        if not drop <= policy.max_test_accuracy_drop:
             found.append(f"A_test fell by {drop:.2f} points, {policy.max_test_accuracy_drop:g} are allowed")
     if measured.collapse is not None and not measured.collapse <= policy.max_collapse:
         found.append(f"structural collapse is {measured.collapse:.3f}, {policy.max_collapse:g} is allowed")

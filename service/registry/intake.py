@@ -38,6 +38,11 @@ class Limits:
     pixels: int  # per image
     bytes: int  # per upload, unpacked
 
+    @property
+    def encoded(self) -> int:
+        """Bytes of one encoded image: as many as its pixels have, and room for a header."""
+        return 4 * self.pixels + (1 << 20)
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -51,8 +56,8 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
     """Check what was sent and write it to `target` in the form of `service.registry.samples`; returns the image count.
 
     `uploads` is one archive (zip or npz), or any number of images. `labels` names the class of each image, by position
-    or by name. A zip may say it with its folders instead (`cat/1.png`); an npz always brings `labels` (N, integers) beside
-    its `images` (N, H, W[, 1 or 3], uint8).
+    or by name. A zip may say it with its folders instead (`cat/1.png`); an npz always brings its own: `images`
+    (N, H, W[, 1 or 3], uint8) and `labels` (N, integers).
 
     Raises:
         InvalidInput: with a fault for every file and label that is wrong.
@@ -64,7 +69,7 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
         raise InvalidInput(*(Fault(upload.pointer, "an archive must be the only file") for upload in archives))
     if not archives:
         _check_count(len(uploads), limits)
-        images = ((upload.pointer, upload.file.read()) for upload in uploads)
+        images = ((upload.pointer, upload.file.read(limits.encoded + 1)) for upload in uploads)
         return _keep_images(images, _positions(labels, len(uploads), classes), target, limits)
     (upload,) = uploads
     try:
@@ -81,7 +86,7 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
             _check_count(len(members), limits)
             if labels is None:
                 labels = [PurePosixPath(member.filename).parent.name for member in members]
-            images = ((f"{upload.pointer}/{at}", archive.read(member)) for at, member in enumerate(members))
+            images = ((f"{upload.pointer}/{at}", _member(archive, m, limits)) for at, m in enumerate(members))
             return _keep_images(images, _positions(labels, len(members), classes), target, limits)
     except _BROKEN_ZIP as error:
         raise InvalidInput(Fault(upload.pointer, _DAMAGED)) from error
@@ -102,6 +107,11 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         and not any(part.startswith((".", "__")) for part in PurePosixPath(member.filename).parts)
     )
     return sorted(found, key=lambda member: member.filename)
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limits) -> bytes:
+    with archive.open(member) as file:
+        return file.read(limits.encoded + 1)
 
 
 def _check_count(count: int, limits: Limits) -> None:
@@ -153,6 +163,8 @@ def _fingerprint(content: bytes, limits: Limits) -> bytes:
     """A hash of the decoded pixels; `ValueError` says what is wrong with the image."""
     if not content:
         raise ValueError("the file is empty")
+    if len(content) > limits.encoded:
+        raise ValueError(f"the file has more than {limits.encoded} bytes")
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError:
@@ -175,18 +187,19 @@ def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: 
     missing = [name for name in ("images", "labels") if f"{name}.npy" not in present]
     if missing:
         raise InvalidInput(*(Fault(f"{pointer}/{name}", "this array is missing from the npz") for name in missing))
+    with archive.open("labels.npy") as file:  # its header first: it says how much memory the array takes
+        shape, _, dtype = _header(file)
+    if len(shape) != 1 or dtype.kind not in "iu":
+        raise InvalidInput(Fault(f"{pointer}/labels", "must be one integer for each image"))
+    _check_count(shape[0], limits)
     with archive.open("labels.npy") as file:
         labels = npy.read_array(file, allow_pickle=False)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise InvalidInput(Fault(f"{pointer}/labels", "must be one integer for each image"))
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))[:_MOST_FAULTS]
     if wrong.size:
         detail = f"must be 0 to {classes - 1}"
         raise InvalidInput(*(Fault(f"{pointer}/labels/{at}", detail) for at in wrong.tolist()))
     with archive.open("images.npy") as file:
-        version = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
+        shape, fortran, dtype = _header(file)
         if len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)) or dtype != np.uint8 or fortran:
             raise InvalidInput(
                 Fault(f"{pointer}/images", "must be uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
@@ -198,6 +211,12 @@ def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: 
             raise InvalidInput(Fault(f"{pointer}/images", f"images must have 1 to {limits.pixels} pixels"))
         _check_rows(file, math.prod(shape[1:]), labels, pointer)  # also checks the member's CRC
     return int(shape[0])
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether the order is Fortran's, and type of an array in NumPy's format."""
+    version = npy.read_magic(file)
+    return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
 
 
 def _check_rows(file: IO[bytes], size: int, labels: np.ndarray, pointer: str) -> None:

@@ -125,7 +125,8 @@ def progress(
     if job.cancel_requested:
         raise CancelRequested
     job.phase, job.step, job.total_steps = phase, step, total
-    session.add_all(StepMetric(job_id=claim.job_id, fence=claim.fence, step=at, values=values) for at, values in points)
+    for at, values in points:  # the last step of a run may be measured a second time, after its line search
+        session.merge(StepMetric(job_id=claim.job_id, fence=claim.fence, step=at, values=values))
 
 
 def publish(
@@ -134,13 +135,15 @@ def publish(
     *,
     model: Model,
     parent: Version,
+    parent_metrics: dict[str, Any],
     objections: Sequence[str],
     results: dict[str, Any],
     **columns: Any,
 ) -> Version:
     """The commit point: version, metrics and the end of the request become visible together, or not at all.
 
-    `objections` are the quality gate's; `results` are columns of the job, `columns` those of the version.
+    `objections` are the quality gate's; `results` are columns of the job, `columns` those of the version. An uploaded
+    parent that was never measured gets `parent_metrics`.
 
     Raises:
         FenceLost: the job is no longer this worker's, and nothing was written.
@@ -164,6 +167,8 @@ def publish(
     for name, value in results.items():
         setattr(job, name, value)
     job.base_number = parent.number
+    measured = session.get_one(Version, parent.id)
+    measured.metrics = measured.metrics or parent_metrics
     move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)
     return version
 
@@ -211,6 +216,13 @@ def to_announce(session: Session, every: timedelta) -> list[uuid.UUID]:
     )
 
 
+def next_in_line(session: Session, job_id: uuid.UUID) -> uuid.UUID | None:
+    """The job that waits for this one, because it is of the same model."""
+    model_id = select(Job.model_id).where(Job.id == job_id).scalar_subquery()
+    waiting = select(Job.id).where(Job.model_id == model_id, Job.state == State.QUEUED)
+    return session.scalar(waiting.order_by(Job.created_at, Job.id).limit(1))
+
+
 def find(session: Session, job_id: uuid.UUID) -> Job:
     """A job with its model and the version it published.
 
@@ -248,8 +260,9 @@ def curve(session: Session, job: Job) -> list[StepMetric]:
 
 
 def requests_of(session: Session, job_id: uuid.UUID) -> list[DeletionRequest]:
-    """The deletion requests that a job serves."""
-    return list(session.scalars(select(DeletionRequest).where(DeletionRequest.job_id == job_id)))
+    """The deletion requests that a job serves, as they are now: a session may have read them before it had the lock."""
+    requests = select(DeletionRequest).where(DeletionRequest.job_id == job_id)
+    return list(session.scalars(requests, execution_options={"populate_existing": True}))
 
 
 def lock(session: Session, job_id: uuid.UUID) -> Job:

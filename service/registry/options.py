@@ -15,9 +15,10 @@ class Options(BaseModel):
         default="default",
         description="`default`: StructGuard with bounded deletion and distillation. `paper`: StructGuard as published.",
     )
-    scope: Literal["views", "exact"] = Field(
-        default="views",
-        description="`views`: forget the image and its flips, shifts and lightings. `exact`: the very pixels only.",
+    scope: Literal["views", "exact"] | None = Field(
+        default=None,
+        description="`views`: forget the image and its flips, shifts and lightings. `exact`: the very pixels only, "
+        "which is all that the profile `paper` knows. Default: `views`, or `exact` with the profile `paper`.",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random in the run.")
     encoder: Literal["minilm", "openclip", "precomputed"] | None = Field(
@@ -26,6 +27,16 @@ class Options(BaseModel):
     anchor_set: uuid.UUID | None = Field(
         default=None, description="An anchor set registered earlier; required by, and only for, `precomputed`."
     )
+
+    def resolved_scope(self) -> Literal["views", "exact"]:
+        """The scope, with the profile's default filled in."""
+        return self.scope or ("exact" if self.profile == "paper" else "views")
+
+    @model_validator(mode="after")
+    def _paper_is_exact(self) -> "Options":
+        if self.profile == "paper" and self.scope == "views":
+            raise ValueError("the profile `paper` forgets exact images only")
+        return self
 
     @model_validator(mode="after")
     def _anchors_are_named(self) -> "Options":

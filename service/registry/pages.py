@@ -5,7 +5,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from sqlalchemy import Select, and_, or_
@@ -60,9 +60,9 @@ def _decode(cursor: str, listing: str) -> tuple[datetime, uuid.UUID]:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         of, at, identity = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        position = datetime.fromisoformat(at), uuid.UUID(hex=identity)
-    except (ValueError, TypeError, AttributeError) as error:
+        moment, after = datetime.fromisoformat(at), uuid.UUID(hex=identity)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedCursor from error
-    if of != listing or position[0].tzinfo is None:
+    if of != listing or moment.utcoffset() != timedelta(0):  # as it was written; other zones may lead out of range
         raise MalformedCursor
-    return position
+    return moment, after

@@ -86,12 +86,12 @@ def test_a_rejection_names_ten_tensors_at_most_and_shortens_their_names(tmp_path
 @pytest.mark.parametrize(
     "damage",
     {
-        "nothing": lambda whole: b"",
+        "nothing": lambda _: b"",
         "only a length": lambda whole: whole[:8],
         "cut short": lambda whole: whole[:-1],
         "bytes after the end": lambda whole: whole + b"\0",
-        "a pickle": lambda whole: pickle.dumps({"weight": [1.0] * 1000}),
-        "a zip": lambda whole: b"PK\x03\x04" + bytes(1000),
+        "a pickle": lambda _: pickle.dumps({"weight": [1.0] * 1000}),
+        "a zip": lambda _: b"PK\x03\x04" + bytes(1000),
         "not JSON": lambda whole: whole[:8] + b"!" + whole[9:],
         "a huge header": lambda whole: (1 << 40).to_bytes(8, "little") + whole[8:],
     }.values(),
@@ -141,6 +141,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(file.tell() + 4 * 10**8)
     code = f"""
+import resource
 from pathlib import Path
 from service.registry.architectures import Expected
 from service.registry.checkpoints import inspect

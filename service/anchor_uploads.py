@@ -1,0 +1,109 @@
+"""Anchors that somebody computed themselves: an npz with the vectors `emb` (b, d) and their classes' `names` (b)."""
+
+import hashlib
+import json
+import uuid
+import zipfile
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from service.dependencies import Resources
+from service.registry import anchor_sets
+from service.registry.artifacts import CHUNK
+from service.registry.errors import Fault, InvalidInput
+from service.registry.tables import AnchorSet
+from service.schemas import NewAnchorSet
+
+_MOST_DIMENSIONS = 16_384  # the largest text encoders have a quarter of it
+_LONGEST_NAME = 4 * 200  # bytes of one class name in UTF-32
+
+#: What reading a broken npz can raise, see zipfile.ZipFile.open, zlib and numpy.lib.format.
+_BROKEN = (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError)
+
+
+def register_anchors(resources: Resources, given: NewAnchorSet, file: BinaryIO) -> tuple[AnchorSet, bool]:
+    """Keep uploaded anchors, with their rows in the order of the classes; the ones there already, and `False`.
+
+    Raises:
+        InvalidInput: the file is no such npz, or does not have every class exactly once.
+    """
+    digest = _digest(file)
+    identity = {"encoder": "precomputed", "digest": digest, "classes": given.classes}
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    cache_key = hashlib.sha256(canonical.encode()).hexdigest()
+    with resources.database.read() as session:
+        known = anchor_sets.cached(session, cache_key)
+    if known is not None:
+        return known, False
+    vectors = _read(file, given.classes)
+    with resources.artifacts.stage() as staged:
+        with staged.path.open("wb") as target:
+            np.savez(target, emb=vectors, names=np.array(given.classes))
+        sha256, _ = staged.digest()
+        key = f"anchor-sets/{uuid.uuid4()}.npz"
+        with resources.database.write() as session:
+            anchor_set, is_new = anchor_sets.add(
+                session,
+                cache_key=cache_key,
+                encoder="precomputed",
+                encoder_digest=digest,
+                classes=given.classes,
+                descriptions=[],
+                dimension=vectors.shape[1],
+                anchors=key,
+                sha256=sha256,
+            )
+            if is_new:
+                staged.keep(key)
+    return anchor_set, is_new
+
+
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read(file: BinaryIO, classes: list[str]) -> "np.ndarray":
+    """The vectors (b, d) in the order of `classes`, as float32."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            present = set(archive.namelist())
+            missing = [name for name in ("emb", "names") if f"{name}.npy" not in present]
+            if missing:
+                raise InvalidInput(*(Fault(f"#/anchors/{name}", "this array is missing") for name in missing))
+            vectors = _array(archive, "emb", (len(classes), None), kinds="f", item=8)
+            names = _array(archive, "names", (len(classes),), kinds="U", item=_LONGEST_NAME)
+    except _BROKEN as error:
+        raise InvalidInput(Fault("#/anchors", "is not a whole npz file")) from error
+    position = {name: at for at, name in enumerate(names.tolist())}
+    if position.keys() != set(classes):
+        raise InvalidInput(Fault("#/anchors/names", "must be the classes, each exactly once"))
+    with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite, and is refused as such
+        ordered = vectors[[position[name] for name in classes]].astype(np.float32)
+    if not np.isfinite(ordered).all():
+        raise InvalidInput(Fault("#/anchors/emb", "must be finite"))
+    if not ordered.any(axis=1).all():
+        raise InvalidInput(Fault("#/anchors/emb", "must have no row of zeros, which has no direction"))
+    return ordered
+
+
+def _array(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int | None, ...], *, kinds: str, item: int
+) -> "np.ndarray":
+    """One array. Its header is checked before memory is taken for it."""
+    wanted = f"must be of shape ({', '.join('d' if n is None else str(n) for n in shape)},) and type {kinds}"
+    with archive.open(f"{name}.npy") as member:
+        read_header = npy.read_array_header_1_0 if npy.read_magic(member) == (1, 0) else npy.read_array_header_2_0
+        found, _, dtype = read_header(member)
+    fits = len(found) == len(shape) and all(
+        n == want if want is not None else 0 < n <= _MOST_DIMENSIONS for n, want in zip(found, shape, strict=True)
+    )
+    if not fits or dtype.kind not in kinds or dtype.itemsize > item:
+        raise InvalidInput(Fault(f"#/anchors/{name}", wanted))
+    with archive.open(f"{name}.npy") as member:
+        array: np.ndarray = npy.read_array(member, allow_pickle=False)
+    return array

@@ -1,0 +1,184 @@
+"""What the service answers with, made from the registry's rows. Times are UTC, links are paths."""
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, Field
+
+from service.registry import tables
+from service.registry.architectures import Architecture, Shapes
+from service.registry.gate import Policy
+from service.registry.pages import Page
+from service.registry.preprocessing import Preprocessing
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+class Listing(BaseModel, Generic[Item]):
+    """Some items, newest first."""
+
+    items: list[Item]
+    next: str | None = Field(description="Cursor of the next page, if there is one.")
+
+    @classmethod
+    def of(cls, page: Page[Row], make: Callable[[Row], Item]) -> Self:
+        """A page of rows, each made into an answer."""
+        return cls(items=[make(row) for row in page.items], next=page.next)
+
+
+class Everything(BaseModel, Generic[Item]):
+    """All items there are."""
+
+    items: list[Item]
+
+
+class ModelAnswer(BaseModel):
+    """A classifier under one name."""
+
+    name: str
+    description: str
+    policy: Policy
+    created_at: datetime
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, row: tables.Model) -> Self:
+        """From its row."""
+        here = f"/v1/models/{row.name}"
+        return cls(
+            name=row.name,
+            description=row.description,
+            policy=Policy.model_validate(row.policy),
+            created_at=row.created_at,
+            links={"self": here, "versions": f"{here}/versions", "evaluation_sets": f"{here}/evaluation-sets"},
+        )
+
+
+class VersionAnswer(BaseModel):
+    """One checkpoint of a model, and where it came from."""
+
+    model: str
+    number: int
+    parent: int | None = Field(description="Number of the version that it was made from.")
+    architecture: Architecture
+    classes: list[str]
+    preprocessing: Preprocessing
+    attributes: dict[str, list[str]]
+    sha256: str
+    size: int = Field(description="Bytes.")
+    method: str = Field(description="`registered` if it was uploaded, `structguard` if a job made it.")
+    config: dict[str, Any] = Field(description="Every hyper-parameter of the method.")
+    code_version: str
+    gate: str | None = Field(description="`passed`, `needs_review`, or nothing if it was uploaded.")
+    metrics: dict[str, Any]
+    created_at: datetime
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, model: tables.Model, row: tables.Version) -> Self:
+        """From its row, loaded with the parent."""
+        versions = f"/v1/models/{model.name}/versions"
+        links = {
+            "self": f"{versions}/{row.number}",
+            "checkpoint": f"{versions}/{row.number}/checkpoint",
+            "parent": f"{versions}/{row.parent.number}" if row.parent else None,
+            "job": f"/v1/jobs/{row.job_id}" if row.job_id else None,
+        }
+        return cls(
+            model=model.name,
+            number=row.number,
+            parent=row.parent.number if row.parent else None,
+            architecture=Architecture.model_validate(row.architecture),
+            classes=row.classes,
+            preprocessing=Preprocessing.model_validate(row.preprocessing),
+            attributes=row.attributes,
+            sha256=row.sha256,
+            size=row.size,
+            method=row.method,
+            config=row.config,
+            code_version=row.code_version,
+            gate=row.gate,
+            metrics=row.metrics,
+            created_at=row.created_at,
+            links={name: link for name, link in links.items() if link},
+        )
+
+
+class EvaluationSetAnswer(BaseModel):
+    """Labelled images that versions are measured on."""
+
+    name: str
+    kind: str
+    count: int = Field(description="Images.")
+    size: int = Field(description="Bytes.")
+    sha256: str
+    created_at: datetime
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, model: tables.Model, row: tables.EvaluationSet) -> Self:
+        """From its row."""
+        return cls(
+            name=row.name,
+            kind=row.kind,
+            count=row.count,
+            size=row.size,
+            sha256=row.sha256,
+            created_at=row.created_at,
+            links={"self": f"/v1/models/{model.name}/evaluation-sets/{row.name}", "model": f"/v1/models/{model.name}"},
+        )
+
+
+class AnchorSetAnswer(BaseModel):
+    """Semantic anchors, without the vectors."""
+
+    id: uuid.UUID
+    encoder: str
+    encoder_digest: str
+    classes: list[str]
+    descriptions: list[str] = Field(description="What the encoder read, per class; empty if the vectors were uploaded.")
+    dimension: int
+    sha256: str
+    created_at: datetime
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, row: tables.AnchorSet) -> Self:
+        """From its row."""
+        return cls(
+            id=row.id,
+            encoder=row.encoder,
+            encoder_digest=row.encoder_digest,
+            classes=row.classes,
+            descriptions=row.descriptions,
+            dimension=row.dimension,
+            sha256=row.sha256,
+            created_at=row.created_at,
+            links={"self": f"/v1/anchor-sets/{row.id}"},
+        )
+
+
+class ArchitectureAnswer(BaseModel):
+    """A network that a checkpoint may be for, and the images that it takes."""
+
+    name: str
+    min_channels: int
+    max_channels: int
+    min_image_size: int = Field(description="Least height and width, in pixels.")
+    image_size_multiple: int = Field(description="Height and width must be multiples of this many pixels.")
+    square: bool = Field(description="Height and width must be the same.")
+
+    @classmethod
+    def of(cls, name: str, shapes: Shapes) -> Self:
+        """From its line in the manifest."""
+        return cls(
+            name=name,
+            min_channels=1 if shapes.any_channels else 3,
+            max_channels=16 if shapes.any_channels else 3,
+            min_image_size=shapes.least,
+            image_size_multiple=shapes.multiple,
+            square=shapes.square,
+        )

@@ -1,0 +1,92 @@
+"""The HTTP application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, TypedDict
+
+from fastapi import FastAPI
+
+from service import problems
+from service.dependencies import Resources
+from service.middleware import BodyLimit, RequestIdentity
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.relay import Relay
+from service.routes import (
+    anchor_sets,
+    architectures,
+    deletion_requests,
+    documentation,
+    evaluation_sets,
+    health,
+    jobs,
+    models,
+    versions,
+)
+from service.schemas import MAX_TEXT_PART
+from service.settings import ServiceSettings
+
+
+class _State(TypedDict):
+    resources: Resources
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """The application with these settings; it opens database and folders when it starts, not here."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[_State]:
+        database = Database(settings.resolved_database_url())
+        artifacts = Artifacts(settings.data_dir)
+        relay = Relay(database, artifacts, settings)
+        relay.start()
+        try:
+            yield {"resources": Resources(settings, database, artifacts, relay)}
+        finally:
+            relay.stop()
+            database.close()
+
+    app = FastAPI(
+        title="StructGuard",
+        summary="Deletion requests for image classifiers.",
+        version=version("structguard"),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        form_limits={"max_files": settings.max_images, "max_fields": 8, "max_part_size": MAX_TEXT_PART},
+        telemetry={"logs": False},  # they would hold what callers sent
+    )
+    app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
+    app.add_middleware(RequestIdentity)
+    problems.install(app)
+    for routes in (
+        *(models, versions, evaluation_sets, anchor_sets, architectures),
+        *(deletion_requests, jobs, health, documentation),
+    ):
+        app.include_router(routes.router)
+    _describe_problems(app)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Give documented problems their media type, and remove FastAPI's own 422, which is never sent."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = describe()
+            for path in document["paths"].values():
+                for operation in path.values():
+                    for status, response in list(operation["responses"].items()):
+                        for body in list(response.get("content", {}).values()):
+                            reference = body.get("schema", {}).get("$ref", "")
+                            if reference.endswith("/HTTPValidationError"):
+                                del operation["responses"][status]
+                            elif reference.endswith("/Problem"):
+                                response["content"] = {problems.MEDIA_TYPE: body}
+            for unused in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(unused, None)
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]

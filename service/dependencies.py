@@ -1,0 +1,60 @@
+"""What routes ask for, by name."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+from sqlalchemy.orm import Session
+
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.relay import Relay
+from service.schemas import NAME
+from service.settings import ServiceSettings
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the application opens when it starts and closes when it ends."""
+
+    settings: ServiceSettings
+    database: Database
+    artifacts: Artifacts
+    relay: Relay
+
+
+def _resources(request: Request) -> Resources:
+    resources: Resources = request.state.resources
+    return resources
+
+
+ResourcesDep = Annotated[Resources, Depends(_resources)]
+"""For whatever needs files, or manages its transactions itself because it handles files between them."""
+
+
+def _read(resources: ResourcesDep) -> Iterator[Session]:
+    with resources.database.read() as session:
+        yield session
+
+
+def _write(resources: ResourcesDep) -> Iterator[Session]:
+    with resources.database.write() as session:
+        yield session
+    resources.relay.wake()
+
+
+# With the scope "function" a session ends before the answer is sent: a COMMIT that fails must not follow a 202.
+ReadSession = Annotated[Session, Depends(_read, scope="function")]
+"""Takes no lock and writes nothing."""
+
+WriteSession = Annotated[Session, Depends(_write, scope="function")]
+"""Commits when the route returns, rolls back when it raises."""
+
+Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many items a page has at most.")]
+ModelName = Annotated[str, Path(pattern=NAME, description="The model's name.")]
+EvaluationSetName = Annotated[str, Path(pattern=NAME, description="The evaluation set's name.")]
+Number = Annotated[int, Path(ge=1, lt=2**31, description="The version's number.")]
+Identifier = Annotated[uuid.UUID, Path(description="The identifier that its creation answered with.")]

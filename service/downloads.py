@@ -1,0 +1,50 @@
+"""Checkpoints on their way out: one strong ETag on every host, ranges, and the digest of the whole file."""
+
+import base64
+from email.utils import format_datetime
+from pathlib import Path
+
+from fastapi import Request, Response
+from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
+
+from service.registry.tables import Model, Version
+
+
+def checkpoint(request: Request, model: Model, version: Version, path: Path) -> Response:
+    """Answer a GET or HEAD with 200, 206, 304, or (raised) 416. A version never changes, so neither does its ETag."""
+    headers = {
+        "ETag": f'"sha256:{version.sha256}"',
+        "Last-Modified": format_datetime(version.created_at, usegmt=True),
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    if _matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    digest = base64.b64encode(bytes.fromhex(version.sha256)).decode()
+    return _Ranged(
+        path,
+        headers=headers | {"Repr-Digest": f"sha-256=:{digest}:", "X-Content-Type-Options": "nosniff"},
+        media_type="application/octet-stream",
+        filename=f"{model.name}-v{version.number}.safetensors",
+    )
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    """RFC 9110, section 13.1.2: a list of tags, compared weakly, or `*`."""
+    tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
+    return bool(tags & {etag, "*"})
+
+
+class _Ranged(FileResponse):
+    """Starlette's, which keeps the headers that it is given; only its refusals become problems."""
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
+        try:
+            return super()._parse_range_header(http_range, file_size)
+        except MalformedRangeHeader:
+            return []  # RFC 9110, section 14.2: ignored, so the whole file is sent
+        except RangeNotSatisfiable as error:
+            detail = f"The file has {file_size} bytes."
+            raise HTTPException(416, detail, {"Content-Range": f"bytes */{file_size}"}) from error

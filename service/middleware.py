@@ -1,0 +1,85 @@
+"""What surrounds every request: an identity, a line in the log, and a limit on its body. Pure ASGI."""
+
+import logging
+import time
+import uuid
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import problems
+
+logger = logging.getLogger("service.access")
+
+_JSON_BYTES = 1 << 20  # a body that is no upload is held in memory
+_DETAIL = "The body has more than {} bytes."
+#: The client may still be sending: what follows on this connection would not be a request.
+_CLOSE = {"Connection": "close"}
+
+
+class RequestIdentity:
+    """Gives each request an identifier, and logs it by route: a path or an address may hold a name."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4()
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.monotonic()
+        status = 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).append((b"x-request-id", str(request_id).encode()))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            route = getattr(scope.get("route"), "path", "-")
+            milliseconds = round(1000 * (time.monotonic() - began))
+            logger.info(
+                "method=%s route=%s status=%d milliseconds=%d request=%s",
+                *(scope["method"], route, status, milliseconds, request_id),
+            )
+
+
+class BodyLimit:
+    """Refuses bodies of more than `limit` bytes: by their declared length at once, otherwise once they pass it."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        is_upload = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        limit = self._limit if is_upload else min(self._limit, _JSON_BYTES)
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > limit:
+            detail = _DETAIL.format(limit)
+            refusal = problems.answer(scope["state"]["request_id"], problems.TABLE[413], detail, headers=_CLOSE)
+            await refusal(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                # Whoever reads the body lets this pass, after removing what it has written.
+                raise HTTPException(413, _DETAIL.format(limit), _CLOSE)
+            return message
+
+        await self._app(scope, counted, send)

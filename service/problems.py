@@ -1,0 +1,223 @@
+"""Every error as RFC 9457 `application/problem+json`. The table says which fact becomes which status."""
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from service.registry import errors
+from service.registry.architectures import ImageSizeUnsupported
+from service.registry.checkpoints import CheckpointRejected
+from service.registry.errors import Fault, RegistryError
+
+MEDIA_TYPE = "application/problem+json"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_MOST_ERRORS = 20  # per answer
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One type of problem: the status, the last part of its type URI, and a title that never varies."""
+
+    status: int
+    slug: str
+    title: str
+    advice: str
+
+
+_NOT_FOUND = Kind(404, "not-found", "There is nothing here.", "Check the path and the identifier in it.")
+_INVALID = Kind(
+    422, "invalid-input", "Something in the request is not valid.", "`errors` points to each field, file and label."
+)
+_NAME_TAKEN = Kind(409, "name-taken", "The name is in use.", "Choose another name, or use what exists under it.")
+_UNAVAILABLE = Kind(503, "unavailable", "The service cannot work right now.", "Try again later, as `Retry-After` says.")
+_INTERNAL = Kind(
+    500, "internal-error", "The service made a mistake.", "Report the `instance`; the service's log has the details."
+)
+
+#: The one place where facts meet HTTP. A class stands for its subclasses too, a number for what the framework raises.
+TABLE: dict[type[Exception] | int, Kind] = {
+    errors.NotFound: _NOT_FOUND,
+    errors.ModelNameTaken: _NAME_TAKEN,
+    errors.EvaluationSetNameTaken: _NAME_TAKEN,
+    errors.VersionMissing: Kind(
+        409, "version-missing", "The model has no version.", "Register a version of the model first."
+    ),
+    errors.PastCommitPoint: Kind(
+        409, "past-commit-point", "The request has ended.", "It can no longer be cancelled; read its state."
+    ),
+    errors.NotRetriable: Kind(409, "not-retriable", "Only a failed request can be retried.", "Read its state."),
+    errors.SamplesDestroyed: Kind(
+        409, "samples-destroyed", "The images are gone.", "Send a new deletion request with the images."
+    ),
+    errors.InvalidInput: _INVALID,
+    ImageSizeUnsupported: _INVALID,
+    CheckpointRejected: Kind(
+        422,
+        "checkpoint-rejected",
+        "The checkpoint cannot be used.",
+        "It must be one safetensors file with exactly the architecture's tensors, all finite. `errors` names the first "
+        "ten that differ.",
+    ),
+    errors.MalformedCursor: Kind(
+        422, "malformed-cursor", "The cursor is not of this listing.", "Start again without a cursor."
+    ),
+    errors.StorageFull: Kind(507, "storage-full", "There is no room left.", "Tell the operator of the service."),
+    OperationalError: _UNAVAILABLE,
+    PoolTimeout: _UNAVAILABLE,
+    RequestValidationError: _INVALID,
+    400: Kind(400, "malformed-request", "The request cannot be read.", "Check that the body is what its type says."),
+    404: _NOT_FOUND,
+    405: Kind(405, "method-not-allowed", "The method is not allowed here.", "`Allow` lists those that are."),
+    413: Kind(413, "content-too-large", "The request is too large.", "Send less, or ask the operator for a new limit."),
+    416: Kind(
+        416, "range-not-satisfiable", "The range is outside of the file.", "`Content-Range` says how long the file is."
+    ),
+    500: _INTERNAL,
+    503: _UNAVAILABLE,
+}
+
+
+class Error(BaseModel):
+    """One thing that is wrong."""
+
+    pointer: str = Field(
+        description="JSON Pointer (RFC 6901, URI fragment) to a field of the JSON body or of the `metadata` part, to a "
+        "file by the name and position of its part, or to a query parameter.",
+        examples=["#/labels/0"],
+    )
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error, as of RFC 9457."""
+
+    type: str = Field(description="Path of a page about this type of problem.", examples=["/problems/not-found"])
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="Identifies this very answer in the service's log.", examples=["urn:uuid:…"])
+    errors: list[Error] = []
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these problems; `service.app` sets their media type."""
+    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def answer(
+    request_id: uuid.UUID,
+    kind: Kind,
+    detail: str,
+    faults: Iterable[Fault] = (),
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> JSONResponse:
+    """The response for one problem; `more` are extension members."""
+    body = {
+        "type": f"/problems/{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": request_id.urn,
+        "errors": [asdict(fault) for fault in faults],
+    }
+    return JSONResponse(body | more, kind.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+    app.add_exception_handler(RegistryError, _registry_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _unavailable)
+    app.add_exception_handler(PoolTimeout, _unavailable)
+    app.add_exception_handler(Exception, _internal_error)
+
+
+async def _registry_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RegistryError)
+    kind = next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
+    if kind is None:
+        raise error
+    return answer(request.state.request_id, kind, error.detail, _faults(error))
+
+
+def _faults(error: RegistryError) -> Iterable[Fault]:
+    match error:
+        case CheckpointRejected(tensors=tensors) if tensors:
+            return [Fault("#/checkpoint", f"{name} {wrong}") for name, wrong in tensors]
+        case CheckpointRejected():
+            return [Fault("#/checkpoint", error.detail)]
+        case ImageSizeUnsupported():
+            return [Fault("#/preprocessing/size", error.detail)]
+        case errors.MalformedCursor():
+            return [Fault("#/cursor", error.detail)]
+    return error.faults
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(item["loc"][0] == "path" for item in found):  # what cannot be an identifier identifies nothing
+        return answer(request.state.request_id, _NOT_FOUND, (errors.NotFound.__doc__ or "").strip())
+    faults = [Fault(pointer(item["loc"]), _message(item)) for item in found[:_MOST_ERRORS]]
+    return answer(request.state.request_id, _INVALID, (errors.InvalidInput.__doc__ or "").strip(), faults)
+
+
+def pointer(location: tuple[str | int, ...]) -> str:
+    """Where FastAPI found something, as a JSON Pointer: `("body", "metadata", "labels", 0)` is `#/labels/0`."""
+    source, *steps = location
+    if source == "body" and steps[:1] == ["metadata"] and len(steps) > 1:
+        steps = steps[1:]
+    if source == "body" and len(steps) == 1 and isinstance(steps[0], int):  # the byte at which JSON broke
+        steps = []
+    escaped = (str(step)[:100].replace("~", "~0").replace("/", "~1") for step in steps)
+    return "#" + "".join(f"/{quote(step, safe='~-._')}" for step in escaped)
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    """Pydantic's message, without the value: some of its messages quote a part of it."""
+    if item["type"].startswith("uuid"):
+        return "must be a UUID"
+    message: str = item["msg"]
+    return re.sub(r"^Value error, |, unable to parse .*$|, got .*$", "", message)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    kind = TABLE.get(error.status_code, TABLE[400] if error.status_code < 500 else _INTERNAL)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return answer(request.state.request_id, kind, error.detail, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """All methods of a path: the framework's own `Allow` has those of the first route only."""
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    detail = "The database does not answer."
+    return answer(request.state.request_id, _UNAVAILABLE, detail, headers={"Retry-After": "5"})
+
+
+async def _internal_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    return answer(request.state.request_id, _INTERNAL, "Nothing is known to be wrong with the request.")

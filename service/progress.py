@@ -1,0 +1,172 @@
+"""How far a deletion request and its job are, as the service answers it."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+from service.registry import tables
+from service.registry.options import Options
+from service.registry.states import ENDED, Phase, State
+
+#: Who has to act next. Nobody, while it runs or when it has come to its end.
+_WAITING_ON = {
+    State.QUEUED: "worker",
+    State.AWAITING_APPROVAL: "approver",
+    State.NEEDS_REVIEW: "operator",
+    State.FAILED: "operator",
+}
+
+
+class Progress(BaseModel):
+    """Where the job is."""
+
+    phase: Phase | None
+    step: int
+    total: int = Field(description="Steps of this phase; 0 if they are not known.")
+    attempt: int
+
+    @classmethod
+    def of(cls, job: tables.Job) -> Self:
+        """From the job's row."""
+        return cls(phase=job.phase, step=job.step, total=job.total_steps, attempt=job.attempt)
+
+
+class Move(BaseModel):
+    """One move from a state to the next."""
+
+    at: datetime
+    before: State | None
+    after: State
+    reason: str | None
+
+
+class RequestAnswer(BaseModel):
+    """What somebody asked to be forgotten, and how far that is."""
+
+    id: uuid.UUID
+    model: str
+    state: State
+    reason: str | None
+    waiting_on: str | None = Field(description="`worker`, `approver`, `operator`, or nobody.")
+    regulation: str
+    received_at: datetime
+    due_at: datetime = Field(description="When the person must have an answer.")
+    ended_at: datetime | None
+    sample_count: int = Field(description="Images to forget.")
+    samples_destroyed_at: datetime | None
+    progress: Progress
+    metrics: dict[str, Any] = Field(description="`before` and `after`, once measured.")
+    base_version: int | None = Field(description="Number of the version that was unlearned from.")
+    version: int | None = Field(description="Number of the version that came of it.")
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, row: tables.DeletionRequest, **more: Any) -> Self:
+        """From its row, loaded with the model, the job and the version."""
+        job = row.job
+        return cls(
+            id=row.id,
+            model=row.model.name,
+            state=row.state,
+            reason=row.reason,
+            waiting_on=_WAITING_ON.get(row.state),
+            regulation=row.regulation,
+            received_at=row.received_at,
+            due_at=row.due_at,
+            ended_at=row.ended_at,
+            sample_count=row.sample_count,
+            samples_destroyed_at=row.samples_destroyed_at,
+            progress=Progress.of(job),
+            metrics=job.metrics,
+            base_version=job.base_number,
+            version=job.version.number if job.version else None,
+            links=_request_links(row),
+            **more,
+        )
+
+
+class RequestDetails(RequestAnswer):
+    """A request with everything that happened to it."""
+
+    history: list[Move] = Field(description="Oldest first.")
+
+    @classmethod
+    def with_history(cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition]) -> Self:
+        """From its row and its moves."""
+        history = [Move(at=move.at, before=move.before, after=move.after, reason=move.reason) for move in moves]
+        return cls.of(row, history=history)
+
+
+class JobAnswer(BaseModel):
+    """One unlearning run."""
+
+    id: uuid.UUID
+    model: str
+    state: State
+    reason: str | None
+    options: Options
+    progress: Progress
+    metrics: dict[str, Any] = Field(description="`before` and `after`, once measured.")
+    seconds: dict[str, float] = Field(description="Per phase.")
+    peak_memory_bytes: int | None = Field(description="Resident in the process that ran it.")
+    base_version: int | None
+    version: int | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, row: tables.Job) -> Self:
+        """From its row, loaded with the model and the version."""
+        return cls(
+            id=row.id,
+            model=row.model.name,
+            state=row.state,
+            reason=row.reason,
+            options=Options.model_validate(row.options),
+            progress=Progress.of(row),
+            metrics=row.metrics,
+            seconds=row.seconds,
+            peak_memory_bytes=row.peak_memory,
+            base_version=row.base_number,
+            version=row.version.number if row.version else None,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            links=_job_links(row, row.model),
+        )
+
+
+class StepAnswer(BaseModel, extra="allow"):
+    """One point of a job's curves: `forget_accuracy`, `collapse` and the terms of the objective."""
+
+    step: int
+
+    @classmethod
+    def of(cls, row: tables.StepMetric) -> Self:
+        """From its row."""
+        return cls.model_validate({**row.values, "step": row.step})
+
+
+def _job_links(job: tables.Job, model: tables.Model) -> dict[str, str]:
+    here = f"/v1/jobs/{job.id}"
+    links = {"self": here, "steps": f"{here}/steps", "model": f"/v1/models/{model.name}"}
+    if job.version is not None:
+        links["version"] = f"/v1/models/{model.name}/versions/{job.version.number}"
+        links["checkpoint"] = f"{links['version']}/checkpoint"
+    return links
+
+
+def _request_links(row: tables.DeletionRequest) -> dict[str, str]:
+    here = f"/v1/deletion-requests/{row.id}"
+    links = _job_links(row.job, row.model)
+    links |= {"self": here, "job": links["self"]}
+    if row.state not in ENDED:
+        links["cancel"] = f"{here}/cancel"
+    if row.state is State.FAILED:
+        links["retry"] = f"{here}/retry"
+    return links

@@ -1,0 +1,27 @@
+"""How an image becomes a network's input; the same in training, unlearning and serving, or the numbers mean nothing."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_Side = Annotated[int, Field(ge=1, le=2048)]
+
+
+class Preprocessing(BaseModel):
+    """Resize, scale to [0, 1], subtract the mean and divide by the standard deviation of each channel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    size: tuple[_Side, _Side] = Field(description="Height and width in pixels, as the network sees them.")
+    mean: list[float] = Field(min_length=1, max_length=16, description="Per channel, of pixels in [0, 1].")
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, max_length=16, description="Per channel, above 0.")
+    resize: Literal["stretch", "crop"] = Field(
+        default="stretch", description="`stretch`: to the size. `crop`: scale until it is covered, keep the centre."
+    )
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+
+    @model_validator(mode="after")
+    def _one_of_each_per_channel(self) -> "Preprocessing":
+        if len(self.mean) != len(self.std):
+            raise ValueError("`mean` and `std` must have one value for each channel")
+        return self

@@ -1,0 +1,83 @@
+"""The service's background thread: it tidies up, and tells workers about waiting jobs."""
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from service.registry import housekeeping, jobs
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+logger = logging.getLogger(__name__)
+
+
+class Relay:
+    """Sweeps every `settings.sweep_interval`, and rings the doorbell then and whenever it is woken.
+
+    Whatever goes wrong is logged and tried again at the next turn: the job table, not this thread, keeps the work.
+    """
+
+    def __init__(self, database: Database, artifacts: Artifacts, settings: ServiceSettings) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._settings = settings
+        self._celery = _celery(settings)
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first turn comes at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was committed that a worker may want to hear of."""
+        if self._celery is not None:
+            self._woken.set()
+
+    def stop(self) -> None:
+        """Finish the turn in progress."""
+        self._stopping = True
+        self._woken.set()
+        self._thread.join(timeout=10)
+
+    def check_broker(self) -> None:
+        """Raise something when a broker is configured and does not answer."""
+        if self._celery is not None:
+            with self._celery.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=1)
+
+    def _run(self) -> None:
+        woken = False
+        while not self._stopping:
+            self._woken.clear()  # before the turn: what is committed during it must wake the next one
+            try:
+                if not woken:
+                    housekeeping.sweep(self._database, self._artifacts, self._settings)
+                self._ring()
+            except Exception:
+                # The database or the broker may come back; a thread that gave up would not.
+                logger.exception("the relay could not finish its turn")
+            woken = self._woken.wait(self._settings.sweep_interval.total_seconds())
+
+    def _ring(self) -> None:
+        if self._celery is None:
+            return
+        from service.registry import doorbell  # noqa: PLC0415
+
+        with self._database.write() as session:
+            waiting = jobs.to_announce(session, self._settings.lease)
+        doorbell.ring(self._celery, waiting)
+
+
+def _celery(settings: ServiceSettings) -> "Celery | None":
+    if settings.broker_url is None:
+        return None
+    # Here, because Celery takes as long to import as everything else together, and many installations have no broker.
+    from service.registry import doorbell  # noqa: PLC0415
+
+    return doorbell.celery_app(settings.broker_url.get_secret_value(), settings.celery_queue)

@@ -1,0 +1,24 @@
+"""One page per type of problem: what its `type` URI leads to."""
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from service.problems import TABLE, documented
+from service.registry.errors import NotFound
+
+router = APIRouter(prefix="/problems", tags=["Problems"])
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{kind.title}</title>
+<h1>{kind.title}</h1><p>Problem type <code>/problems/{kind.slug}</code>, HTTP status {kind.status}.</p>
+<p>{kind.advice}</p></html>
+"""
+
+
+@router.get("/{slug}", summary="Explain a type of problem", response_class=HTMLResponse, responses=documented(404))
+def explain(slug: str) -> str:
+    """What a problem type means, and what to do about it."""
+    for kind in TABLE.values():
+        if kind.slug == slug:
+            return _PAGE.format(kind=kind)
+    raise NotFound

@@ -1,0 +1,109 @@
+"""What callers send."""
+
+from typing import Annotated, Literal, TypeVar
+
+from fastapi import Form
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Json, PlainValidator
+from starlette.datastructures import UploadFile
+
+from service.registry.architectures import Architecture
+from service.registry.gate import Policy
+from service.registry.options import Options
+from service.registry.preprocessing import Preprocessing
+
+NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
+
+#: Size of one text part of a multipart body: enough for a hundred thousand class names.
+MAX_TEXT_PART = 8 * 1024**2  # bytes
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:  # PostgreSQL has no such text
+        raise ValueError("must not contain NUL characters")
+    return text
+
+
+def _each_once(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names):
+        raise ValueError("must be different from each other")
+    return names
+
+
+def _label(value: object) -> int | str:
+    if isinstance(value, str) or type(value) is int:
+        return value
+    raise ValueError("must be a class: its name, or its position")
+
+
+def _text_of_part(part: object) -> object:
+    """Some clients send the JSON as a file (`curl --form metadata=@request.json`)."""
+    return part.file.read(MAX_TEXT_PART) if isinstance(part, UploadFile) else part
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
+Classes = Annotated[
+    list[ClassName],
+    Field(min_length=2, max_length=100_000, description="Names, in the order of the classifier's outputs."),
+    AfterValidator(_each_once),
+]
+Labels = Annotated[
+    list[Annotated[int | str, PlainValidator(_label, json_schema_input_type=int | str)]],
+    Field(description="The class of each image, by name or position. A zip may say it with its folders instead."),
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NewModel(_Body):
+    """A classifier that will have versions."""
+
+    name: str = Field(pattern=NAME)
+    description: Text = Field(default="", max_length=2000)
+    policy: Policy = Policy()
+
+
+class NewVersion(_Body):
+    """What the uploaded checkpoint is."""
+
+    architecture: Architecture
+    classes: Classes
+    preprocessing: Preprocessing
+    attributes: dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]] = Field(
+        default={}, description="Visual attributes per class, for the anchors. May be left out."
+    )
+    parent: int | None = Field(
+        default=None, ge=1, lt=2**31, strict=True, description="Number of the version that it was made from."
+    )
+
+
+class NewEvaluationSet(_Body):
+    """What the uploaded images measure."""
+
+    name: str = Field(pattern=NAME)
+    kind: Literal["test", "retain"] = Field(description="`test` gives A_test, `retain` gives A_r.")
+    labels: Labels | None = None
+
+
+class NewAnchorSet(_Body):
+    """Whose anchors these are."""
+
+    classes: Classes
+
+
+class NewDeletionRequest(_Body):
+    """What is to be forgotten, and how."""
+
+    model: str = Field(pattern=NAME)
+    labels: Labels | None = None
+    regulation: str = Field(
+        default="gdpr", pattern="^[a-z0-9_-]{1,40}$", description="Sets the deadline: `gdpr`, `ccpa`, or another name."
+    )
+    options: Options = Options()
+
+
+T = TypeVar("T")
+Metadata = Annotated[Json[T], BeforeValidator(_text_of_part), Form(description="JSON.")]
+"""The JSON part of a multipart body."""

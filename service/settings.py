@@ -1,0 +1,27 @@
+"""What the HTTP service needs to know beyond the registry."""
+
+from pydantic import Field
+
+from service.registry.settings import RegistrySettings
+
+
+class ServiceSettings(RegistrySettings):
+    """Where it listens, and how much one request may bring."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. There is no authentication yet, so the default is this machine only."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024)
+    """Largest request body, and largest archive once unpacked, in bytes."""
+
+    max_images: int = Field(default=1024, ge=1)
+    """How many images one deletion request may bring, and how many files any request."""
+
+    max_evaluation_images: int = Field(default=100_000, ge=1)
+    """How many images one evaluation set may hold; more than `max_images` come as a zip or npz."""
+
+    max_image_pixels: int = Field(default=16_000_000, ge=1)
+    """Largest image, in pixels. It is known from the header, before anything is decoded."""

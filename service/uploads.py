@@ -1,0 +1,157 @@
+"""What arrives with files: check them, keep them, and write the row, all of it or nothing."""
+
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import version as package_version
+from typing import BinaryIO
+
+from fastapi import UploadFile
+from sqlalchemy.orm import Session
+
+from service.dependencies import Resources
+from service.registry import anchor_sets, checkpoints, deletion_requests, intake, models
+from service.registry.architectures import expected_tensors
+from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
+from service.registry.options import Options
+from service.registry.tables import DeletionRequest, EvaluationSet, Model, Version
+from service.schemas import NewDeletionRequest, NewEvaluationSet, NewVersion
+
+# All of these look the model up twice: before the files are read, because many mistakes show there, and again in the
+# transaction that writes. The file becomes durable inside that transaction, so that none is left when it fails.
+
+
+def register_version(
+    resources: Resources, model_name: str, given: NewVersion, checkpoint: BinaryIO
+) -> tuple[Model, Version]:
+    """Register an uploaded checkpoint as the model's next version.
+
+    Raises:
+        InvalidInput, ImageSizeUnsupported, CheckpointRejected: what was sent does not fit together.
+    """
+    with resources.database.read() as session:
+        models.find_model(session, model_name)
+    _check_channels(given)
+    if strangers := given.attributes.keys() - set(given.classes):
+        raise InvalidInput(Fault("#/attributes", f"{len(strangers)} of the keys are not among the classes"))
+    expected = expected_tensors(given.architecture, num_classes=len(given.classes), image_size=given.preprocessing.size)
+    with resources.artifacts.stage() as staged:
+        staged.fill(checkpoint)
+        checkpoints.inspect(staged.path, expected)
+        sha256, size = staged.digest()
+        key = f"checkpoints/{uuid.uuid4()}.safetensors"
+        with resources.database.write() as session:
+            model = models.find_model(session, model_name)
+            version = models.register_version(
+                session,
+                model,
+                parent=given.parent,
+                architecture=given.architecture.model_dump(),
+                classes=given.classes,
+                preprocessing=given.preprocessing.model_dump(mode="json"),
+                attributes=given.attributes,
+                checkpoint=key,
+                sha256=sha256,
+                size=size,
+                code_version=package_version("structguard"),
+                gate=None,
+            )
+            staged.keep(key)
+            return model, models.find_version(session, model, version.number)
+
+
+def _check_channels(given: NewVersion) -> None:
+    channels = given.architecture.in_channels
+    detail = f"must have one value for each of the {channels} channels"
+    faults = [
+        Fault(f"#/preprocessing/{name}", detail)
+        for name, values in (("mean", given.preprocessing.mean), ("std", given.preprocessing.std))
+        if len(values) != channels
+    ]
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def add_evaluation_set(
+    resources: Resources, model_name: str, given: NewEvaluationSet, images: Sequence[UploadFile]
+) -> tuple[Model, EvaluationSet]:
+    """Keep labelled images that versions of the model are measured on.
+
+    Raises:
+        InvalidInput: with a fault for every file and label that is wrong.
+    """
+    with resources.database.read() as session:
+        classes = models.require_latest_version(session, models.find_model(session, model_name)).classes
+    limits = _limits(resources, resources.settings.max_evaluation_images)
+    with resources.artifacts.stage() as staged:
+        count = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+        sha256, size = staged.digest()
+        key = f"evaluation-sets/{uuid.uuid4()}"
+        with resources.database.write() as session:
+            model = models.find_model(session, model_name)
+            evaluation_set = models.add_evaluation_set(
+                session,
+                model,
+                name=given.name,
+                kind=given.kind,
+                samples=key,
+                sha256=sha256,
+                size=size,
+                count=count,
+            )
+            staged.keep(key)
+            return model, evaluation_set
+
+
+def submit_deletion_request(
+    resources: Resources, given: NewDeletionRequest, images: Sequence[UploadFile]
+) -> DeletionRequest:
+    """Keep the images to forget, and store the request; once this returns, it cannot be lost.
+
+    Raises:
+        InvalidInput: with a fault for every field, file and label that is wrong.
+    """
+    with resources.database.read() as session:
+        try:
+            model = models.find_model(session, given.model)
+        except ModelNotFound as error:  # the path exists; a field of the body is wrong
+            raise InvalidInput(Fault("#/model", error.detail)) from error
+        classes = models.require_latest_version(session, model).classes
+        _check_anchors(session, given.options, classes)
+    limits = _limits(resources, resources.settings.max_images)
+    request_id = uuid.uuid4()
+    with resources.artifacts.stage() as staged:
+        count = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+        key = f"samples/{request_id}"
+        with resources.database.write() as session:
+            request = deletion_requests.submit(
+                session,
+                models.find_model(session, given.model),
+                request_id=request_id,
+                regulation=given.regulation,
+                samples=key,
+                sample_count=count,
+                options=given.options,
+            )
+            staged.keep(key)
+    resources.relay.wake()
+    return request
+
+
+def _check_anchors(session: Session, options: Options, classes: list[str]) -> None:
+    if options.anchor_set is None:
+        return
+    try:
+        anchor_set = anchor_sets.find(session, options.anchor_set)
+    except AnchorSetNotFound as error:
+        raise InvalidInput(Fault("#/options/anchor_set", error.detail)) from error
+    if set(anchor_set.classes) != set(classes):
+        raise InvalidInput(Fault("#/options/anchor_set", "has other classes than the model"))
+
+
+def _uploads(images: Sequence[UploadFile]) -> list[intake.Upload]:
+    return [intake.Upload(f"#/images/{at}", image.file) for at, image in enumerate(images)]
+
+
+def _limits(resources: Resources, images: int) -> intake.Limits:
+    settings = resources.settings
+    return intake.Limits(images=images, pixels=settings.max_image_pixels, bytes=settings.max_upload_bytes)

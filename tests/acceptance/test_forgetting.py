@@ -1,0 +1,185 @@
+"""A deletion request enters over HTTP and a better model comes out, in both topologies."""
+
+import hashlib
+import json
+import os
+import signal
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+from PIL import Image
+
+from service.registry.architectures import Architecture
+from service.registry.preprocessing import Preprocessing
+from tests.acceptance.conftest import Digits, Stack
+from worker import networks
+from worker.images import pixels
+from worker.unlearning import SplitClassifier
+
+
+def test_a_request_is_answered_with_a_model_that_misclassifies_every_image(
+    stack: Stack, digits: Digits, tmp_path: Path
+) -> None:
+    with stack.client() as client:
+        name = register(client, digits)
+        posted = post_request(client, name, digits)
+        assert (posted.status_code, posted.headers["retry-after"]) == (202, "5")
+        ended = stack.finish(client, posted.headers["location"])
+
+        assert ended["state"] == "completed", (ended["reason"], stack.logs()[-5000:])
+        before, after = ended["metrics"]["before"], ended["metrics"]["after"]
+        assert after["forget_accuracy"] == 100
+        assert before["test_accuracy"] - after["test_accuracy"] <= 5
+        assert 0 < after["collapse"] < 0.25
+        assert before["forget_accuracy"] == before["collapse"] == 0
+
+        version = client.get(ended["links"]["version"]).json()
+        assert (version["number"], version["parent"], version["gate"]) == (2, 1, "passed")
+        first = client.get(f"/v1/models/{name}/versions/1").json()
+        assert first["metrics"]["test_accuracy"] == before["test_accuracy"]
+        assert version["metrics"]["test_accuracy"] == after["test_accuracy"]
+
+        checkpoint = client.get(ended["links"]["checkpoint"])
+        assert hashlib.sha256(checkpoint.content).hexdigest() == version["sha256"]
+        (tmp_path / "model.safetensors").write_bytes(checkpoint.content)
+        assert right(version, tmp_path / "model.safetensors", digits) == 0
+
+        steps = client.get(ended["links"]["steps"]).json()["items"]
+        assert steps[-1]["forget_accuracy"] == 100
+        assert {"collapse", "forget_accuracy"} <= steps[0].keys()
+        assert [move["after"] for move in ended["history"]] == ["received", "queued", "running", "completed"]
+        assert client.get("/v1/anchor-sets").json()["items"][0]["encoder"].startswith("minilm")
+
+
+def test_the_images_to_forget_are_destroyed_with_the_end_of_the_request(stack: Stack, digits: Digits) -> None:
+    with stack.client() as client:
+        name = register(client, digits)
+        request = post_request(client, name, digits, options={"scope": "exact"}).headers["location"]
+        assert kept_samples(stack)
+        stack.finish(client, request)
+        stack.wait_for(lambda: client.get(request).json()["samples_destroyed_at"], seconds=20)
+        assert not kept_samples(stack)
+
+
+def test_a_killed_worker_process_costs_time_and_nothing_else(stack: Stack, digits: Digits) -> None:
+    with stack.client() as client:
+        name = register(client, digits)
+        request = post_request(client, name, digits).headers["location"]
+        job_id = client.get(request).json()["links"]["job"].rpartition("/")[2]
+
+        def unlearning() -> bool:
+            return client.get(request).json()["progress"]["phase"] in ("surrogates", "unlearn")
+
+        stack.wait_for(unlearning, seconds=120)
+        (child,) = children_of(job_id)
+        os.kill(child, signal.SIGKILL)
+        ended = stack.finish(client, request)
+
+        assert ended["state"] == "completed", ended["reason"]
+        assert ended["progress"]["attempt"] == 2
+        assert "running,queued,running" in ",".join(move["after"] for move in ended["history"])
+        assert [v["number"] for v in client.get(f"/v1/models/{name}/versions").json()["items"]] == [2, 1]
+
+
+def test_a_withdrawn_request_stops_and_changes_nothing(embedded: Stack, digits: Digits) -> None:
+    with embedded.client() as client:
+        name = register(client, digits)
+        request = post_request(client, name, digits).headers["location"]
+        embedded.wait_for(lambda: client.get(request).json()["progress"]["phase"] == "unlearn", seconds=120)
+        assert client.post(f"{request}/cancel").status_code == 202
+        ended = embedded.finish(client, request)
+        assert ended["state"] == "cancelled"
+        assert [v["number"] for v in client.get(f"/v1/models/{name}/versions").json()["items"]] == [1]
+        assert client.post(f"{request}/cancel").status_code == 409
+
+
+def test_requests_on_one_model_build_on_each_other(production: Stack, digits: Digits) -> None:
+    with production.client() as client:
+        name = register(client, digits)
+        options = {"scope": "exact"}
+        first, second = (
+            post_request(client, name, digits, some=some, options=options).headers["location"]
+            for some in (slice(0, 4), slice(4, 8))
+        )
+        assert production.finish(client, first)["version"] == 2
+        ended = production.finish(client, second)
+        assert (ended["base_version"], ended["version"]) == (2, 3)
+
+
+def test_a_run_that_cannot_succeed_needs_review_and_the_next_one_does_not_build_on_it(
+    embedded: Stack, digits: Digits
+) -> None:
+    with embedded.client() as client:
+        name = register(client, digits, policy={"max_test_accuracy_drop": 0, "max_collapse": 0})
+        request = post_request(client, name, digits, some=slice(0, 2), options={"scope": "exact"}).headers["location"]
+        ended = embedded.finish(client, request)
+        assert (ended["state"], ended["version"], ended["waiting_on"]) == ("needs_review", 2, "operator")
+        assert "structural collapse" in ended["reason"]
+        again = post_request(client, name, digits, some=slice(2, 4), options={"scope": "exact"}).headers["location"]
+        assert embedded.finish(client, again)["base_version"] == 1
+
+
+def register(client: httpx.Client, digits: Digits, policy: dict | None = None) -> str:
+    """A model with its first version, its test set and a sample of what it should keep."""
+    name = f"digits-{uuid.uuid4().hex[:8]}"
+    client.post("/v1/models", json={"name": name, "policy": policy or {}}).raise_for_status()
+    with (digits.folder / "model.safetensors").open("rb") as checkpoint:
+        client.post(
+            f"/v1/models/{name}/versions",
+            data={"metadata": json.dumps(digits.card)},
+            files={"checkpoint": checkpoint},
+        ).raise_for_status()
+    for kind in ("test", "retain"):
+        with (digits.folder / f"{kind}.npz").open("rb") as images:
+            client.post(
+                f"/v1/models/{name}/evaluation-sets",
+                data={"metadata": json.dumps({"name": kind, "kind": kind})},
+                files={"images": images},
+            ).raise_for_status()
+    return name
+
+
+def post_request(
+    client: httpx.Client, name: str, digits: Digits, *, some: slice = slice(None), options: dict | None = None
+) -> httpx.Response:
+    metadata = {"model": name, "labels": digits.labels[some], "options": options or {}}
+    with ExitStack() as files:
+        images = [("images", files.enter_context(path.open("rb"))) for path in digits.forget[some]]
+        answer = client.post("/v1/deletion-requests", data={"metadata": json.dumps(metadata)}, files=images)
+    return answer.raise_for_status()
+
+
+def right(version: dict, checkpoint: Path, digits: Digits) -> int:
+    """How many of the images to forget a version still gets right, computed here and not by the product's metrics."""
+    preprocessing = Preprocessing.model_validate(version["preprocessing"])
+    network = networks.load(
+        Architecture.model_validate(version["architecture"]),
+        checkpoint,
+        num_classes=len(version["classes"]),
+        image_size=preprocessing.size,
+    )
+    model = SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).eval()
+    images = torch.stack([pixels(Image.open(path), preprocessing) for path in digits.forget])
+    with torch.no_grad():
+        return int(np.sum(model(images).argmax(1).numpy() == np.array(digits.labels)))
+
+
+def kept_samples(stack: Stack) -> list[Path]:
+    return list((stack.data / "samples").glob("*"))
+
+
+def children_of(job_id: str) -> list[int]:
+    """Processes that run this job."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = entry.read_bytes().decode().split("\0")
+        except OSError:  # it ended in between
+            continue
+        if "worker.job" in arguments and job_id in arguments:
+            found.append(int(entry.parent.name))
+    return found

@@ -1,0 +1,61 @@
+"""Rows that registry tests begin with, made by the functions that make them in production."""
+
+import uuid
+from datetime import timedelta
+
+from service.registry import deletion_requests, jobs, models
+from service.registry.gate import Policy
+from service.registry.options import Options
+
+LEASE = timedelta(seconds=30)
+FILE = {"checkpoint": "checkpoints/x", "sha256": "0" * 64, "size": 1}
+VERSION = {
+    "architecture": {"name": "cifar_resnet8", "in_channels": 3},
+    "classes": ["cat", "dog"],
+    "preprocessing": {"size": [32, 32], "mean": [0.5] * 3, "std": [0.5] * 3},
+    "attributes": {},
+    "code_version": "0",
+    "gate": None,
+}
+
+
+def model_with_version(session, name="pets"):
+    model = models.register_model(session, name=name, description="", policy=Policy())
+    models.register_version(session, model, parent=None, **VERSION, **FILE)
+    return model
+
+
+def request(session, model, regulation="gdpr", samples=None):
+    request_id = uuid.uuid4()
+    return deletion_requests.submit(
+        session,
+        model,
+        request_id=request_id,
+        regulation=regulation,
+        samples=samples or f"samples/{request_id}",
+        sample_count=1,
+        options=Options(),
+    )
+
+
+def claim(database, worker="w", lease=LEASE, job_id=None):
+    with database.write() as session:
+        return jobs.claim(session, worker=worker, lease=lease, job_id=job_id)
+
+
+def publish(session, held, objections=()):
+    job = jobs.find(session, held.job_id)
+    return jobs.publish(
+        session,
+        held,
+        model=job.model,
+        parent=models.require_latest_version(session, job.model),
+        parent_metrics={"A_test": 90.0},
+        objections=objections,
+        results={"metrics": {"before": {}, "after": {}}, "seconds": {"load": 1.0}, "peak_memory": 5},
+        method="structguard",
+        config={"seed": 0},
+        code_version="0",
+        metrics={"A_test": 89.0},
+        **FILE,
+    )

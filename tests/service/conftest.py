@@ -1,0 +1,71 @@
+import shutil
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from given import Client
+from sqlalchemy import func, select
+
+from service.app import create_app
+from service.registry.tables import Base
+from service.settings import ServiceSettings
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def _served(request, tmp_path_factory):
+    """One application per kind of database: starting it takes longer than most tests."""
+    database = request.getfixturevalue(f"_migrated_{request.param}")
+    settings = ServiceSettings(
+        data_dir=tmp_path_factory.mktemp(request.param) / "data",
+        database_url=database.engine.url.render_as_string(hide_password=False),
+        # Small limits, so that they can be passed.
+        max_upload_bytes=1 << 20,
+        max_images=8,
+        max_evaluation_images=12,
+        max_image_pixels=4096,
+        # Nothing happens behind a test's back.
+        sweep_interval=timedelta(hours=1),
+    )
+    # What the service does not expect is answered with 500, as in production.
+    with TestClient(create_app(settings), raise_server_exceptions=False) as http:
+        yield Client(http), settings, database
+
+
+@pytest.fixture
+def client(_served):
+    """The service on an empty database."""
+    client, settings, database = _served
+    yield client
+    with database.write() as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(table.delete())
+    for folder in settings.data_dir.iterdir():
+        if folder.name != "staging":
+            shutil.rmtree(folder)
+
+
+@pytest.fixture
+def settings(_served):
+    """What the service runs with."""
+    return _served[1]
+
+
+@pytest.fixture
+def database(client, _served):
+    """What the service writes to."""
+    return _served[2]
+
+
+@pytest.fixture
+def kept(database, settings):
+    """What is there: the number of rows in each table, and all files."""
+
+    def look():
+        with database.read() as session:
+            counts = {
+                table.name: session.scalar(select(func.count()).select_from(table))
+                for table in Base.metadata.tables.values()
+            }
+        return counts, sorted(path for path in settings.data_dir.rglob("*") if path.is_file())
+
+    return look

@@ -1,0 +1,218 @@
+import logging
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+from given import CLASSES, UNKNOWN, npz, png, problem
+from sqlalchemy import select
+
+from service.registry import jobs, models
+from service.registry.states import Phase, State
+from service.registry.tables import Base
+
+
+@pytest.fixture
+def accepted(client):
+    client.model_with_version()
+    answer = client.deletion_request()
+    assert answer.status_code == 202
+    return answer
+
+
+@pytest.fixture
+def run(database):
+    """Do with the next job what a worker would."""
+
+    def claim():
+        with database.write() as session:
+            return jobs.claim(session, worker="test", lease=timedelta(seconds=30))
+
+    return claim
+
+
+@pytest.fixture
+def publish(database):
+    """Give a claimed job its new version."""
+
+    def commit(claim, *objections):
+        with database.write() as session:
+            job = jobs.find(session, claim.job_id)
+            parent = models.require_latest_version(session, job.model)
+            return jobs.publish(
+                session,
+                claim,
+                model=job.model,
+                parent=parent,
+                parent_metrics={},
+                objections=objections,
+                results={
+                    "metrics": {"before": {"a": 1}, "after": {"a": 0}},
+                    "seconds": {"load": 0.5},
+                    "peak_memory": 9,
+                },
+                checkpoint=parent.checkpoint,
+                sha256=parent.sha256,
+                size=parent.size,
+                method="structguard",
+                config={"seed": 0},
+                code_version="0",
+                metrics={},
+            )
+
+    return commit
+
+
+def test_a_request_is_accepted_and_can_be_followed(client, accepted, settings):
+    """202 with its place and when to look; GDPR gives one month."""
+    body = accepted.json()
+    assert accepted.headers["location"] == body["links"]["self"] == f"/v1/deletion-requests/{body['id']}"
+    assert accepted.headers["retry-after"] == "5"
+    assert (body["state"], body["waiting_on"], body["sample_count"]) == ("queued", "worker", 2)
+    assert body["progress"] == {"phase": None, "step": 0, "total": 0, "attempt": 0}
+    received, due = (datetime.fromisoformat(body[name]) for name in ("received_at", "due_at"))
+    assert timedelta(days=28) <= due - received <= timedelta(days=31)
+    assert (settings.data_dir / "samples" / body["id"]).is_file()
+
+    answer = client.get(body["links"]["self"])
+    assert answer.headers["retry-after"] == "5"
+    assert {**body, "history": answer.json()["history"]} == answer.json()
+    assert [move["after"] for move in answer.json()["history"]] == ["received", "queued"]
+
+
+def test_a_run_is_visible_from_load_to_version(client, accepted, database, run, publish):
+    """Progress while it runs, then measurements and the version that came of it."""
+    here, job = accepted.headers["location"], accepted.json()["links"]["job"]
+    claim = run()
+    with database.write() as session:
+        points = [(0, {"forget_accuracy": 100.0, "collapse": None}), (5, {"forget_accuracy": 0.0, "collapse": 0.1})]
+        jobs.progress(session, claim, phase=Phase.UNLEARN, step=5, total=10, points=points)
+    running = client.get(here).json()
+    assert (running["state"], running["waiting_on"]) == ("running", None)
+    assert running["progress"] == {"phase": "unlearn", "step": 5, "total": 10, "attempt": 1}
+    assert client.get(f"{job}/steps").json()["items"] == [
+        {"step": 0, "forget_accuracy": 100.0, "collapse": None},
+        {"step": 5, "forget_accuracy": 0.0, "collapse": 0.1},
+    ]
+
+    publish(claim)
+    answer = client.get(here)
+    done = answer.json()
+    assert "retry-after" not in answer.headers
+    assert (done["state"], done["base_version"], done["version"], done["waiting_on"]) == ("completed", 1, 2, None)
+    assert done["metrics"] == {"before": {"a": 1}, "after": {"a": 0}}
+    assert done["ended_at"] is not None
+    assert set(done["links"]) == {"self", "job", "steps", "model", "version", "checkpoint"}
+    assert client.get(done["links"]["version"]).json()["gate"] == "passed"
+    assert client.get(done["links"]["checkpoint"]).status_code == 200
+    measured = client.get(job).json()
+    assert (measured["state"], measured["seconds"], measured["peak_memory_bytes"]) == ("completed", {"load": 0.5}, 9)
+    assert client.get("/v1/jobs").json()["items"] == [measured]
+
+
+def test_a_version_that_needs_review_waits_for_an_operator(client, accepted, run, publish):
+    """It exists, says why, and is not what later versions build on."""
+    publish(run(), "A_test fell")
+    body = client.get(accepted.headers["location"]).json()
+    assert (body["state"], body["reason"], body["waiting_on"]) == ("needs_review", "A_test fell", "operator")
+    assert client.get(body["links"]["version"]).json()["gate"] == "needs_review"
+    assert client.deletion_request().status_code == 202
+
+
+def test_a_waiting_request_can_be_withdrawn(client, accepted):
+    """At once; a second time is too late."""
+    cancel = accepted.json()["links"]["cancel"]
+    answer = client.post(cancel)
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+    assert "cancel" not in answer.json()["links"]
+    problem(client.post(cancel), 409, "past-commit-point")
+
+
+def test_a_running_request_is_asked_to_stop(client, accepted, database, run):
+    """202: the worker hears of it at its next step."""
+    claim = run()
+    answer = client.post(accepted.json()["links"]["cancel"])
+    assert (answer.status_code, answer.json()["state"]) == (202, "running")
+    with database.write() as session, pytest.raises(jobs.CancelRequested):
+        jobs.progress(session, claim, phase=Phase.UNLEARN)
+
+
+def test_a_completed_request_cannot_be_withdrawn(client, accepted, run, publish):
+    """The commit point has passed."""
+    publish(run())
+    problem(client.post(accepted.json()["links"]["cancel"]), 409, "past-commit-point")
+
+
+def test_only_a_failed_request_can_be_retried(client, accepted, database, run):
+    """Under the same identifier, with its history."""
+    retry = f"{accepted.headers['location']}/retry"
+    problem(client.post(retry), 409, "not-retriable")
+    claim = run()
+    with database.write() as session:
+        jobs.stop(session, claim, State.FAILED, reason="load: out of memory")
+    failed = client.get(accepted.headers["location"]).json()
+    assert (failed["state"], failed["waiting_on"], failed["links"]["retry"]) == ("failed", "operator", retry)
+
+    answer = client.post(retry)
+
+    assert (answer.status_code, answer.json()["state"], answer.json()["id"]) == (202, "queued", failed["id"])
+    history = client.get(accepted.headers["location"]).json()["history"]
+    assert [move["after"] for move in history] == ["received", "queued", "running", "failed", "queued"]
+
+
+def test_requests_are_listed_by_model_and_state(client):
+    """Newest first; an unknown model is not found, an unknown state is not valid."""
+    client.model_with_version()
+    client.model_with_version("cars")
+    pets, cars = client.deletion_request().json(), client.deletion_request(model="cars").json()
+    client.post(cars["links"]["cancel"])
+
+    def listed(**query):
+        return [item["id"] for item in client.get("/v1/deletion-requests", params=query).json()["items"]]
+
+    assert listed() == [cars["id"], pets["id"]]
+    assert listed(model="pets") == listed(state="queued") == [pets["id"]]
+    assert listed(model="cars", state="queued") == []
+    problem(client.get("/v1/deletion-requests?model=cows"), 404, "not-found")
+    problem(client.get("/v1/deletion-requests?model=c%00ws"), 422, "invalid-input", "#/model")
+    problem(client.get("/v1/deletion-requests?state=lost"), 422, "invalid-input", "#/state")
+
+
+def test_unknown_requests_and_jobs_are_not_found(client):
+    """By reading and by acting, also when the identifier cannot be one."""
+    for identifier in (UNKNOWN, "x", "0" * 32 + "g"):
+        problem(client.get(f"/v1/deletion-requests/{identifier}"), 404, "not-found")
+        problem(client.post(f"/v1/deletion-requests/{identifier}/cancel"), 404, "not-found")
+        problem(client.post(f"/v1/deletion-requests/{identifier}/retry"), 404, "not-found")
+        problem(client.get(f"/v1/jobs/{identifier}"), 404, "not-found")
+        problem(client.get(f"/v1/jobs/{identifier}/steps"), 404, "not-found")
+
+
+def test_anchors_go_with_the_models_classes(client, kept):
+    """An anchor set for other classes is refused before anything is kept."""
+    client.model_with_version()
+
+    def anchors(names):
+        content = npz(emb=np.eye(3), names=np.array(names))
+        return client.upload("/v1/anchor-sets", {"classes": names}, {"anchors": content}).json()["id"]
+
+    ours, others = anchors(CLASSES), anchors(["a", "b", "c"])
+    before = kept()
+    refused = client.deletion_request(options={"encoder": "precomputed", "anchor_set": others})
+    problem(refused, 422, "invalid-input", "#/options/anchor_set")
+    assert kept() == before
+    answer = client.deletion_request(options={"encoder": "precomputed", "anchor_set": ours})
+    assert client.get(answer.json()["links"]["job"]).json()["options"]["anchor_set"] == ours
+
+
+def test_no_table_and_no_log_holds_a_file_name(client, database, caplog):
+    """People name files after themselves."""
+    caplog.set_level(logging.DEBUG)
+    client.model_with_version()
+    files = [("images", ("jane-doe-canary.png", png(1))), ("images", ("jane-doe-canary.png", png(2)))]
+    assert client.upload("/v1/deletion-requests", {"model": "pets", "labels": [0, 1]}, files).status_code == 202
+    client.get("/v1/models/jane-doe-canary?cursor=jane-doe-canary")
+    with database.read() as session:
+        rows = [str(session.execute(select(table)).all()) for table in Base.metadata.sorted_tables]
+    service_log = [r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "python_multipart"))]
+    assert any("route=/v1/deletion-requests status=202" in line for line in service_log)
+    assert "canary" not in "".join(rows + service_log)

@@ -1,0 +1,91 @@
+"""The service as a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx2
+import pytest
+from given import images, png
+
+from service.registry import schema
+from service.registry.database import Database
+
+LOADED = """
+import sys
+from service.app import create_app
+from service.settings import ServiceSettings
+create_app(ServiceSettings(data_dir="."))
+print(sorted({"torch", "torchvision", "timm", "worker", "celery"} & sys.modules.keys()))
+"""
+
+
+def test_the_service_loads_no_torch():
+    """Nor the worker, nor Celery while there is no broker: the process stays small."""
+    out = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True, text=True).stdout
+    assert out.strip() == "[]"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """`python -m service` on a free port; its address and its log."""
+    database = Database(f"sqlite:///{tmp_path}/registry.sqlite")
+    schema.upgrade(database)
+    database.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "STRUCTGUARD_DATA_DIR": str(tmp_path),
+        "STRUCTGUARD_PORT": str(port),
+        "STRUCTGUARD_MAX_UPLOAD_BYTES": str(1 << 20),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    (tmp_path / "tmp").mkdir()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                httpx2.get(f"{address}/livez")
+                break
+            except httpx2.ConnectError:
+                assert process.poll() is None
+                time.sleep(0.05)
+        yield address, tmp_path
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) in (0, -signal.SIGTERM)
+
+
+def test_a_real_server_answers_refuses_and_stops(server):
+    """Ready; an endless body is cut off with a 413 and leaves no file; SIGTERM ends it in order."""
+    address, folder = server
+    assert httpx2.get(f"{address}/readyz").status_code == 200
+
+    def endless():
+        yield b'--b\r\nContent-Disposition: form-data; name="images"; filename="jane-doe"\r\n\r\n'
+        while True:
+            yield bytes(1 << 16)
+
+    with httpx2.Client() as http:
+        answer = http.post(
+            f"{address}/v1/deletion-requests",
+            content=endless(),
+            headers={"content-type": "multipart/form-data; boundary=b"},
+        )
+        assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+        declared = http.post(f"{address}/v1/deletion-requests", files=images(png() + bytes(2 << 20)))
+        assert declared.status_code == 413
+        assert http.get(f"{address}/livez").status_code == 200
+
+    assert list((folder / "tmp").iterdir()) == list((folder / "staging").iterdir()) == []
+    log = (folder / "log").read_text()
+    assert "method=POST route=/v1/deletion-requests status=413" in log
+    assert "jane-doe" not in log
+    assert "127.0.0.1" not in log.partition("Uvicorn running on")[2].partition("\n")[2]

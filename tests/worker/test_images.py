@@ -1,0 +1,78 @@
+"""Images reach the network exactly as their owner prepares them."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from service.registry.preprocessing import Preprocessing
+from service.registry.samples import Writer
+from worker.images import batches, forget_set, pixels
+
+GRAY = Preprocessing(size=(2, 3), mean=[0.5], std=[0.5])
+COLOUR = Preprocessing(size=(1, 1), mean=[0.5] * 3, std=[0.5] * 3)
+CPU = torch.device("cpu")
+
+
+def test_gray_pixels_become_floats_between_zero_and_one() -> None:
+    image = Image.fromarray(np.array([[0, 51, 102], [153, 204, 255]], dtype=np.uint8))
+    assert torch.equal(pixels(image, GRAY), torch.tensor([[[0.0, 51, 102], [153, 204, 255]]]) / 255)
+
+
+def test_colours_come_first() -> None:
+    image = Image.fromarray(np.array([[[255, 0, 51]]], dtype=np.uint8))
+    assert torch.equal(pixels(image, COLOUR), torch.tensor([1.0, 0.0, 0.2]).view(3, 1, 1))
+
+
+def test_a_colour_image_is_turned_gray_for_a_network_with_one_channel() -> None:
+    assert pixels(Image.new("RGB", (3, 2), "white"), GRAY).tolist() == [[[1.0] * 3] * 2]
+
+
+@pytest.mark.parametrize(("resize", "expected"), [("stretch", [[0, 0, 1, 1]]), ("crop", [[0, 1]])])
+def test_an_image_of_another_size_is_stretched_or_cropped(resize: str, expected: list[list[float]]) -> None:
+    wide = Image.fromarray(np.array([[0, 0, 255, 255]], dtype=np.uint8))
+    size = (1, len(expected[0]))
+    preprocessing = Preprocessing(size=size, mean=[0], std=[1], resize=resize, interpolation="nearest")
+    assert pixels(wide, preprocessing)[0].tolist() == expected
+
+
+def test_both_kept_forms_give_the_same_batches(tmp_path: Path) -> None:
+    images = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3, 1)
+    np.savez(tmp_path / "samples.npz", images=images, labels=np.arange(5))
+    with Writer(tmp_path / "samples.zip") as kept:
+        for at, image in enumerate(images):
+            kept.add(png(image[..., 0]), at)
+    for name in ("samples.npz", "samples.zip"):
+        first, second = batches(tmp_path / name, GRAY, size=3, device=CPU)
+        assert (len(first), len(second)) == (3, 2)
+        assert torch.equal(
+            torch.cat([first.images, second.images])[:, 0] * 255, torch.from_numpy(images[..., 0]).float()
+        )
+        assert torch.cat([first.labels, second.labels]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_image_that_two_requests_name_is_forgotten_once(tmp_path: Path) -> None:
+    for name, shades in (("a", (10, 20)), ("b", (20, 30))):
+        with Writer(tmp_path / name) as kept:
+            for shade in shades:
+                kept.add(png(np.full((2, 3), shade, dtype=np.uint8)), 0)
+    forget = forget_set([tmp_path / "a", tmp_path / "b"], GRAY, CPU)
+    assert (forget.images[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
+
+
+def png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_kept_labels_can_be_read_without_this_code(tmp_path: Path) -> None:
+    with Writer(tmp_path / "samples") as kept:
+        kept.add(b"first", 7)
+    with zipfile.ZipFile(tmp_path / "samples") as archive:
+        assert json.loads(archive.read("labels.json")) == [["000000", 7]]

@@ -1,0 +1,137 @@
+import io
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from service.registry.architectures import Architecture, expected_tensors
+from service.registry.checkpoints import inspect
+from worker.convert import NotAStateDict, convert
+from worker.networks import build, load, save
+
+DATA = Path(os.environ.get("STRUCTGUARD_DATA", Path(__file__).parents[3] / "shared" / "data"))
+PUBLISHED = DATA / "weights" / "resnet20-12fca82f.th"
+needs_data = pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no CIFAR-10 data under {DATA}")
+
+RESNET8 = Architecture(name="cifar_resnet8", in_channels=1)
+SETTINGS = {"num_classes": 5, "image_size": (28, 28)}
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "size"),
+    [
+        ("cifar_resnet20", 1, (28, 28)),
+        ("torchvision/mobilenet_v3_small", 3, (32, 48)),
+        ("torchvision/densenet121", 3, (29, 29)),
+        ("torchvision/vit_b_32", 3, (64, 64)),
+        ("torchvision/swin_t", 3, (32, 40)),
+        ("timm/resnet18", 4, (32, 32)),
+        ("timm/vit_tiny_patch16_224", 2, (32, 64)),
+        ("timm/swin_tiny_patch4_window7_224", 1, (225, 300)),
+    ],
+)
+def test_a_network_takes_the_images_it_was_built_for(name, channels, size):
+    """One row of logits per image, for the smallest sizes and for odd ones."""
+    network = build(Architecture(name=name, in_channels=channels), num_classes=7, image_size=size).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(2, channels, *size)).shape == (2, 7)
+
+
+def test_what_is_saved_is_accepted_by_the_service_and_loaded_again(tmp_path):
+    """Weights, buffers and metadata survive, for a network whose memory lies in another order too."""
+    network = build(RESNET8, **SETTINGS).to(memory_format=torch.channels_last)
+    save(network, tmp_path / "a.safetensors", {"request": "r1"})
+
+    inspect(tmp_path / "a.safetensors", expected_tensors(RESNET8, **SETTINGS))
+    loaded = load(RESNET8, tmp_path / "a.safetensors", **SETTINGS)
+
+    assert not loaded.training
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=0, atol=0)
+    with safe_open(tmp_path / "a.safetensors", framework="np") as file:
+        assert file.metadata() == {"request": "r1"}
+
+
+def test_tensors_that_share_memory_are_both_written(tmp_path):
+    """A tied weight is stored under both of its names."""
+    tied = torch.nn.Sequential(torch.nn.Linear(3, 3, bias=False), torch.nn.Linear(3, 3, bias=False))
+    tied[1].weight = tied[0].weight
+    save(tied, tmp_path / "a", {})
+    assert torch.equal(load_file(tmp_path / "a")["0.weight"], load_file(tmp_path / "a")["1.weight"])
+
+
+def test_half_precision_is_loaded_as_float32_and_counters_may_be_absent(tmp_path):
+    """What the file leaves out or rounds does not change how the network computes."""
+    state = build(RESNET8, **SETTINGS).state_dict()
+    half = {name: tensor.half() for name, tensor in state.items() if tensor.is_floating_point()}
+    save_file(half, tmp_path / "a")
+
+    loaded = load(RESNET8, tmp_path / "a", **SETTINGS).state_dict()
+
+    assert torch.equal(loaded["linear.weight"], half["linear.weight"].float())
+    assert {tensor.dtype for tensor in loaded.values()} == {torch.float32, torch.int64}
+
+
+def test_a_checkpoint_of_another_network_is_not_loaded(tmp_path):
+    """Loading is strict: torch names what does not fit."""
+    save(build(RESNET8, num_classes=6, image_size=(28, 28)), tmp_path / "a", {})
+    with pytest.raises(RuntimeError, match=r"size mismatch for linear\.weight"):
+        load(RESNET8, tmp_path / "a", **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a checkpoint",
+        pickle.dumps(os.getcwd, protocol=2),
+        pickle.dumps([1, 2], protocol=2),
+        pickle.dumps({"state_dict": {"a": 1}}, protocol=2),
+    ],
+)
+def test_a_pickle_of_anything_else_is_not_converted(tmp_path, content):
+    """Only a dictionary of tensors passes, and no function is called."""
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(NotAStateDict):
+        convert(tmp_path / "a.pt", tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_the_converter_is_a_command_that_says_what_is_wrong(tmp_path):
+    """It runs in a process of its own; a failure is one line and a status."""
+    (tmp_path / "a.pt").write_bytes(b"")
+    command = [sys.executable, "-m", "worker.convert", tmp_path / "a.pt", tmp_path / "a.safetensors"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{tmp_path / 'a.pt'}: The file does not hold a plain dictionary of tensors.\n"
+
+
+@needs_data
+def test_the_published_resnet20_keeps_its_accuracy_through_conversion(tmp_path):
+    """Converted, accepted, loaded: more than 90 % of the first 2,000 test images are right (91.73 % of all 10,000)."""
+    settings = {"num_classes": 10, "image_size": (32, 32)}
+    convert(PUBLISHED, tmp_path / "a.safetensors")
+    inspect(tmp_path / "a.safetensors", expected_tensors(Architecture(name="cifar_resnet20"), **settings))
+    network = load(Architecture(name="cifar_resnet20"), tmp_path / "a.safetensors", **settings)
+
+    images, labels = first_images(2_000)
+    mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+    with torch.inference_mode():
+        predicted = network(((images - mean) / std).permute(0, 3, 1, 2)).argmax(1)
+    assert (predicted == labels).float().mean() > 0.90
+
+
+def first_images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first test images (N, 32, 32, 3) in [0, 1], and their labels (N,)."""
+    with np.load(DATA / "cifar10" / "test.npz") as file:
+        webp, offsets, labels = file["webp"], file["offsets"], file["labels"]
+    pixels = [np.asarray(Image.open(io.BytesIO(webp[offsets[i] : offsets[i + 1]].tobytes()))) for i in range(count)]
+    return torch.from_numpy(np.stack(pixels)).float() / 255, torch.from_numpy(labels[:count]).long()

@@ -1,0 +1,73 @@
+"""Anchors: one unit vector per class, computed once for everything that determines it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.registry import anchor_sets
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.registry.options import Options
+from service.registry.tables import Version
+from worker.attributes import descriptions
+from worker.encoders import Encoder, MiniLM, OpenClip, Vectors, load_precomputed
+from worker.settings import WorkerSettings
+
+
+def anchors_for(
+    database: Database, artifacts: Artifacts, settings: WorkerSettings, version: Version, options: Options
+) -> Vectors:
+    """The anchors A (b, d) of a version's classes, from the cache if anybody has asked for the same before."""
+    if options.anchor_set is not None:
+        with database.read() as session:
+            registered = anchor_sets.find(session, options.anchor_set)
+        return load_precomputed(artifacts.path(registered.anchors), version.classes)
+    encoder = _encoder(options.encoder or settings.encoder, settings)
+    texts = descriptions(version.classes, version.attributes)
+    key = cache_key(encoder.id, encoder.digest, version.classes, texts)
+    with database.read() as session:
+        cached = anchor_sets.cached(session, key)
+    if cached is not None:
+        return load_precomputed(artifacts.path(cached.anchors), version.classes)
+    vectors = encoder.encode(texts)
+    with artifacts.stage() as staged:
+        with staged.path.open("wb") as file:
+            np.savez(file, emb=vectors, names=np.array(version.classes))
+        sha256, _ = staged.digest()
+        # Two jobs that meet here write the same bytes under the same name.
+        artifact = f"anchor-sets/{key}.npz"
+        staged.keep(artifact)
+        with database.write() as session:
+            anchor_sets.add(
+                session,
+                cache_key=key,
+                encoder=encoder.id,
+                encoder_digest=encoder.digest,
+                classes=version.classes,
+                descriptions=texts,
+                dimension=vectors.shape[1],
+                anchors=artifact,
+                sha256=sha256,
+            )
+    return vectors
+
+
+def _encoder(name: str, settings: WorkerSettings) -> Encoder:
+    return MiniLM() if name == "minilm" else OpenClip(settings.openclip_model, settings.openclip_weights)
+
+
+def cache_key(encoder_id: str, encoder_digest: str, classes: Sequence[str], descriptions: Sequence[str]) -> str:
+    """SHA-256, in hex, over all that the anchors depend on. The order of the classes is the order of the rows."""
+    canonical = json.dumps(
+        {
+            "encoder": encoder_id,
+            "digest": encoder_digest,
+            "classes": list(classes),
+            "descriptions": list(descriptions),
+        },
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,39 @@
+"""The Celery worker: `celery --app worker.app worker --pool prefork --concurrency 1`.
+
+A message brings a job's identifier; everything else comes from the job table, exactly as for the embedded worker.
+"""
+
+import threading
+import uuid
+
+from service.registry import housekeeping, jobs
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.registry.doorbell import TASK, celery_app, ring
+from worker import supervisor
+from worker.settings import WorkerSettings
+
+settings = WorkerSettings()
+if settings.broker_url is None:
+    raise SystemExit("STRUCTGUARD_BROKER_URL is not set; without a broker, run `python -m worker` instead")
+app = celery_app(settings.broker_url.get_secret_value(), settings.celery_queue)
+
+
+@app.task(name=TASK)  # type: ignore[untyped-decorator]
+def run_job(job_id: str) -> None:
+    """Run the job unless somebody else has it, an earlier job of its model is not done, or it has ended."""
+    database = Database(settings.resolved_database_url())  # here, because connections must not cross a fork
+    artifacts = Artifacts(settings.data_dir)
+    try:
+        with database.write() as session:
+            claim = jobs.claim(session, worker=supervisor.worker_name(), lease=settings.lease, job_id=uuid.UUID(job_id))
+        if claim is None:
+            return
+        supervisor.run(database, settings, claim, threading.Event())
+        housekeeping.destroy_samples(database, artifacts)
+        with database.read() as session:
+            waiting = jobs.next_in_line(session, claim.job_id)
+        if waiting is not None:
+            ring(app, [waiting])
+    finally:
+        database.close()

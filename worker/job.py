@@ -1,0 +1,228 @@
+"""One attempt at one job, in a process of its own: `python -m worker.job JOB_ID FENCE ATTEMPT`, run by the supervisor.
+
+Exit code 0 means that the job has ended, well or badly, and the table says how. Anything else is a lost attempt.
+"""
+
+import json
+import logging
+import os
+import resource
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version as package_version
+from pathlib import Path
+
+import torch
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.registry import gate, jobs, models
+from service.registry.architectures import Architecture
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.registry.errors import FenceLost, RegistryError
+from service.registry.gate import Measured, Policy
+from service.registry.jobs import CancelRequested, Claim
+from service.registry.options import Options
+from service.registry.preprocessing import Preprocessing
+from service.registry.states import Phase, State
+from service.registry.tables import Model, Version
+from worker import networks
+from worker.anchors import anchors_for
+from worker.images import batches, forget_set
+from worker.measure import PROBE, Metrics, Probe, measure
+from worker.report import Report
+from worker.settings import WorkerSettings
+from worker.unlearning import DEFAULT, PAPER, Batch, Config, SplitClassifier, all_finite, unlearn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the registry says about a job."""
+
+    options: Options
+    model: Model
+    base: Version  # what to unlearn from
+    forget: list[Path]
+    test: Path | None
+    retain: Path | None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the base version's images are prepared; the new version's too."""
+        return Preprocessing.model_validate(self.base.preprocessing)
+
+
+def main() -> None:
+    """Run the attempt that the command line names."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    job_id, fence, attempt = sys.argv[1:]
+    claim = Claim(uuid.UUID(job_id), int(fence), int(attempt))
+    settings = WorkerSettings()
+    database = Database(settings.resolved_database_url())
+    report = Report(database, claim)
+    try:
+        run(database, Artifacts(settings.data_dir), settings, claim, report)
+    except FenceLost:
+        logger.warning("job %s changed hands, what was computed here is void", job_id)
+    except CancelRequested:
+        with database.write() as session:
+            jobs.stop(session, claim, State.CANCELLED, reason="withdrawn")
+    except (SQLAlchemyError, OSError):
+        raise  # the database or the disk was away: a lost attempt, not a failed job
+    except Exception as error:
+        logger.exception("job %s failed", job_id)
+        with database.write() as session:
+            jobs.stop(session, claim, State.FAILED, reason=_reason(error, report.phase))
+
+
+def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
+    """Unlearn what the job's requests ask for, and publish the new version."""
+    report.enter(Phase.LOAD)
+    inputs = _inputs(database, artifacts, claim)
+    device = _device(settings.device)
+    model = _classifier(inputs.base, artifacts.path(inputs.base.checkpoint), device)
+    forget = forget_set(inputs.forget, inputs.preprocessing, device)
+    anchors = torch.from_numpy(anchors_for(database, artifacts, settings, inputs.base, inputs.options)).to(device)
+    probe = _probe(inputs, model, anchors, device)
+    config = _config(inputs.options)
+
+    rng = torch.Generator().manual_seed(inputs.options.seed)
+    for step in unlearn(model, forget, anchors=anchors, config=config, rng=rng):
+        collapse = probe.collapse(model) if probe and step.forget_accuracy is not None else None
+        report.step(step, collapse)
+
+    report.enter(Phase.EVALUATE)
+    with artifacts.stage() as staged:
+        origin = {"job": str(claim.job_id), "parent_sha256": inputs.base.sha256}
+        networks.save(model.network, staged.path, {"structguard": json.dumps(origin)})
+        # Both versions are measured from their files, because that is what gets served.
+        base = _classifier(inputs.base, artifacts.path(inputs.base.checkpoint), device)
+        unlearned = _classifier(inputs.base, staged.path, device)
+        before = _measure(inputs, base, forget, probe, settings, device)
+        after = _measure(inputs, unlearned, forget, probe, settings, device)
+
+        report.enter(Phase.PUBLISH)
+        sha256, size = staged.digest()
+        key = f"checkpoints/{claim.job_id}-{claim.fence}.safetensors"
+        staged.keep(key)
+        with database.write() as session:
+            jobs.publish(
+                session,
+                claim,
+                model=inputs.model,
+                parent=inputs.base,
+                parent_metrics=before.of_version(),
+                objections=_objections(inputs.model, before, after, unlearned),
+                results={
+                    "metrics": {"before": asdict(before), "after": asdict(after)},
+                    "seconds": report.seconds(),
+                    "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+                },
+                checkpoint=key,
+                sha256=sha256,
+                size=size,
+                method="structguard",
+                config=asdict(config) | {"profile": inputs.options.profile, "seed": inputs.options.seed},
+                code_version=package_version("structguard"),
+                metrics=after.of_version(),
+            )
+
+
+def _inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
+    with database.read() as session:
+        job = jobs.find(session, claim.job_id)
+        requests = jobs.requests_of(session, claim.job_id)
+        test = models.newest_evaluation_set(session, job.model_id, "test")
+        retain = models.newest_evaluation_set(session, job.model_id, "retain")
+        return Inputs(
+            options=Options.model_validate(job.options),
+            model=job.model,
+            base=models.require_latest_version(session, job.model),
+            forget=[artifacts.path(request.samples) for request in requests if request.samples],
+            test=artifacts.path(test.samples) if test else None,
+            retain=artifacts.path(retain.samples) if retain else None,
+        )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _classifier(version: Version, checkpoint: Path, device: torch.device) -> SplitClassifier:
+    """The classifier of `version`'s kind with the weights of `checkpoint`."""
+    preprocessing = Preprocessing.model_validate(version.preprocessing)
+    network = networks.load(
+        Architecture.model_validate(version.architecture),
+        checkpoint,
+        num_classes=len(version.classes),
+        image_size=preprocessing.size,
+    )
+    return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
+
+
+def _probe(inputs: Inputs, model: SplitClassifier, anchors: torch.Tensor, device: torch.device) -> Probe | None:
+    path = inputs.retain or inputs.test
+    if path is None:
+        return None
+    return Probe(model, next(batches(path, inputs.preprocessing, size=PROBE, device=device)).images, anchors)
+
+
+def _config(options: Options) -> Config:
+    profile = PAPER if options.profile == "paper" else DEFAULT
+    return replace(profile, scope=options.resolved_scope())
+
+
+def _measure(
+    inputs: Inputs,
+    model: SplitClassifier,
+    forget: Batch,
+    probe: Probe | None,
+    settings: WorkerSettings,
+    device: torch.device,
+) -> Metrics:
+    def read(path: Path | None) -> Iterator[Batch] | None:
+        if path is None:
+            return None
+        return batches(path, inputs.preprocessing, size=settings.evaluation_batch, device=device)
+
+    return measure(model, forget=forget, test=read(inputs.test), retain=read(inputs.retain), probe=probe)
+
+
+def _objections(model: Model, before: Metrics, after: Metrics, unlearned: SplitClassifier) -> list[str]:
+    return gate.objections(
+        Policy.model_validate(model.policy),
+        Measured(
+            forget_accuracy=after.forget_accuracy,
+            test_accuracy_before=before.test_accuracy,
+            test_accuracy_after=after.test_accuracy,
+            collapse=after.collapse,
+            finite=all_finite(unlearned),
+        ),
+    )
+
+
+def _reason(error: Exception, phase: Phase) -> str:
+    """What an operator needs to know, without anything that a caller sent."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"{phase}: out of memory on the device; use a larger one, then retry"
+    if isinstance(error, RegistryError):
+        return f"{phase}: {error.detail}"
+    return f"{phase}: {type(error).__name__}; the worker's log has the details"
+
+
+def _end_with_the_supervisor() -> None:
+    while os.read(sys.stdin.fileno(), 1):  # nothing is ever sent; it ends when the other end closes, also by SIGKILL
+        pass
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    main()

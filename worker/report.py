@@ -1,0 +1,55 @@
+"""How far a job is: written to the job table often enough to watch, seldom enough not to matter."""
+
+import time
+from typing import Any
+
+from service.registry import jobs
+from service.registry.database import Database
+from service.registry.jobs import Claim
+from service.registry.states import Phase
+from worker.unlearning import Step
+
+_EVERY = 0.5  # seconds between two writes within a phase
+
+
+class Report:
+    """Progress, curves and seconds per phase of one attempt.
+
+    Every write also asks whether to go on, and raises `CancelRequested` or `FenceLost` if not.
+    """
+
+    def __init__(self, database: Database, claim: Claim) -> None:
+        self._database = database
+        self._claim = claim
+        self._entered = time.monotonic()
+        self._written = 0.0
+        self._seconds: dict[str, float] = {}
+        self._points: list[tuple[int, dict[str, Any]]] = []
+        self.phase = Phase.LOAD
+
+    def enter(self, phase: Phase) -> None:
+        """A new phase begins."""
+        self._seconds = self.seconds()
+        self.phase, self._entered = phase, time.monotonic()
+        self._write(step=0, total=0)
+
+    def step(self, step: Step, collapse: float | None) -> None:
+        """A piece of the run is done; where A_f was checked, it becomes a point of the curves."""
+        phase = Phase(step.phase)
+        if phase is not self.phase:
+            self.enter(phase)
+        if step.forget_accuracy is not None:
+            values = {"forget_accuracy": step.forget_accuracy, "view_accuracy": step.view_accuracy}
+            self._points.append((step.step, values | {"collapse": collapse} | dict(step.terms)))
+        if time.monotonic() - self._written >= _EVERY:
+            self._write(step=step.step, total=step.total)
+
+    def seconds(self) -> dict[str, float]:
+        """Per phase, up to now."""
+        return self._seconds | {self.phase: time.monotonic() - self._entered}
+
+    def _write(self, *, step: int, total: int) -> None:
+        with self._database.write() as session:
+            jobs.progress(session, self._claim, phase=self.phase, step=step, total=total, points=self._points)
+        self._points = []
+        self._written = time.monotonic()

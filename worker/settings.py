@@ -1,0 +1,30 @@
+"""What the worker needs to know beyond the registry's settings."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from service.registry.settings import RegistrySettings
+
+
+class WorkerSettings(RegistrySettings):
+    """Where to compute, and how anchors are made."""
+
+    device: str = "auto"
+    """Torch device, `cpu`, `cuda` or `cuda:1`. `auto` takes CUDA when there is one."""
+
+    poll_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
+    """How often the embedded worker looks for a job."""
+
+    evaluation_batch: int = Field(default=256, ge=1)
+    """Images per forward pass when a version is measured."""
+
+    encoder: Literal["minilm", "openclip"] = "minilm"
+    """Semantic encoder of the anchors when a request names none. `minilm` needs no network."""
+
+    openclip_model: str = "ViT-B-32-quickgelu"
+    """Architecture of the `openclip` encoder, any name that open_clip knows."""
+
+    openclip_weights: str = "openai"
+    """Weights of the `openclip` encoder: a pretrained tag, fetched from the hub, or the path of a local file."""

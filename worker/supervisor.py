@@ -1,0 +1,86 @@
+"""Runs a claimed job in a process of its own and keeps the lease while that process lives.
+
+A child per job gives its memory and its GPU back whatever happens, and can crash without taking the worker along.
+"""
+
+import logging
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.registry import jobs
+from service.registry.database import Database
+from service.registry.errors import FenceLost
+from service.registry.jobs import Claim
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+def worker_name() -> str:
+    """This process, as the job table names it."""
+    return f"{platform.node()}/{os.getpid()}"
+
+
+def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
+    """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
+    command = [sys.executable, "-m", "worker.job", str(claim.job_id), str(claim.fence), str(claim.attempt)]
+    # The child reads the pipe until it ends: that tells it when this process has died, even by SIGKILL.
+    child = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  (our own module)
+    logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
+    try:
+        _wait(database, settings, claim, child, stopping)
+    finally:
+        child.kill()
+        child.wait()
+        assert child.stdin is not None
+        child.stdin.close()
+    if child.returncode == 0:
+        return
+    reason = "the worker was stopped" if stopping.is_set() else f"the worker's process {_ended(child.returncode)}"
+    logger.warning("job %s: %s", claim.job_id, reason)
+    try:
+        with database.write() as session:
+            jobs.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
+    except FenceLost:
+        logger.info("job %s had ended or changed hands", claim.job_id)
+
+
+def _wait(
+    database: Database,
+    settings: WorkerSettings,
+    claim: Claim,
+    child: "subprocess.Popen[bytes]",
+    stopping: threading.Event,
+) -> None:
+    beat = settings.lease.total_seconds() / 3
+    waited = 0.0
+    pause = min(0.2, beat)  # how late an end or a stop is noticed
+    while not stopping.is_set():
+        try:
+            child.wait(timeout=pause)
+        except subprocess.TimeoutExpired:
+            waited += pause
+        else:
+            return
+        if waited >= beat:
+            waited = 0.0
+            try:
+                with database.write() as session:
+                    jobs.heartbeat(session, claim, settings.lease)
+            except FenceLost:
+                logger.warning("job %s was taken over, stopping here", claim.job_id)
+                return
+            except SQLAlchemyError:
+                logger.exception("job %s: no heartbeat, the database does not answer", claim.job_id)
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
