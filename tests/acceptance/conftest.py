@@ -35,12 +35,12 @@ class Stack:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def start(self, *command: str) -> None:
-        log = (self.data / f"{len(self.processes)}.log").open("wb")
-        self.processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", *command], env=os.environ | self.environment, stdout=log, stderr=log
+        with (self.data / f"{len(self.processes)}.log").open("wb") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *command], env=os.environ | self.environment, stdout=log, stderr=log
+                )
             )
-        )
 
     def stop(self) -> None:
         for process in self.processes:
@@ -109,7 +109,9 @@ def running(data: Path, **environment: str) -> Iterator[Stack]:
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """SQLite, a local folder, and the worker that polls."""
     data = tmp_path_factory.mktemp("embedded")
-    schema.upgrade(Database(f"sqlite:///{data / 'registry.sqlite'}"))
+    database = Database(f"sqlite:///{data / 'registry.sqlite'}")
+    schema.upgrade(database)
+    database.close()
     with running(data) as stack:
         yield stack
 

@@ -1,0 +1,97 @@
+"""Every knob of the method with its unit, and the two settings of it that have a name."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.unlearning.importance import Importance
+from worker.unlearning.losses import Alignment, Axis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Hyper-parameters of one unlearning run; the defaults are the service's. Store it with the result (`asdict`)."""
+
+    # What counts as forgotten.
+    scope: Literal["exact", "views"] = "exact"  # the very image, or its random variations too
+    stop_margin: float = 0.05  # logits every forget image must lie past the boundary; 0 = misclassified is enough
+    view_target: float = 0.9  # share of the watched training views that must be misclassified too (scope "views")
+
+    # The terms of the objective, each with its weight. Weights depend on no batch size and no k.
+    deletion: Literal["margin", "ascent"] = "margin"  # bounded hinge, or the paper's −CE
+    deletion_weight: float = 1.0
+    deletion_growth: float = 100.0  # factor reached at max_steps; images past the margin feel nothing of it
+    margin: float = 1.0  # logits past the boundary at which the hinge falls silent
+    retention: Literal["distil", "labels"] = "distil"  # original logits, or the paper's CE through the projector
+    retention_weight: float = 5.0
+    alignment: Alignment = "cosine"  # Eq. 2, or a row of Table 6
+    alignment_axis: Axis = "rows"
+    alignment_weight: float = 1.0
+    importance: Importance = "gauss_newton"
+    importance_images: int = 256  # surrogates on which importance is measured
+    importance_weight: float = 1.0  # of Eq. 3, with importance of mean 1 per tensor
+    elastic_l1: float = 1e-4  # of the head's move, per logit-per-feature
+    elastic_l2: float = 1e-3
+    raw_anchors: bool = False  # the paper's form: anchors and features not centred, no grounded map
+    projector: bool = False  # off: the structure is held on the features that are deployed
+
+    # The surrogates D_s.
+    mixup: int = 1536  # images
+    cutmix: int = 1536  # images
+    dead_leaves: int = 1024  # images
+    adversarial: int = 0  # images per forget image
+    adversarial_eps: float = 1.0  # L2 norm over pixels in [0, 1]
+    adversarial_step: float = 0.2  # the same unit
+    adversarial_iterations: int = 10
+
+    # The optimiser.
+    optimiser: Literal["adam", "sgd"] = "adam"
+    lr: float = 1e-3
+    lr_end: float = 1e-4  # reached, linearly, at max_steps
+    momentum: float = 0.9  # of SGD
+    weight_decay: float = 0.0
+    clip: float | None = 5.0  # L2 norm of the whole gradient
+    frozen_batch_norm: bool = True  # running statistics stay bit-identical
+    forget_batch: int = 64  # images (scope "views": views) per step
+    surrogate_batch: int = 128  # images per step
+    bfloat16: bool = False  # autocast in training; every check runs in float32
+
+    # When to stop.
+    max_steps: int = 400
+    max_seconds: float = 3600.0  # whole run, surrogates included
+    check_every: int = 10  # steps
+    line_search: int = 10  # bisections back towards the original weights; 0 = none
+
+
+DEFAULT = Config()
+
+PAPER = Config(
+    stop_margin=0.0,
+    deletion="ascent",
+    deletion_growth=1.0,
+    retention="labels",
+    retention_weight=1.0,
+    importance_weight=0.1,  # importance has entries in the thousands: plain SGD is unstable on them at 1
+    raw_anchors=True,
+    projector=True,
+    elastic_l1=1e-3,
+    elastic_l2=5e-6,
+    mixup=0,
+    cutmix=0,
+    dead_leaves=0,
+    adversarial=20,
+    adversarial_eps=4.0,
+    adversarial_step=0.1,
+    adversarial_iterations=100,
+    optimiser="sgd",
+    lr=1e-3,
+    lr_end=1e-3,
+    weight_decay=1e-4,
+    clip=None,
+    frozen_batch_norm=False,
+    forget_batch=32,
+    surrogate_batch=256,
+    max_steps=2000,
+    check_every=1,
+    line_search=0,
+)
+"""StructGuard as published, where the paper is silent with the peer's settings (L2UL's run scripts)."""

@@ -1,0 +1,82 @@
+"""The sum that is minimised over ψ, ω and φ: the paper's five terms (end of section 3.3), as `Config` has them."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worker.unlearning import losses
+from worker.unlearning.anchors import Structure
+from worker.unlearning.batch import Batch
+from worker.unlearning.config import Config
+from worker.unlearning.importance import importance
+from worker.unlearning.pool import Pool
+from worker.unlearning.projector import Projector
+from worker.unlearning.split import SplitClassifier
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the terms compare with, all of it taken at θ_ori."""
+
+    config: Config
+    structure: Structure
+    projector: Projector | None  # p_ω; None = the identity
+    importance: list[Tensor]  # I, one tensor per tensor of ψ
+    features_only: list[Tensor]  # ψ_ori
+    head: list[Tensor]  # φ_ori
+
+    def terms(
+        self, model: SplitClassifier, forget: Batch, pool: Pool, index: Tensor, *, step: int
+    ) -> dict[str, Tensor]:
+        """The weighted terms on forget images and the surrogates at `index` (n,); their sum is the loss of `step`."""
+        config = self.config
+        pressure = config.deletion_weight * config.deletion_growth ** ((step - 1) / config.max_steps)
+        features, logits = (t.float() for t in model.split(pool.images(index)))  # (n, d), (n, b)
+        projected = features if self.projector is None else self.projector(features)
+        if config.retention == "labels":
+            retention = F.cross_entropy(model.head(projected).float(), pool.labels[index])
+        else:
+            retention = losses.distillation(pool.logits[index], logits)
+        forget_logits = model(forget.images).float()
+        if config.deletion == "ascent":
+            deletion = losses.ascent(forget_logits, forget.labels)
+        else:
+            deletion = losses.margin_hinge(forget_logits, forget.labels, margin=config.margin)
+        align = losses.alignment(
+            self.structure.affinity(pool.features[index]),
+            self.structure.affinity(projected),
+            kind=config.alignment,
+            axis=config.alignment_axis,
+        )
+        drift = losses.drift(self.importance, list(model.features_only_parameters().values()), self.features_only)
+        net = losses.elastic_net(list(model.head.parameters()), self.head, l1=config.elastic_l1, l2=config.elastic_l2)
+        return {
+            "deletion": pressure * deletion,
+            "retention": config.retention_weight * retention,
+            "alignment": config.alignment_weight * align,
+            "importance": config.importance_weight * drift,
+            "elastic_net": net,
+        }
+
+
+def make_objective(
+    model: SplitClassifier, pool: Pool, structure: Structure, *, config: Config, rng: torch.Generator
+) -> Objective:
+    """Measure structural importance and remember the weights; `model` must still be the original."""
+    width = model.head.in_features
+    device = model.head.weight.device
+    projector = Projector(width, rng=rng).to(device) if config.projector else None
+    # Eq. 4 as printed is zero under a projector that starts as the identity, so it is measured through a random one.
+    probe = Projector(width, rng=rng, identity=False).to(device) if config.importance == "gradient" else None
+    picked = torch.randperm(len(pool.pixels), generator=rng, device=rng.device)[: config.importance_images]
+    images = pool.images(picked.to(pool.labels.device))
+    return Objective(
+        config=config,
+        structure=structure,
+        projector=projector,
+        importance=importance(model, images, structure, kind=config.importance, rng=rng, projector=probe),
+        features_only=[p.detach().clone() for p in model.features_only_parameters().values()],
+        head=[p.detach().clone() for p in model.head.parameters()],
+    )
