@@ -1,25 +1,18 @@
-import io
 import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.checkpoints import inspect
+from tests import cifar10
 from worker.convert import NotAStateDict, convert
 from worker.networks import build, load, save
-
-DATA = Path(os.environ.get("STRUCTGUARD_DATA", Path(__file__).parents[3] / "shared" / "data"))
-PUBLISHED = DATA / "weights" / "resnet20-12fca82f.th"
-needs_data = pytest.mark.skipif(not PUBLISHED.exists(), reason=f"no CIFAR-10 data under {DATA}")
 
 RESNET8 = Architecture(name="cifar_resnet8", in_channels=1)
 SETTINGS = {"num_classes": 5, "image_size": (28, 28)}
@@ -114,24 +107,16 @@ def test_the_converter_is_a_command_that_says_what_is_wrong(tmp_path):
     assert done.stderr == f"{tmp_path / 'a.pt'}: The file does not hold a plain dictionary of tensors.\n"
 
 
-@needs_data
+@cifar10.needed
 def test_the_published_resnet20_keeps_its_accuracy_through_conversion(tmp_path):
     """Converted, accepted, loaded: more than 90 % of the first 2,000 test images are right (91.73 % of all 10,000)."""
     settings = {"num_classes": 10, "image_size": (32, 32)}
-    convert(PUBLISHED, tmp_path / "a.safetensors")
+    convert(cifar10.RESNET20, tmp_path / "a.safetensors")
     inspect(tmp_path / "a.safetensors", expected_tensors(Architecture(name="cifar_resnet20"), **settings))
     network = load(Architecture(name="cifar_resnet20"), tmp_path / "a.safetensors", **settings)
 
-    images, labels = first_images(2_000)
-    mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+    images, labels = (torch.from_numpy(array) for array in cifar10.first_test_images(2_000))
+    mean, std = torch.tensor(cifar10.MEAN), torch.tensor(cifar10.STD)
     with torch.inference_mode():
-        predicted = network(((images - mean) / std).permute(0, 3, 1, 2)).argmax(1)
+        predicted = network(((images / 255 - mean) / std).permute(0, 3, 1, 2)).argmax(1)
     assert (predicted == labels).float().mean() > 0.90
-
-
-def first_images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first test images (N, 32, 32, 3) in [0, 1], and their labels (N,)."""
-    with np.load(DATA / "cifar10" / "test.npz") as file:
-        webp, offsets, labels = file["webp"], file["offsets"], file["labels"]
-    pixels = [np.asarray(Image.open(io.BytesIO(webp[offsets[i] : offsets[i + 1]].tobytes()))) for i in range(count)]
-    return torch.from_numpy(np.stack(pixels)).float() / 255, torch.from_numpy(labels[:count]).long()

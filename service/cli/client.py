@@ -1,0 +1,150 @@
+"""HTTP to the service: patient where the server is busy, plain where it refuses."""
+
+import email.utils
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, BinaryIO, Self
+
+import httpx
+
+from service.cli.exits import CommandError, Refused, Unreachable
+
+_BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_BUSY_PATIENCE = 60.0  # seconds to wait for a server that says it will be back
+_LONGEST_PAUSE = 5.0  # seconds between two tries, unless the server names a time
+_READ_TIMEOUT = 300.0  # seconds: after an upload the server looks at every byte before it answers
+_CONNECT_TIMEOUT = 5.0  # seconds
+
+#: (field, (file name, content, media type)), as httpx wants them. Open files are streamed.
+Files = Sequence[tuple[str, tuple[str, BinaryIO | bytes, str]]]
+
+
+class Client:
+    """A connection to one server. `patience` is how long, in seconds, reading is tried while nobody answers."""
+
+    def __init__(self, server: str, *, patience: float = 2.0) -> None:
+        self.server = server.rstrip("/")
+        self._patience = patience
+        url = httpx.URL(self.server)
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT),
+            # A company's proxy cannot reach a server on this machine.
+            trust_env=url.host not in {"127.0.0.1", "localhost", "::1"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: str | int) -> dict[str, Any]:
+        """Read a JSON document."""
+        with self.stream(path, query=query) as response:
+            return _document(response)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Send JSON, or nothing, and read the answer."""
+        return _document(self._send("POST", path, json=body))
+
+    def upload(self, path: str, metadata: Mapping[str, Any], files: Files) -> dict[str, Any]:
+        """Send files with their description, and read the answer."""
+        return _document(self._send("POST", path, data={"metadata": json.dumps(metadata)}, files=files))
+
+    @contextmanager
+    def stream(
+        self, path: str, *, query: Mapping[str, str | int] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        """GET, tried again while the server is away or busy; the body is read by the caller.
+
+        Raises:
+            Unreachable: nobody answered in time.
+            Refused: the answer is a 4xx.
+        """
+        request = self._http.build_request("GET", path, params=query, headers=headers)
+        response = self._patiently(request)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _patiently(self, request: httpx.Request) -> httpx.Response:
+        began = time.monotonic()
+        for attempt in itertools.count():
+            pause = min(0.2 * 2**attempt, _LONGEST_PAUSE)
+            try:
+                response = self._http.send(request, stream=True)
+            except httpx.TransportError as error:
+                patience, failure = self._patience, self._unreachable(error)
+            else:
+                if response.status_code < 400:
+                    return response
+                failure = self._failure(response)
+                if response.status_code not in _BUSY:
+                    raise failure
+                patience = _BUSY_PATIENCE
+                pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC), otherwise=pause)
+            if time.monotonic() - began + pause > patience:
+                raise failure
+            time.sleep(pause)
+        raise AssertionError
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        # Not tried again: without an answer nobody knows whether it was done.
+        try:
+            response = self._http.request(method, path, **content)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if response.status_code >= 400:
+            raise self._failure(response)
+        return response
+
+    def _unreachable(self, error: httpx.TransportError) -> CommandError:
+        return Unreachable(f"{self.server} does not answer.", str(error) or type(error).__name__)
+
+    def _failure(self, response: httpx.Response) -> CommandError:
+        problem = _problem(response)
+        if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return Unreachable(**problem)
+        return Refused(**problem) if response.status_code < 500 else CommandError(**problem)
+
+
+def retry_after(value: str | None, now: datetime, *, otherwise: float) -> float:
+    """Seconds to wait, from a `Retry-After` that holds seconds or a date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return otherwise
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, (email.utils.parsedate_to_datetime(value) - now).total_seconds())
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return otherwise
+
+
+def _document(response: httpx.Response) -> dict[str, Any]:
+    try:
+        document = json.loads(response.read())
+    except ValueError:
+        document = None
+    except httpx.TransportError as error:
+        raise Unreachable("The connection broke while the server answered.", str(error)) from error
+    if not isinstance(document, dict):
+        raise CommandError("This server is no StructGuard service.", f"{response.url} did not answer with JSON.")
+    return document
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    """The problem of an answer; of one that holds none, for instance a proxy's, what its status says."""
+    try:
+        document = json.loads(response.read())
+    except (ValueError, httpx.TransportError):
+        document = None
+    status = response.status_code
+    fallback = {"title": f"HTTP {status} {response.reason_phrase}", "detail": "", "errors": []}
+    return fallback | (document if isinstance(document, dict) else {}) | {"status": status}

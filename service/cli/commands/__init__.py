@@ -1,0 +1,21 @@
+"""The commands, in the order in which people meet them."""
+
+import typer
+
+from service.cli.commands import deletions, models, serving
+from service.cli.exits import EPILOG
+
+app = typer.Typer(
+    name="structguard",
+    help="Ask image classifiers to forget images, and fetch the models that did.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # what it prints of local variables may be personal
+)
+
+for command in (
+    *(serving.demo, serving.up),
+    *(models.register, models.download),
+    *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
+):
+    app.command(epilog=EPILOG)(command)

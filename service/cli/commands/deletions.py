@@ -1,0 +1,134 @@
+"""Deletion requests: sending them, looking at them, waiting for them."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from service.cli import following, parameters, render, uploads
+from service.cli.client import Client
+from service.cli.exits import verdict
+from service.cli.output import Output
+from service.cli.parameters import DEFAULT_SERVER, AsJson, ModelName, RequestId, Server, existing_file
+
+
+def forget(
+    model: ModelName,
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGES...",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="PNG, JPEG or WebP files, or one zip or npz.",
+        ),
+    ],
+    *,
+    labels: Annotated[
+        str | None, typer.Option(help="The class of each image, by position or name: 3,7 or @labels.json.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The class of all images, by position or name.")] = None,
+    regulation: Annotated[str, typer.Option(help="Sets the deadline: gdpr, ccpa, or another name.")] = "gdpr",
+    profile: Annotated[
+        Literal["default", "paper"] | None, typer.Option(help="The service's settings, or the publication's.")
+    ] = None,
+    scope: Annotated[
+        Literal["views", "exact"] | None, typer.Option(help="Forget variations of the images too, or just them.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    encoder: Annotated[Literal["minilm", "openclip"] | None, typer.Option(help="Computes the anchors.")] = None,
+    anchors: Annotated[Path | None, existing_file("Your own: npz with emb (b, d) and names (b).")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait until it has ended.")] = False,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Ask to forget images. Once this command has printed an identifier, the request cannot be lost."""
+    if labels is not None and label is not None:
+        raise typer.BadParameter("use either --labels or --label")
+    if anchors is not None and encoder is not None:
+        raise typer.BadParameter("use either --anchors or --encoder")
+    given = parameters.labels(labels) if labels is not None else None
+    if label is not None:
+        given = [parameters.label(label)] * len(images)
+    options: dict[str, Any] = {"profile": profile, "scope": scope, "seed": seed, "encoder": encoder}
+    output = Output(as_json=as_json)
+    with output.reporting(), Client(server) as client:
+        if anchors is not None:
+            options |= {"encoder": "precomputed", "anchor_set": uploads.add_anchors(client, model, anchors)}
+        metadata = {
+            "model": model,
+            "labels": given,
+            "regulation": regulation,
+            "options": {name: value for name, value in options.items() if value is not None},
+        }
+        request = uploads.request_deletion(client, metadata, images)
+        if not watch:
+            output.result(request, f"Accepted as {request['id']}, due {render.moment(request['due_at'])}.")
+            return
+        output.say(f"Accepted as {request['id']}.")
+    _wait(output, server, request["id"])
+
+
+def status(
+    request_id: Annotated[str | None, typer.Argument(help="One request. [default: the recent ones]")] = None,
+    *,
+    model: Annotated[str | None, typer.Option(help="Requests for this model only.")] = None,
+    state: Annotated[str | None, typer.Option(help="Requests in this state only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many requests.")] = 20,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Show a deletion request, or the recent ones."""
+    output = Output(as_json=as_json)
+    with output.reporting(), Client(server) as client:
+        if request_id is not None:
+            request = client.get(f"/v1/deletion-requests/{request_id}")
+            output.result(request, render.request(request), *_measured(request))
+            return
+        wanted = {name: value for name, value in (("model", model), ("state", state)) if value is not None}
+        page = client.get("/v1/deletion-requests", limit=limit, **wanted)
+        output.result(page, render.requests(page["items"]) if page["items"] else "There are no deletion requests.")
+
+
+def watch(request_id: RequestId, *, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
+    """Follow a deletion request until it ends; with --json, print a line for every change."""
+    output = Output(as_json=as_json)
+    with output.reporting():
+        _wait(output, server, request_id, lines=True)
+
+
+def cancel(request_id: RequestId, *, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
+    """Withdraw a deletion request; possible until its new version is published."""
+    _act("cancel", request_id, server=server, as_json=as_json)
+
+
+def retry(request_id: RequestId, *, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
+    """Queue a failed deletion request again."""
+    _act("retry", request_id, server=server, as_json=as_json)
+
+
+def _act(verb: str, request_id: str, *, server: str, as_json: bool) -> None:
+    output = Output(as_json=as_json)
+    with output.reporting(), Client(server) as client:
+        request = client.post(f"/v1/deletion-requests/{request_id}/{verb}")
+        asked = " as soon as its run notices" if verb == "cancel" and request["state"] == "running" else ""
+        output.result(request, f"{request['id']} is {'cancelled' if asked else request['state']}{asked}.")
+
+
+def _wait(output: Output, server: str, request_id: str, *, lines: bool = False) -> None:
+    """Follow the request and exit as it ended; a JSON document for each change, or for the last one."""
+    with Client(server, patience=following.PATIENCE) as client:
+        changes = following.changes(client, request_id)
+        if lines and output.as_json:
+            for request in changes:
+                typer.echo(json.dumps(request))
+        else:
+            request = following.show(output, changes)
+            output.result(request, render.request(request), *_measured(request))
+    raise typer.Exit(verdict(request["state"]))
+
+
+def _measured(request: dict[str, Any]) -> list[Any]:
+    return ["", render.metrics(request["metrics"])] if request["metrics"] else []

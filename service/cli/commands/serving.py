@@ -1,0 +1,93 @@
+"""Running the service on this machine."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.demo import demonstrate
+from service.cli.exits import CommandError, Exit
+from service.cli.output import Output
+from service.cli.parameters import AsJson
+from service.cli.processes import Stopped
+from service.cli.stack import Stack, free_port, migrate, settings, stack
+from service.registry.settings import RegistrySettings
+
+_PREFIX = "STRUCTGUARD_"
+
+
+def up(
+    data: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for everything. [default: STRUCTGUARD_DATA_DIR]")
+    ] = None,
+    port: Annotated[int, typer.Option(envvar="STRUCTGUARD_PORT", min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(envvar="STRUCTGUARD_HOST", help="Address to listen on.")] = "127.0.0.1",
+    as_json: AsJson = False,
+) -> None:
+    """Run the service and one worker until Ctrl-C. Everything else is configured by STRUCTGUARD_* variables."""
+    output = Output(as_json=as_json)
+    with output.reporting():
+        known = settings(data)
+        try:
+            migrate(known)
+            with stack(known.data_dir.resolve(), host, port, os.environ) as running:
+                output.result(_where(running), *_welcome(running))
+                running.watch()
+        except Stopped:
+            output.say("Stopped.")
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the service running until Ctrl-C.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(file_okay=False, help="A new or empty folder. [default: a temporary one]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small classifier, have it forget 16 images over HTTP, and show what that did to it."""
+    output = Output(as_json=as_json)
+    with output.reporting():
+        folder = _empty(data)
+        # Settings of this shell are for another service: a demo that wrote to that one's database would be a mishap.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+        try:
+            migrate(RegistrySettings.model_construct(data_dir=folder))
+            with stack(folder, "127.0.0.1", free_port(), environment) as running:
+                passed = demonstrate(output, running, environment, keep=keep)
+                if keep:
+                    output.say("", "Running until Ctrl-C.")
+                    running.watch()
+        except Stopped:
+            output.say("Stopped.")
+            raise typer.Exit(Exit.OK if keep else Exit.UNEXPECTED) from None
+    if not passed:
+        raise typer.Exit(Exit.UNEXPECTED)
+
+
+def _empty(data: Path | None) -> Path:
+    if data is None:
+        return Path(tempfile.mkdtemp(prefix="structguard-demo-"))
+    if data.exists() and any(data.iterdir()):
+        raise CommandError(f"{data} is not empty.", "Name a new folder with --data.")
+    data.mkdir(parents=True, exist_ok=True)
+    return data.resolve()
+
+
+def _where(running: Stack) -> dict[str, object]:
+    return {
+        "server": running.server,
+        "data_dir": str(running.data_dir),
+        "logs": {name: str(path) for name, path in running.logs.items()},
+    }
+
+
+def _welcome(running: Stack) -> list[str]:
+    logs = (f"Log of the {name}: {path}" for name, path in running.logs.items())
+    return [
+        f"Listening on {running.server}; its API is described at {running.server}/docs",
+        f"Data: {running.data_dir}",
+        *logs,
+        "Ctrl-C stops it.",
+    ]

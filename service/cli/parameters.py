@@ -1,0 +1,89 @@
+"""Options and arguments that several commands share, and how their text is read."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _server(text: str) -> str:
+    if not re.match(r"https?://[^/]", text):
+        raise typer.BadParameter("a server is named by its URL, such as http://127.0.0.1:8000")
+    return text
+
+
+Server = Annotated[
+    str, typer.Option(envvar="STRUCTGUARD_SERVER", parser=_server, metavar="URL", help="Where the service listens.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, and words for people on stderr.")
+]
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Identifier of a deletion request.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a registered model.")]
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+
+def existing_file(purpose: str) -> Any:
+    """An option that names a file which is there."""
+    return typer.Option(exists=True, dir_okay=False, readable=True, help=purpose)
+
+
+def names(text: str) -> list[str]:
+    """`cat,dog`, or one name a line in the file of `@classes.txt`."""
+    found = _lines(text[1:]) if text.startswith("@") else text.split(",")
+    return [name.strip() for name in found if name.strip()]
+
+
+def numbers(text: str) -> list[float]:
+    """`0.5,0.5,0.5`."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter("must be numbers with commas between them, such as 0.49,0.48,0.45") from None
+
+
+def size(text: str) -> list[int]:
+    """`224x192`, height first, or `224` for a square."""
+    found = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text)
+    if found is None:
+        raise typer.BadParameter("must be height and width in pixels, such as 224x224")
+    height, width = found[1], found[2] or found[1]
+    return [int(height), int(width)]
+
+
+def labels(text: str) -> list[int | str]:
+    """`3,7` or `cat,dog`, or a JSON list in the file of `@labels.json`. A number is the position of a class."""
+    if text.startswith("@"):
+        found = json_file(Path(text[1:]))
+        if not isinstance(found, list):
+            raise typer.BadParameter("the file must hold a JSON list of labels")
+        return found
+    return [label(part) for part in text.split(",")]
+
+
+def label(text: str) -> int | str:
+    """One class, by its position or its name."""
+    text = text.strip()
+    return int(text) if text.isdecimal() else text
+
+
+def json_file(path: Path) -> Any:
+    """What a JSON file holds."""
+    try:
+        return json.loads(_text(path))
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is not JSON: {error}") from None
+
+
+def _lines(path: str) -> list[str]:
+    return _text(Path(path)).splitlines()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,76 @@
+"""What the command line sends: models, versions, evaluation sets, anchors and deletion requests."""
+
+import mimetypes
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from service.cli.client import Client, Files
+from service.cli.exits import CommandError, Refused
+
+_ARCHIVES = {".zip", ".npz"}
+_BYTES = "application/octet-stream"
+
+
+def register_model(client: Client, name: str, *, description: str, max_drop: float | None) -> bool:
+    """Create the model unless it exists; was it created?"""
+    policy = {} if max_drop is None else {"max_test_accuracy_drop": max_drop}
+    try:
+        client.post("/v1/models", {"name": name, "description": description, "policy": policy})
+    except Refused as refusal:
+        if refusal.status != 409:
+            raise
+        return False
+    return True
+
+
+def register_version(client: Client, model: str, metadata: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+    """Upload a checkpoint as the model's next version."""
+    with checkpoint.open("rb") as file:
+        part = ("checkpoint", ("checkpoint.safetensors", file, _BYTES))
+        return client.upload(f"/v1/models/{model}/versions", metadata, [part])
+
+
+def add_evaluation_set(client: Client, model: str, kind: str, images: Path) -> dict[str, Any]:
+    """Upload labelled images under the name of their file."""
+    metadata = {"name": images.stem.lower(), "kind": kind}
+    with images.open("rb") as file:
+        part = ("images", (f"images{images.suffix}", file, _BYTES))
+        return client.upload(f"/v1/models/{model}/evaluation-sets", metadata, [part])
+
+
+def add_anchors(client: Client, model: str, anchors: Path) -> str:
+    """Upload anchors for the classes of the model; their identifier."""
+    metadata = {"classes": newest_version(client, model)["classes"]}
+    with anchors.open("rb") as file:
+        answer = client.upload("/v1/anchor-sets", metadata, [("anchors", ("anchors.npz", file, _BYTES))])
+    return str(answer["id"])
+
+
+def request_deletion(client: Client, metadata: dict[str, Any], images: Sequence[Path]) -> dict[str, Any]:
+    """Send images to forget. Their names stay here: a file's name may be a person's."""
+    with ExitStack() as opened:
+        files: Files = [
+            ("images", (f"{at}{path.suffix}", _content(path, opened), mimetypes.guess_type(path)[0] or _BYTES))
+            for at, path in enumerate(images)
+        ]
+        return client.upload("/v1/deletion-requests", metadata, files)
+
+
+def _content(path: Path, opened: ExitStack) -> Any:
+    """An archive is streamed. Single images are read: they are small, and a thousand open files are too many."""
+    return opened.enter_context(path.open("rb")) if path.suffix.lower() in _ARCHIVES else path.read_bytes()
+
+
+def newest_version(client: Client, model: str) -> dict[str, Any]:
+    """The model's newest version.
+
+    Raises:
+        CommandError: it has none.
+    """
+    versions = client.get(f"/v1/models/{model}/versions", limit=1)["items"]
+    if not versions:
+        raise CommandError(f"The model {model} has no version yet.")
+    version: dict[str, Any] = versions[0]
+    return version
