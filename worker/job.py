@@ -33,7 +33,7 @@ from worker import networks
 from worker.anchors import anchors_for
 from worker.images import batches, forget_set
 from worker.measure import PROBE, Metrics, Probe, measure
-from worker.report import Report
+from worker.report import Report, numbers
 from worker.settings import WorkerSettings
 from worker.unlearning import DEFAULT, PAPER, Batch, Config, SplitClassifier, all_finite, unlearn
 
@@ -79,6 +79,8 @@ def main() -> None:
         logger.exception("job %s failed", job_id)
         with database.write() as session:
             jobs.stop(session, claim, State.FAILED, reason=_reason(error, report.phase))
+    logging.shutdown()
+    os._exit(0)  # the job has ended, and taking torch apart would keep the worker from the next one for seconds
 
 
 def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
@@ -117,10 +119,10 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
                 claim,
                 model=inputs.model,
                 parent=inputs.base,
-                parent_metrics=before.of_version(),
+                parent_metrics=numbers(before.of_version()),
                 objections=_objections(inputs.model, before, after, unlearned),
                 results={
-                    "metrics": {"before": asdict(before), "after": asdict(after)},
+                    "metrics": {"before": numbers(asdict(before)), "after": numbers(asdict(after))},
                     "seconds": report.seconds(),
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
                 },
@@ -130,7 +132,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
                 method="structguard",
                 config=asdict(config) | {"profile": inputs.options.profile, "seed": inputs.options.seed},
                 code_version=package_version("structguard"),
-                metrics=after.of_version(),
+                metrics=numbers(after.of_version()),
             )
 
 

@@ -1,6 +1,8 @@
 """How far a job is: written to the job table often enough to watch, seldom enough not to matter."""
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from service.registry import jobs
@@ -10,6 +12,13 @@ from service.registry.states import Phase
 from worker.unlearning import Step
 
 _EVERY = 0.5  # seconds between two writes within a phase
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with `None` for NaN and infinities, which JSON does not have and PostgreSQL refuses."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
 class Report:
@@ -39,8 +48,12 @@ class Report:
         if phase is not self.phase:
             self.enter(phase)
         if step.forget_accuracy is not None:
-            values = {"forget_accuracy": step.forget_accuracy, "view_accuracy": step.view_accuracy}
-            self._points.append((step.step, values | {"collapse": collapse} | dict(step.terms)))
+            values = {
+                "forget_accuracy": step.forget_accuracy,
+                "view_accuracy": step.view_accuracy,
+                "collapse": collapse,
+            }
+            self._points.append((step.step, numbers(values | dict(step.terms))))
         if time.monotonic() - self._written >= _EVERY:
             self._write(step=step.step, total=step.total)
 

@@ -21,6 +21,18 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
+#: How a run on a CPU uses its machine; whatever the environment says itself has precedence. Measured on two cores that
+#: others used too: ten gradients of a ResNet-20 took 29 s of CPU without, 20 s with the first three, 5 s with all.
+_ON_CPU = {
+    # Each step allocates and frees the same large blocks. By default glibc asks the kernel for zeroed pages every time;
+    # kept, they are used again. The peak stays what it was, it is only not given back while the process lives.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
+    "MALLOC_TOP_PAD_": str(2**30),
+    # A thread of torch that waits for another one spins, and so keeps the core from whoever it waits for.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
 
 def worker_name() -> str:
     """This process, as the job table names it."""
@@ -31,7 +43,7 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
     command = [sys.executable, "-m", "worker.job", str(claim.job_id), str(claim.fence), str(claim.attempt)]
     # The child reads the pipe until it ends: that tells it when this process has died, even by SIGKILL.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  (our own module)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, env=_ON_CPU | os.environ)  # noqa: S603  (our own module)
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
     try:
         _wait(database, settings, claim, child, stopping)
@@ -48,7 +60,7 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
         with database.write() as session:
             jobs.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:
-        logger.info("job %s had ended or changed hands", claim.job_id)
+        logger.info("job %s had ended or changed hands before", claim.job_id)
 
 
 def _wait(
@@ -74,7 +86,7 @@ def _wait(
                 with database.write() as session:
                     jobs.heartbeat(session, claim, settings.lease)
             except FenceLost:
-                logger.warning("job %s was taken over, stopping here", claim.job_id)
+                logger.info("job %s has ended or changed hands", claim.job_id)
                 return
             except SQLAlchemyError:
                 logger.exception("job %s: no heartbeat, the database does not answer", claim.job_id)

@@ -18,18 +18,6 @@ from service.registry.settings import RegistrySettings
 
 _READY_WITHIN = 60.0  # seconds; it takes about two
 
-#: How a run on a CPU uses this machine; whatever the environment says itself has precedence. Measured on two cores that
-#: others used too: ten gradients of a ResNet-20 took 29 s of CPU without, 20 s with the first three, 5 s with all.
-_ON_CPU = {
-    # Each step allocates and frees the same large blocks. By default glibc asks the kernel for zeroed pages every time;
-    # kept, they are used again. The peak stays what it was, it is only not given back while the process lives.
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
-    "MALLOC_TOP_PAD_": str(2**30),
-    # A thread of torch that waits for another one spins, and so keeps the core from whoever it waits for.
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
-
 
 @dataclass(frozen=True)
 class Stack:
@@ -59,7 +47,7 @@ class Stack:
 
 
 @contextmanager
-def stack(data_dir: Path, host: str, port: int, base: Mapping[str, str]) -> Iterator[Stack]:
+def running(data_dir: Path, host: str, port: int, base: Mapping[str, str]) -> Iterator[Stack]:
     """Run the service and a worker on a migrated database; when the block ends, so do they. `base` is an environment.
 
     Raises:
@@ -83,7 +71,7 @@ def stack(data_dir: Path, host: str, port: int, base: Mapping[str, str]) -> Iter
             server = url(host, port)
             wait_until_ready(server, processes["service"], logs["service"])
             seconds = time.monotonic() - began
-            processes["worker"] = start("worker", _ON_CPU | environment, logs["worker"])
+            processes["worker"] = start("worker", environment, logs["worker"])
             yield Stack(server, data_dir, processes, logs, seconds)
         finally:
             stop(list(processes.values()))

@@ -22,7 +22,7 @@ class Config:
     deletion_growth: float = 100.0  # factor reached at max_steps; images past the margin feel nothing of it
     margin: float = 1.0  # logits past the boundary at which the hinge falls silent
     retention: Literal["distil", "labels"] = "distil"  # original logits, or the paper's CE through the projector
-    retention_weight: float = 5.0
+    retention_weight: float = 20.0
     alignment: Alignment = "cosine"  # Eq. 2, or a row of Table 6
     alignment_axis: Axis = "rows"
     alignment_weight: float = 1.0

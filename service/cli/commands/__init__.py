@@ -14,7 +14,7 @@ app = typer.Typer(
 )
 
 for command in (
-    *(serving.demo, serving.up),
+    *(serving.demo, serving.up, serving.migrate),
     *(models.register, models.download),
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
 ):

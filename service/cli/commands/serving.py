@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from service.cli import stack
 from service.cli.demo import demonstrate
 from service.cli.exits import CommandError, Exit
 from service.cli.output import Output
 from service.cli.parameters import AsJson
 from service.cli.processes import Stopped
-from service.cli.stack import Stack, free_port, migrate, settings, stack
+from service.cli.stack import Stack, free_port
 from service.registry.settings import RegistrySettings
 
 _PREFIX = "STRUCTGUARD_"
@@ -29,14 +30,22 @@ def up(
     """Run the service and one worker until Ctrl-C. Everything else is configured by STRUCTGUARD_* variables."""
     output = Output(as_json=as_json)
     with output.reporting():
-        known = settings(data)
+        known = stack.settings(data)
         try:
-            migrate(known)
-            with stack(known.data_dir.resolve(), host, port, os.environ) as running:
-                output.result(_where(running), *_welcome(running))
-                running.watch()
+            stack.migrate(known)
+            with stack.running(known.data_dir.resolve(), host, port, os.environ) as started:
+                output.result(_where(started), *_welcome(started))
+                started.watch()
         except Stopped:
             output.say("Stopped.")
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database up to this version of the program, as `up` does by itself."""
+    output = Output(as_json=as_json)
+    with output.reporting():
+        stack.migrate(stack.settings(None))
+        output.result({"migrated": True}, "The database is up to date.")
 
 
 def demo(
@@ -53,12 +62,12 @@ def demo(
         # Settings of this shell are for another service: a demo that wrote to that one's database would be a mishap.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
         try:
-            migrate(RegistrySettings.model_construct(data_dir=folder))
-            with stack(folder, "127.0.0.1", free_port(), environment) as running:
-                passed = demonstrate(output, running, environment, keep=keep)
+            stack.migrate(RegistrySettings.model_construct(data_dir=folder))
+            with stack.running(folder, "127.0.0.1", free_port(), environment) as started:
+                passed = demonstrate(output, started, environment, keep=keep)
                 if keep:
                     output.say("", "Running until Ctrl-C.")
-                    running.watch()
+                    started.watch()
         except Stopped:
             output.say("Stopped.")
             raise typer.Exit(Exit.OK if keep else Exit.UNEXPECTED) from None
