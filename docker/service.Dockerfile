@@ -13,7 +13,7 @@ FROM python:3.12-slim
 RUN useradd --system --uid 10001 structguard && install --directory --owner structguard /data
 COPY --from=build /opt/structguard /opt/structguard
 ENV PATH=/opt/structguard/bin:$PATH STRUCTGUARD_DATA_DIR=/data STRUCTGUARD_HOST=0.0.0.0
-USER structguard
+USER 10001
 VOLUME /data
 EXPOSE 8000
 CMD ["python", "-m", "service"]

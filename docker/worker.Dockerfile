@@ -13,7 +13,7 @@ FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home structguard && install --directory --owner structguard /data
 COPY --from=build /opt/structguard /opt/structguard
 ENV PATH=/opt/structguard/bin:$PATH STRUCTGUARD_DATA_DIR=/data
-USER structguard
+USER 10001
 VOLUME /data
 # One job at a time, one worker for each GPU.
 CMD ["celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "info"]

@@ -59,9 +59,6 @@ TABLE: dict[type[Exception] | int, Kind] = {
         409, "past-commit-point", "The request has ended.", "It can no longer be cancelled; read its state."
     ),
     errors.NotRetriable: Kind(409, "not-retriable", "Only a failed request can be retried.", "Read its state."),
-    errors.SamplesDestroyed: Kind(
-        409, "samples-destroyed", "The images are gone.", "Send a new deletion request with the images."
-    ),
     errors.InvalidInput: _INVALID,
     ImageSizeUnsupported: _INVALID,
     CheckpointRejected: Kind(

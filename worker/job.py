@@ -11,50 +11,32 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version as package_version
 from pathlib import Path
 
 import torch
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import gate, jobs, models
-from service.registry.architectures import Architecture
+from service.registry import gate, jobs
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import FenceLost, RegistryError
 from service.registry.gate import Measured, Policy
 from service.registry.jobs import CancelRequested, Claim
 from service.registry.options import Options
-from service.registry.preprocessing import Preprocessing
 from service.registry.states import Phase, State
-from service.registry.tables import Model, Version
+from service.registry.tables import Model
 from worker import networks
 from worker.anchors import anchors_for
 from worker.images import batches, forget_set
+from worker.inputs import Inputs, classifier, read_inputs
 from worker.measure import PROBE, Metrics, Probe, measure
 from worker.report import Report, numbers
 from worker.settings import WorkerSettings
 from worker.unlearning import DEFAULT, PAPER, Batch, Config, SplitClassifier, all_finite, unlearn
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the registry says about a job."""
-
-    options: Options
-    model: Model
-    base: Version  # what to unlearn from
-    forget: list[Path]
-    test: Path | None
-    retain: Path | None
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How the base version's images are prepared; the new version's too."""
-        return Preprocessing.model_validate(self.base.preprocessing)
 
 
 def main() -> None:
@@ -86,9 +68,9 @@ def main() -> None:
 def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
     """Unlearn what the job's requests ask for, and publish the new version."""
     report.enter(Phase.LOAD)
-    inputs = _inputs(database, artifacts, claim)
+    inputs = read_inputs(database, artifacts, claim)
     device = _device(settings.device)
-    model = _classifier(inputs.base, artifacts.path(inputs.base.checkpoint), device)
+    model = classifier(inputs.base, inputs.checkpoint, device)
     forget = forget_set(inputs.forget, inputs.preprocessing, device)
     anchors = torch.from_numpy(anchors_for(database, artifacts, settings, inputs.base, inputs.options)).to(device)
     probe = _probe(inputs, model, anchors, device)
@@ -104,8 +86,8 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
         origin = {"job": str(claim.job_id), "parent_sha256": inputs.base.sha256}
         networks.save(model.network, staged.path, {"structguard": json.dumps(origin)})
         # Both versions are measured from their files, because that is what gets served.
-        base = _classifier(inputs.base, artifacts.path(inputs.base.checkpoint), device)
-        unlearned = _classifier(inputs.base, staged.path, device)
+        base = classifier(inputs.base, inputs.checkpoint, device)
+        unlearned = classifier(inputs.base, staged.path, device)
         before = _measure(inputs, base, forget, probe, settings, device)
         after = _measure(inputs, unlearned, forget, probe, settings, device)
 
@@ -136,38 +118,10 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
             )
 
 
-def _inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
-    with database.read() as session:
-        job = jobs.find(session, claim.job_id)
-        requests = jobs.requests_of(session, claim.job_id)
-        test = models.newest_evaluation_set(session, job.model_id, "test")
-        retain = models.newest_evaluation_set(session, job.model_id, "retain")
-        return Inputs(
-            options=Options.model_validate(job.options),
-            model=job.model,
-            base=models.require_latest_version(session, job.model),
-            forget=[artifacts.path(request.samples) for request in requests if request.samples],
-            test=artifacts.path(test.samples) if test else None,
-            retain=artifacts.path(retain.samples) if retain else None,
-        )
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def _classifier(version: Version, checkpoint: Path, device: torch.device) -> SplitClassifier:
-    """The classifier of `version`'s kind with the weights of `checkpoint`."""
-    preprocessing = Preprocessing.model_validate(version.preprocessing)
-    network = networks.load(
-        Architecture.model_validate(version.architecture),
-        checkpoint,
-        num_classes=len(version.classes),
-        image_size=preprocessing.size,
-    )
-    return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
 
 
 def _probe(inputs: Inputs, model: SplitClassifier, anchors: torch.Tensor, device: torch.device) -> Probe | None:

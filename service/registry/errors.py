@@ -72,10 +72,6 @@ class NotRetriable(RegistryError):
     """Only a failed request can be retried."""
 
 
-class SamplesDestroyed(RegistryError):
-    """The images to forget were destroyed when the request ended."""
-
-
 class InvalidInput(RegistryError):
     """The request is understood, but something in it is not valid."""
 

@@ -127,6 +127,27 @@ def test_a_run_that_cannot_succeed_needs_review_and_the_next_one_does_not_build_
         assert embedded.finish(client, again)["base_version"] == 1
 
 
+def test_a_checkpoint_that_rotted_on_the_disk_is_not_built_on_and_the_request_can_be_retried(
+    embedded: Stack, digits: Digits
+) -> None:
+    with embedded.client() as client:
+        name = register(client, digits)
+        sha256 = client.get(f"/v1/models/{name}/versions/1").json()["sha256"]
+        stored = max((embedded.data / "checkpoints").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        whole = stored.read_bytes()
+        assert hashlib.sha256(whole).hexdigest() == sha256
+        stored.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        request = post_request(client, name, digits, some=slice(0, 2), options={"scope": "exact"}).headers["location"]
+        failed = embedded.finish(client, request)
+        assert (failed["state"], failed["waiting_on"], failed["version"]) == ("failed", "operator", None)
+        assert "not the one that was registered" in failed["reason"]
+
+        stored.write_bytes(whole)
+        assert client.post(f"{request}/retry").status_code == 202
+        ended = embedded.finish(client, request)
+        assert (ended["id"], ended["version"]) == (failed["id"], 2)
+
+
 def register(client: httpx.Client, digits: Digits, policy: dict | None = None) -> str:
     """A model with its first version, its test set and a sample of what it should keep."""
     name = f"digits-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,83 @@
+"""What a job works on: rows of the registry, files of the artifact store, and the network they make."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from service.registry import jobs, models
+from service.registry.architectures import Architecture
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.registry.errors import RegistryError
+from service.registry.jobs import Claim
+from service.registry.options import Options
+from service.registry.preprocessing import Preprocessing
+from service.registry.tables import Model, Version
+from worker import networks
+from worker.unlearning import SplitClassifier
+
+
+class CheckpointAltered(RegistryError):
+    """The stored checkpoint is not the one that was registered; restore it from a backup, then retry."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the registry says about a job."""
+
+    options: Options
+    model: Model
+    base: Version  # what to unlearn from
+    checkpoint: Path  # of the base version, its digest checked
+    forget: list[Path]
+    test: Path | None
+    retain: Path | None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the base version's images are prepared; the new version's too."""
+        return Preprocessing.model_validate(self.base.preprocessing)
+
+
+def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
+    """Everything the job needs; the newest version is what it builds on.
+
+    Raises:
+        CheckpointAltered: the file is not what its digest says.
+    """
+    with database.read() as session:
+        job = jobs.find(session, claim.job_id)
+        requests = jobs.requests_of(session, claim.job_id)
+        base = models.require_latest_version(session, job.model)
+        test = models.newest_evaluation_set(session, job.model_id, "test")
+        retain = models.newest_evaluation_set(session, job.model_id, "retain")
+    return Inputs(
+        options=Options.model_validate(job.options),
+        model=job.model,
+        base=base,
+        checkpoint=_verified(artifacts.path(base.checkpoint), base.sha256),
+        forget=[artifacts.path(request.samples) for request in requests if request.samples],
+        test=artifacts.path(test.samples) if test else None,
+        retain=artifacts.path(retain.samples) if retain else None,
+    )
+
+
+def classifier(version: Version, checkpoint: Path, device: torch.device) -> SplitClassifier:
+    """The classifier of `version`'s kind with the weights of `checkpoint`."""
+    preprocessing = Preprocessing.model_validate(version.preprocessing)
+    network = networks.load(
+        Architecture.model_validate(version.architecture),
+        checkpoint,
+        num_classes=len(version.classes),
+        image_size=preprocessing.size,
+    )
+    return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
+
+
+def _verified(checkpoint: Path, sha256: str) -> Path:
+    with checkpoint.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise CheckpointAltered
+    return checkpoint
