@@ -34,4 +34,5 @@ clean:
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -c 'import service.__main__, service.cli.commands'  # compiled now, or the first start would wait for it
 	@touch $@
