@@ -9,9 +9,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from benchmarks import cifar10
 from service.registry import schema
 from service.registry.database import Database
 from service.registry.tables import Base
+
+needs_cifar10 = pytest.mark.skipif(
+    not cifar10.RESNET20.exists(), reason=f"CIFAR-10 is not at {cifar10.DATA}; STRUCTGUARD_DATA says where"
+)
 
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 

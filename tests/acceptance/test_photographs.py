@@ -10,8 +10,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tests import cifar10
+from benchmarks import cifar10
 from tests.acceptance.conftest import Stack
+from tests.conftest import needs_cifar10
 
 CARD = {
     "architecture": {"name": "cifar_resnet20"},
@@ -20,7 +21,7 @@ CARD = {
 }
 
 
-@cifar10.needed
+@needs_cifar10
 def test_sixteen_photographs_are_forgotten_and_the_rest_stays(embedded: Stack, tmp_path: Path) -> None:
     with embedded.client() as client:
         register(client, tmp_path)

@@ -8,9 +8,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from benchmarks import cifar10
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.checkpoints import inspect
-from tests import cifar10
+from tests.conftest import needs_cifar10
 from worker.convert import NotAStateDict, convert
 from worker.networks import build, load, save
 
@@ -107,7 +108,7 @@ def test_the_converter_is_a_command_that_says_what_is_wrong(tmp_path):
     assert done.stderr == f"{tmp_path / 'a.pt'}: The file does not hold a plain dictionary of tensors.\n"
 
 
-@cifar10.needed
+@needs_cifar10
 def test_the_published_resnet20_keeps_its_accuracy_through_conversion(tmp_path):
     """Converted, accepted, loaded: more than 90 % of the first 2,000 test images are right (91.73 % of all 10,000)."""
     settings = {"num_classes": 10, "image_size": (32, 32)}

@@ -1,0 +1,1 @@
+"""Measurements of the method; each command prints what benchmarks/RESULTS.md quotes."""
