@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 
-from service.registry import housekeeping, jobs
+from service.registry import claims, housekeeping
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from worker import supervisor
@@ -38,7 +38,7 @@ def work(database: Database, artifacts: Artifacts, settings: WorkerSettings, sto
     """Tidy up and run the next job; was there one?"""
     housekeeping.sweep(database, artifacts, settings)
     with database.write() as session:
-        claim = jobs.claim(session, worker=supervisor.worker_name(), lease=settings.lease)
+        claim = claims.take(session, worker=supervisor.worker_name(), lease=settings.lease)
     if claim is None:
         return False
     supervisor.run(database, settings, claim, stopping)

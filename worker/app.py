@@ -6,7 +6,7 @@ A message brings a job's identifier; everything else comes from the job table, e
 import threading
 import uuid
 
-from service.registry import housekeeping, jobs
+from service.registry import claims, housekeeping, jobs
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.doorbell import TASK, celery_app, ring
@@ -26,7 +26,9 @@ def run_job(job_id: str) -> None:
     artifacts = Artifacts(settings.data_dir)
     try:
         with database.write() as session:
-            claim = jobs.claim(session, worker=supervisor.worker_name(), lease=settings.lease, job_id=uuid.UUID(job_id))
+            claim = claims.take(
+                session, worker=supervisor.worker_name(), lease=settings.lease, job_id=uuid.UUID(job_id)
+            )
         if claim is None:
             return
         supervisor.run(database, settings, claim, threading.Event())

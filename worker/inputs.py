@@ -9,9 +9,9 @@ import torch
 from service.registry import jobs, models
 from service.registry.architectures import Architecture
 from service.registry.artifacts import Artifacts
+from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import RegistryError
-from service.registry.jobs import Claim
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.tables import Model, Version

@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import gate, jobs
+from service.registry import claims, gate
 from service.registry.artifacts import Artifacts
+from service.registry.claims import CancelRequested, Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost, RegistryError
 from service.registry.gate import Measured, Policy
-from service.registry.jobs import CancelRequested, Claim
 from service.registry.options import Options
 from service.registry.states import Phase, State
 from service.registry.tables import Model
@@ -54,13 +54,13 @@ def main() -> None:
         logger.warning("job %s changed hands, what was computed here is void", job_id)
     except CancelRequested:
         with database.write() as session:
-            jobs.stop(session, claim, State.CANCELLED, reason="withdrawn")
+            claims.stop(session, claim, State.CANCELLED, reason="withdrawn")
     except (SQLAlchemyError, OSError):
         raise  # the database or the disk was away: a lost attempt, not a failed job
     except Exception as error:
         logger.exception("job %s failed", job_id)
         with database.write() as session:
-            jobs.stop(session, claim, State.FAILED, reason=_reason(error, report.phase))
+            claims.stop(session, claim, State.FAILED, reason=_reason(error, report.phase))
     logging.shutdown()
     os._exit(0)  # the job has ended, and taking torch apart would keep the worker from the next one for seconds
 
@@ -96,7 +96,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
         key = f"checkpoints/{claim.job_id}-{claim.fence}.safetensors"
         staged.keep(key)
         with database.write() as session:
-            jobs.publish(
+            claims.publish(
                 session,
                 claim,
                 model=inputs.model,

@@ -5,9 +5,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from service.registry import jobs
+from service.registry import claims
+from service.registry.claims import Claim
 from service.registry.database import Database
-from service.registry.jobs import Claim
 from service.registry.states import Phase
 from worker.unlearning import Step
 
@@ -63,6 +63,6 @@ class Report:
 
     def _write(self, *, step: int, total: int) -> None:
         with self._database.write() as session:
-            jobs.progress(session, self._claim, phase=self.phase, step=step, total=total, points=self._points)
+            claims.progress(session, self._claim, phase=self.phase, step=step, total=total, points=self._points)
         self._points = []
         self._written = time.monotonic()

@@ -13,10 +13,10 @@ import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import jobs
+from service.registry import claims
+from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost
-from service.registry.jobs import Claim
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
     logger.warning("job %s: %s", claim.job_id, reason)
     try:
         with database.write() as session:
-            jobs.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
+            claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:
         logger.info("job %s had ended or changed hands before", claim.job_id)
 
@@ -84,7 +84,7 @@ def _wait(
             waited = 0.0
             try:
                 with database.write() as session:
-                    jobs.heartbeat(session, claim, settings.lease)
+                    claims.heartbeat(session, claim, settings.lease)
             except FenceLost:
                 logger.info("job %s has ended or changed hands", claim.job_id)
                 return

@@ -1,6 +1,6 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
-from service.registry import deletion_requests, jobs
+from service.registry import claims, deletion_requests
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
@@ -9,7 +9,7 @@ from service.registry.settings import RegistrySettings
 def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Return expired leases to the queue, and destroy images that are no longer needed."""
     with database.write() as session:
-        jobs.reap(session, max_attempts=settings.max_attempts)
+        claims.reap(session, max_attempts=settings.max_attempts)
     destroy_samples(database, artifacts)
 
 

@@ -3,7 +3,7 @@
 import uuid
 from datetime import timedelta
 
-from service.registry import deletion_requests, jobs, models
+from service.registry import claims, deletion_requests, jobs, models
 from service.registry.gate import Policy
 from service.registry.options import Options
 
@@ -40,12 +40,12 @@ def request(session, model, regulation="gdpr", samples=None):
 
 def claim(database, worker="w", lease=LEASE, job_id=None):
     with database.write() as session:
-        return jobs.claim(session, worker=worker, lease=lease, job_id=job_id)
+        return claims.take(session, worker=worker, lease=lease, job_id=job_id)
 
 
 def publish(session, held, objections=()):
     job = jobs.find(session, held.job_id)
-    return jobs.publish(
+    return claims.publish(
         session,
         held,
         model=job.model,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from given_rows import claim, model_with_version, publish, request
 
-from service.registry import deletion_requests, jobs, models
+from service.registry import claims, deletion_requests, models
 from service.registry.deletion_requests import due_at
 from service.registry.errors import DeletionRequestNotFound, NotRetriable, PastCommitPoint, VersionMissing
 from service.registry.gate import Policy
@@ -49,7 +49,7 @@ def end(database, how):
         elif how is State.NEEDS_REVIEW:
             publish(session, held, ["x"])
         else:
-            jobs.stop(session, held, how, reason="x")
+            claims.stop(session, held, how, reason="x")
 
 
 @pytest.mark.parametrize("how", [State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.CANCELLED])

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from given_rows import claim, model_with_version, publish, request
 
-from service.registry import deletion_requests, housekeeping, jobs
+from service.registry import claims, deletion_requests, housekeeping
 from service.registry.artifacts import Artifacts
 from service.registry.settings import RegistrySettings
 from service.registry.states import State
@@ -54,7 +54,7 @@ def test_images_stay_while_they_may_be_needed(database, artifacts, accepted):
     held = claim(database)
     sweep(database, artifacts)
     with database.write() as session:
-        jobs.stop(session, held, State.FAILED, reason="x")
+        claims.stop(session, held, State.FAILED, reason="x")
     sweep(database, artifacts)
     assert artifacts.path(accepted.samples).exists()
     assert samples(database, accepted) == (accepted.samples, None)

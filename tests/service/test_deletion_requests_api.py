@@ -6,7 +6,7 @@ import pytest
 from given import CLASSES, UNKNOWN, npz, png, problem
 from sqlalchemy import select
 
-from service.registry import jobs, models
+from service.registry import claims, jobs, models
 from service.registry.states import Phase, State
 from service.registry.tables import Base
 
@@ -25,7 +25,7 @@ def run(database):
 
     def claim():
         with database.write() as session:
-            return jobs.claim(session, worker="test", lease=timedelta(seconds=30))
+            return claims.take(session, worker="test", lease=timedelta(seconds=30))
 
     return claim
 
@@ -38,7 +38,7 @@ def publish(database):
         with database.write() as session:
             job = jobs.find(session, claim.job_id)
             parent = models.require_latest_version(session, job.model)
-            return jobs.publish(
+            return claims.publish(
                 session,
                 claim,
                 model=job.model,
@@ -85,7 +85,7 @@ def test_a_run_is_visible_from_load_to_version(client, accepted, database, run, 
     claim = run()
     with database.write() as session:
         points = [(0, {"forget_accuracy": 100.0, "collapse": None}), (5, {"forget_accuracy": 0.0, "collapse": 0.1})]
-        jobs.progress(session, claim, phase=Phase.UNLEARN, step=5, total=10, points=points)
+        claims.progress(session, claim, phase=Phase.UNLEARN, step=5, total=10, points=points)
     running = client.get(here).json()
     assert (running["state"], running["waiting_on"]) == ("running", None)
     assert running["progress"] == {"phase": "unlearn", "step": 5, "total": 10, "attempt": 1}
@@ -132,8 +132,8 @@ def test_a_running_request_is_asked_to_stop(client, accepted, database, run):
     claim = run()
     answer = client.post(accepted.json()["links"]["cancel"])
     assert (answer.status_code, answer.json()["state"]) == (202, "running")
-    with database.write() as session, pytest.raises(jobs.CancelRequested):
-        jobs.progress(session, claim, phase=Phase.UNLEARN)
+    with database.write() as session, pytest.raises(claims.CancelRequested):
+        claims.progress(session, claim, phase=Phase.UNLEARN)
 
 
 def test_a_completed_request_cannot_be_withdrawn(client, accepted, run, publish):
@@ -148,7 +148,7 @@ def test_only_a_failed_request_can_be_retried(client, accepted, database, run):
     problem(client.post(retry), 409, "not-retriable")
     claim = run()
     with database.write() as session:
-        jobs.stop(session, claim, State.FAILED, reason="load: out of memory")
+        claims.stop(session, claim, State.FAILED, reason="load: out of memory")
     failed = client.get(accepted.headers["location"]).json()
     assert (failed["state"], failed["waiting_on"], failed["links"]["retry"]) == ("failed", "operator", retry)
 

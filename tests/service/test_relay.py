@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as BrokerAway
 
 from service.app import create_app
-from service.registry import jobs
+from service.registry import claims, jobs
 from service.registry.states import State
 
 
@@ -30,7 +30,7 @@ def test_the_relay_sweeps(client, settings, database):
     client.model_with_version()
     lost, withdrawn = client.deletion_request().json(), client.deletion_request().json()
     with database.write() as session:
-        assert jobs.claim(session, worker="gone", lease=timedelta(seconds=-1)) is not None
+        assert claims.take(session, worker="gone", lease=timedelta(seconds=-1)) is not None
     client.post(withdrawn["links"]["cancel"])
 
     with TestClient(create_app(settings.model_copy(update={"sweep_interval": timedelta(seconds=0.05)}))) as http:
@@ -82,6 +82,6 @@ def test_only_waiting_jobs_are_announced(client, database):
     with database.write() as session:
         assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1
         assert jobs.to_announce(session, timedelta(seconds=30)) == []
-        claim = jobs.claim(session, worker="w", lease=timedelta(seconds=30))
-        jobs.stop(session, claim, State.FAILED, reason="x")
+        claim = claims.take(session, worker="w", lease=timedelta(seconds=30))
+        claims.stop(session, claim, State.FAILED, reason="x")
         assert jobs.to_announce(session, timedelta(0)) == []

@@ -7,7 +7,7 @@ from given_rows import LEASE, claim, model_with_version, publish, request
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.registry import deletion_requests, jobs, models
+from service.registry import claims, deletion_requests, jobs, models
 from service.registry.database import clock
 from service.registry.errors import FenceLost, JobNotFound
 from service.registry.states import Phase, State
@@ -118,8 +118,8 @@ def test_a_heartbeat_keeps_the_lease(database, accepted):
     """And the reaper leaves the job alone."""
     held = claim(database, lease=GONE)
     with database.write() as session:
-        jobs.heartbeat(session, held, LEASE)
-        assert jobs.reap(session, max_attempts=3) == 0
+        claims.heartbeat(session, held, LEASE)
+        assert claims.reap(session, max_attempts=3) == 0
         assert jobs.find(session, held.job_id).lease_until > clock(session)
     assert state(database, accepted) is State.RUNNING
 
@@ -130,7 +130,7 @@ def test_a_lost_worker_s_job_is_run_again_and_in_the_end_fails(database, accepte
         held = claim(database, lease=GONE)
         assert (held.attempt, held.fence) == (attempt, attempt)
         with database.write() as session:
-            assert jobs.reap(session, max_attempts=3) == 1
+            assert claims.reap(session, max_attempts=3) == 1
     assert state(database, accepted) is State.FAILED
     with database.read() as session:
         assert deletion_requests.find(session, accepted.id).reason == "the worker stopped answering, 3 times"
@@ -140,7 +140,7 @@ def test_a_job_given_back_is_run_again(database, accepted):
     """Its child died, the supervisor did not."""
     held = claim(database)
     with database.write() as session:
-        jobs.give_back(session, held, reason="killed by signal 9", max_attempts=3)
+        claims.give_back(session, held, reason="killed by signal 9", max_attempts=3)
     assert state(database, accepted) is State.QUEUED
     assert claim(database).attempt == 2
 
@@ -149,16 +149,16 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
     """Not a version, not a step, not an end: another worker has the job."""
     old = claim(database, lease=GONE)
     with database.write() as session:
-        jobs.reap(session, max_attempts=3)
+        claims.reap(session, max_attempts=3)
     new = claim(database)
     assert new.fence == old.fence + 1
 
     attempts = [
-        lambda session: jobs.heartbeat(session, old, LEASE),
-        lambda session: jobs.progress(session, old, phase=Phase.UNLEARN, step=9, points=[(9, {})]),
+        lambda session: claims.heartbeat(session, old, LEASE),
+        lambda session: claims.progress(session, old, phase=Phase.UNLEARN, step=9, points=[(9, {})]),
         lambda session: publish(session, old),
-        lambda session: jobs.stop(session, old, State.FAILED, reason="x"),
-        lambda session: jobs.give_back(session, old, reason="x", max_attempts=3),
+        lambda session: claims.stop(session, old, State.FAILED, reason="x"),
+        lambda session: claims.give_back(session, old, reason="x", max_attempts=3),
     ]
     for attempt in attempts:
         with pytest.raises(FenceLost), database.write() as session:
@@ -227,11 +227,11 @@ def test_a_running_job_hears_that_it_was_withdrawn(database, accepted):
     with database.write() as session:
         deletion_requests.cancel(session, deletion_requests.find(session, accepted.id))
     assert state(database, accepted) is State.RUNNING
-    for write in (lambda s: jobs.progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
-        with pytest.raises(jobs.CancelRequested), database.write() as session:
+    for write in (lambda s: claims.progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
+        with pytest.raises(claims.CancelRequested), database.write() as session:
             write(session)
     with database.write() as session:
-        jobs.stop(session, held, State.CANCELLED, reason="withdrawn")
+        claims.stop(session, held, State.CANCELLED, reason="withdrawn")
     assert state(database, accepted) is State.CANCELLED
 
 
@@ -242,9 +242,9 @@ def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepte
     with database.write() as session:
         deletion_requests.cancel(session, deletion_requests.find(session, accepted.id))
         if lose == "reap":
-            jobs.reap(session, max_attempts=3)
+            claims.reap(session, max_attempts=3)
         else:
-            jobs.give_back(session, held, reason="x", max_attempts=3)
+            claims.give_back(session, held, reason="x", max_attempts=3)
     assert state(database, accepted) is State.CANCELLED
     assert claim(database) is None
 
@@ -253,13 +253,13 @@ def test_curves_are_those_of_the_latest_attempt(database, accepted):
     """Points of an attempt that was lost would make them jump; a step measured twice counts once."""
     held = claim(database, lease=GONE)
     with database.write() as session:
-        jobs.progress(session, held, phase=Phase.UNLEARN, step=7, total=9, points=[(7, {"forget_accuracy": 50.0})])
+        claims.progress(session, held, phase=Phase.UNLEARN, step=7, total=9, points=[(7, {"forget_accuracy": 50.0})])
         assert [point.step for point in jobs.curve(session, jobs.find(session, held.job_id))] == [7]
-        jobs.reap(session, max_attempts=3)
+        claims.reap(session, max_attempts=3)
     held = claim(database)
     with database.write() as session:
-        jobs.progress(session, held, phase=Phase.UNLEARN, points=[(0, {"a": 1}), (1, {"a": 2})])
-        jobs.progress(session, held, phase=Phase.UNLEARN, points=[(1, {"a": 3})])
+        claims.progress(session, held, phase=Phase.UNLEARN, points=[(0, {"a": 1}), (1, {"a": 2})])
+        claims.progress(session, held, phase=Phase.UNLEARN, points=[(1, {"a": 3})])
     with database.read() as session:
         points = jobs.curve(session, jobs.find(session, held.job_id))
         assert [(point.step, point.values) for point in points] == [(0, {"a": 1}), (1, {"a": 3})]
@@ -269,7 +269,7 @@ def test_every_move_is_written_down(database, accepted):
     """With its time and its reason, oldest first."""
     held = claim(database)
     with database.write() as session:
-        jobs.give_back(session, held, reason="killed", max_attempts=3)
+        claims.give_back(session, held, reason="killed", max_attempts=3)
     with database.read() as session:
         moves = deletion_requests.transitions(session, accepted.id)
         assert [(move.before, move.after, move.reason) for move in moves] == [
@@ -300,7 +300,7 @@ def test_a_stale_session_does_not_decide(postgresql):
         jobs.lock(session, held.job_id)
         thread.start()
         assert waiting.wait(10)
-        jobs.give_back(session, held, reason="killed", max_attempts=3)
+        claims.give_back(session, held, reason="killed", max_attempts=3)
     thread.join(10)
 
     assert outcome == [State.CANCELLED]
@@ -318,7 +318,7 @@ def test_announcing_happens_once_in_a_while(database, accepted):
     held = claim(database)
     with database.write() as session:
         assert jobs.to_announce(session, GONE) == []
-        jobs.give_back(session, held, reason="x", max_attempts=3)
+        claims.give_back(session, held, reason="x", max_attempts=3)
         assert jobs.to_announce(session, LEASE) == [accepted.job_id]
 
 
