@@ -31,7 +31,7 @@ class RegistrySettings(BaseSettings):
     """How often a job is started before a lost worker makes it fail."""
 
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
-    """How often expired leases are returned and waiting jobs are announced again."""
+    """How often expired leases are returned. A job that waits is announced again after each lease."""
 
     def resolved_database_url(self) -> str:
         """The database URL, with the embedded default filled in."""
