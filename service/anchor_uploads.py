@@ -6,12 +6,17 @@ import zipfile
 from typing import BinaryIO
 
 import numpy as np
+from fastapi import Response
 from numpy.lib import format as npy
+from sqlalchemy.orm import Session
 
+from service.answers import AnchorSetAnswer
 from service.dependencies import Resources
+from service.idempotency import Creation
 from service.registry import anchor_sets
 from service.registry.artifacts import CHUNK
 from service.registry.errors import Fault, InvalidInput
+from service.registry.scopes import Caller
 from service.registry.tables import AnchorSet
 from service.schemas import NewAnchorSet
 
@@ -22,18 +27,20 @@ _LONGEST_NAME = 4 * 200  # bytes of one class name in UTF-32
 _BROKEN = (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError)
 
 
-def register_anchors(resources: Resources, given: NewAnchorSet, file: BinaryIO) -> tuple[AnchorSet, bool]:
-    """Keep uploaded anchors, with their rows in the order of the classes; the ones there already, and `False`.
+def register_anchors(
+    resources: Resources, creation: Creation, caller: Caller, given: NewAnchorSet, file: BinaryIO
+) -> Response:
+    """Keep uploaded anchors, with their rows in the order of the classes; the answer, 200 if they were there already.
 
     Raises:
         InvalidInput: the file is no such npz, or does not have every class exactly once.
     """
     digest = _digest(file)
     cache_key = anchor_sets.cache_key("precomputed", digest, given.classes, [])
-    with resources.database.read() as session:
-        known = anchor_sets.cached(session, cache_key)
-    if known is not None:
-        return known, False
+    with resources.database.write() as session:
+        known = anchor_sets.cached(session, caller.tenant_id, cache_key)
+        if known is not None:
+            return _answer(session, creation, known, 200)
     vectors = _read(file, given.classes)
     with resources.artifacts.stage() as staged:
         with staged.path.open("wb") as target:
@@ -43,6 +50,7 @@ def register_anchors(resources: Resources, given: NewAnchorSet, file: BinaryIO) 
         with resources.database.write() as session:
             anchor_set, is_new = anchor_sets.add(
                 session,
+                caller.tenant_id,
                 cache_key=cache_key,
                 encoder="precomputed",
                 encoder_digest=digest,
@@ -52,9 +60,15 @@ def register_anchors(resources: Resources, given: NewAnchorSet, file: BinaryIO) 
                 anchors=key,
                 sha256=sha256,
             )
+            response = _answer(session, creation, anchor_set, 201 if is_new else 200)
             if is_new:
                 staged.keep(key)
-    return anchor_set, is_new
+    return response
+
+
+def _answer(session: Session, creation: Creation, anchor_set: AnchorSet, status: int) -> Response:
+    answer = AnchorSetAnswer.of(anchor_set)
+    return creation.answer(session, answer, status, location=answer.links["self"])
 
 
 def _digest(file: BinaryIO) -> str:

@@ -13,6 +13,7 @@ from service.registry.architectures import Architecture, Shapes
 from service.registry.gate import Policy
 from service.registry.pages import Page
 from service.registry.preprocessing import Preprocessing
+from service.registry.scopes import Scope
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -42,6 +43,7 @@ class ModelAnswer(BaseModel):
     name: str
     description: str
     policy: Policy
+    approval_required: bool = Field(description="Whether somebody else has to agree before a deletion request is run.")
     created_at: datetime
     links: dict[str, str]
 
@@ -53,6 +55,7 @@ class ModelAnswer(BaseModel):
             name=row.name,
             description=row.description,
             policy=Policy.model_validate(row.policy),
+            approval_required=row.approval_required,
             created_at=row.created_at,
             links={"self": here, "versions": f"{here}/versions", "evaluation_sets": f"{here}/evaluation-sets"},
         )
@@ -183,3 +186,37 @@ class ArchitectureAnswer(BaseModel):
             image_size_multiple=shapes.multiple,
             square=shapes.square,
         )
+
+
+class ApiKeyAnswer(BaseModel):
+    """An API key, without the secret."""
+
+    id: uuid.UUID
+    name: str
+    prefix: str = Field(description="How the key begins.")
+    last_four: str = Field(description="How it ends.")
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, row: tables.ApiKey, **more: Any) -> Self:
+        """From its row."""
+        return cls(
+            id=row.id,
+            name=row.name,
+            prefix=row.prefix,
+            last_four=row.last_four,
+            scopes=[Scope(scope) for scope in row.scopes],
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            revoked_at=row.revoked_at,
+            **more,
+        )
+
+
+class NewKeyAnswer(ApiKeyAnswer):
+    """A key that was just made."""
+
+    key: str = Field(description="The secret. It is shown here and never again.")

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from fastapi import FastAPI
 
 from service import problems
+from service.authentication import Authentication
 from service.dependencies import Resources
 from service.middleware import BodyLimit, RequestIdentity
 from service.registry.artifacts import Artifacts
@@ -15,6 +16,7 @@ from service.registry.database import Database
 from service.relay import Relay
 from service.routes import (
     anchor_sets,
+    api_keys,
     architectures,
     deletion_requests,
     documentation,
@@ -58,12 +60,15 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         telemetry={"logs": False},  # they would hold what callers sent
     )
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
+    app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestIdentity)
     problems.install(app)
     for routes in (
         *(models, versions, evaluation_sets, anchor_sets, architectures),
-        *(deletion_requests, jobs, health, documentation),
+        *(deletion_requests, jobs, api_keys),
     ):
+        app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
+    for routes in (health, documentation):
         app.include_router(routes.router)
     _describe_problems(app)
     return app

@@ -3,13 +3,16 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request, Security
+from fastapi.security import HTTPBearer, SecurityScopes
 from sqlalchemy.orm import Session
 
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
+from service.registry.errors import ScopeMissing
+from service.registry.scopes import Caller, Scope
 from service.relay import Relay
 from service.schemas import NAME
 from service.settings import ServiceSettings
@@ -32,6 +35,37 @@ def _resources(request: Request) -> Resources:
 
 ResourcesDep = Annotated[Resources, Depends(_resources)]
 """For whatever needs files, or manages its transactions itself because it handles files between them."""
+
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, or a token of the configured identity provider.")
+
+
+def signed_in(request: Request) -> Caller:
+    """Whoever is calling: `service.authentication` lets nobody through without."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def _caller(request: Request, wanted: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Caller:
+    caller = signed_in(request)
+    if not caller.may(wanted.scopes):
+        raise ScopeMissing(wanted.scopes)
+    return caller
+
+
+def needs(*scopes: Scope) -> Any:
+    """The caller, who must have these scopes."""
+    return Security(_caller, scopes=scopes)
+
+
+Creator = Annotated[Caller, needs(Scope.REQUESTS_CREATE)]
+RequestReader = Annotated[Caller, needs(Scope.REQUESTS_READ)]
+Canceller = Annotated[Caller, needs(Scope.REQUESTS_CANCEL)]
+Approver = Annotated[Caller, needs(Scope.REQUESTS_APPROVE)]
+Registrar = Annotated[Caller, needs(Scope.MODELS_REGISTER)]
+ModelReader = Annotated[Caller, needs(Scope.MODELS_READ)]
+Downloader = Annotated[Caller, needs(Scope.MODELS_DOWNLOAD)]
+Admin = Annotated[Caller, needs(Scope.ADMIN)]
 
 
 def _read(resources: ResourcesDep) -> Iterator[Session]:

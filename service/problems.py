@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from service.idempotency import Replay, replayed
 from service.registry import errors
 from service.registry.architectures import ImageSizeUnsupported
 from service.registry.checkpoints import CheckpointRejected
@@ -55,6 +56,27 @@ TABLE: dict[type[Exception] | int, Kind] = {
     errors.VersionMissing: Kind(
         409, "version-missing", "The model has no version.", "Register a version of the model first."
     ),
+    errors.ScopeMissing: Kind(
+        403, "scope-missing", "The caller may not do this.", "Use a key that has the scope, or ask for one."
+    ),
+    errors.OwnRequest: Kind(
+        403, "own-request", "The requester cannot approve the request.", "Somebody with another key has to."
+    ),
+    errors.NotAwaitingApproval: Kind(
+        409, "not-awaiting-approval", "The request does not wait for approval.", "Read its state."
+    ),
+    errors.KeyReused: Kind(
+        422,
+        "idempotency-key-reused",
+        "The Idempotency-Key was used for another request.",
+        "Make a new key for each thing to create; send the same one again only to repeat the same request.",
+    ),
+    errors.CreationInFlight: Kind(
+        409,
+        "idempotency-key-in-flight",
+        "The first request with this Idempotency-Key is still worked on.",
+        "Send the request again in a few seconds.",
+    ),
     errors.PastCommitPoint: Kind(
         409, "past-commit-point", "The request has ended.", "It can no longer be cancelled; read its state."
     ),
@@ -76,12 +98,19 @@ TABLE: dict[type[Exception] | int, Kind] = {
     PoolTimeout: _UNAVAILABLE,
     RequestValidationError: _INVALID,
     400: Kind(400, "malformed-request", "The request cannot be read.", "Check that the body is what its type says."),
+    401: Kind(
+        401,
+        "unauthenticated",
+        "Nobody knows who is calling.",
+        "Send `Authorization: Bearer` with an API key that is neither revoked nor expired.",
+    ),
     404: _NOT_FOUND,
     405: Kind(405, "method-not-allowed", "The method is not allowed here.", "`Allow` lists those that are."),
     413: Kind(413, "content-too-large", "The request is too large.", "Send less, or ask the operator for a new limit."),
     416: Kind(
         416, "range-not-satisfiable", "The range is outside of the file.", "`Content-Range` says how long the file is."
     ),
+    429: Kind(429, "quota-exceeded", "There were too many requests.", "Wait as long as `Retry-After` says."),
     500: _INTERNAL,
     503: _UNAVAILABLE,
 }
@@ -120,7 +149,7 @@ def answer(
     detail: str,
     faults: Iterable[Fault] = (),
     headers: Mapping[str, str] | None = None,
-    **more: Any,
+    more: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
     """The response for one problem; `more` are extension members."""
     body = {
@@ -131,11 +160,12 @@ def answer(
         "instance": request_id.urn,
         "errors": [asdict(fault) for fault in faults],
     }
-    return JSONResponse(body | more, kind.status, headers, MEDIA_TYPE)
+    return JSONResponse(body | dict(more or {}), kind.status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem."""
+    app.add_exception_handler(Replay, _replay)
     app.add_exception_handler(RegistryError, _registry_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -144,12 +174,22 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal_error)
 
 
+async def _replay(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    assert isinstance(error, Replay)
+    return replayed(error.answered)
+
+
 async def _registry_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
     kind = next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
     if kind is None:
         raise error
-    return answer(request.state.request_id, kind, error.detail, _faults(error))
+    headers = {}
+    if isinstance(error, errors.ScopeMissing):  # RFC 6750, section 3
+        headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{" ".join(error.scopes)}"'
+    if isinstance(error, errors.CreationInFlight):
+        headers["Retry-After"] = "1"
+    return answer(request.state.request_id, kind, error.detail, _faults(error), headers)
 
 
 def _faults(error: RegistryError) -> Iterable[Fault]:
@@ -212,8 +252,12 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    detail = "The database does not answer."
-    return answer(request.state.request_id, _UNAVAILABLE, detail, headers={"Retry-After": "5"})
+    return unavailable(request.state.request_id)
+
+
+def unavailable(request_id: uuid.UUID) -> JSONResponse:
+    """The answer while the database is away."""
+    return answer(request_id, _UNAVAILABLE, "The database does not answer.", headers={"Retry-After": "5"})
 
 
 async def _internal_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001

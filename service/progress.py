@@ -21,6 +21,10 @@ _WAITING_ON = {
 }
 
 
+RETRY_AFTER = 5
+"""Seconds until it is worth looking again; a run takes seconds to minutes."""
+
+
 class Progress(BaseModel):
     """Where the job is."""
 
@@ -57,6 +61,9 @@ class RequestAnswer(BaseModel):
     due_at: datetime = Field(description="When the person must have an answer.")
     ended_at: datetime | None
     sample_count: int = Field(description="Images to forget.")
+    duplicate_of: uuid.UUID | None = Field(
+        description="An earlier request for the very same images of this model. This one is run all the same."
+    )
     samples_destroyed_at: datetime | None
     progress: Progress
     metrics: BeforeAndAfter
@@ -79,6 +86,7 @@ class RequestAnswer(BaseModel):
             due_at=row.due_at,
             ended_at=row.ended_at,
             sample_count=row.sample_count,
+            duplicate_of=row.duplicate_of_id,
             samples_destroyed_at=row.samples_destroyed_at,
             progress=Progress.of(job),
             metrics=cast("BeforeAndAfter", job.metrics),
@@ -168,6 +176,8 @@ def _request_links(row: tables.DeletionRequest) -> dict[str, str]:
     links |= {"self": here, "job": links["self"]}
     if row.state not in ENDED:
         links["cancel"] = f"{here}/cancel"
+    if row.state is State.AWAITING_APPROVAL:
+        links |= {"approve": f"{here}/approve", "reject": f"{here}/reject"}
     if row.state is State.FAILED:
         links["retry"] = f"{here}/retry"
     return links

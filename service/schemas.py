@@ -3,13 +3,14 @@
 from typing import Annotated, Literal, TypeVar
 
 from fastapi import Form
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Json, PlainValidator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Json, PlainValidator
 from starlette.datastructures import UploadFile
 
 from service.registry.architectures import Architecture
 from service.registry.gate import Policy
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
+from service.registry.scopes import Scope
 
 NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
 
@@ -63,6 +64,9 @@ class NewModel(_Body):
     name: str = Field(pattern=NAME)
     description: Text = Field(default="", max_length=2000)
     policy: Policy = Policy()
+    approval_required: bool = Field(
+        default=False, strict=True, description="Whether somebody else has to agree before a deletion request is run."
+    )
 
 
 class NewVersion(_Body):
@@ -91,6 +95,20 @@ class NewAnchorSet(_Body):
     """Whose anchors these are."""
 
     classes: Classes
+
+
+class Refusal(_Body):
+    """Why a deletion request is declined."""
+
+    reason: Text = Field(min_length=1, max_length=500, description="Shown to whoever asked. Name no person.")
+
+
+class NewApiKey(_Body):
+    """What a key is for, and what it may do."""
+
+    name: Text = Field(min_length=1, max_length=100)
+    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
+    expires_at: AwareDatetime | None = Field(default=None, description="Default: never.")
 
 
 class NewDeletionRequest(_Body):

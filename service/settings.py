@@ -1,6 +1,8 @@
 """What the HTTP service needs to know beyond the registry."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from service.registry.settings import RegistrySettings
 
@@ -9,7 +11,7 @@ class ServiceSettings(RegistrySettings):
     """Where it listens, and how much one request may bring."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. There is no authentication yet, so the default is this machine only."""
+    """Address to listen on."""
 
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
@@ -25,3 +27,21 @@ class ServiceSettings(RegistrySettings):
 
     max_image_pixels: int = Field(default=16_000_000, ge=1)
     """Largest image, in pixels. It is known from the header, before anything is decoded."""
+
+    rate_limit: int = Field(default=6000, ge=0)
+    """Requests a minute that one caller may make; 0 = any number. Shared by all processes where there is a broker."""
+
+    jwks_url: str | None = None
+    """Where an identity provider publishes the keys of its tokens. Default: API keys only."""
+
+    jwt_issuer: str | None = None
+    """The `iss` that tokens must have."""
+
+    jwt_audience: str | None = None
+    """The `aud` that tokens must have."""
+
+    @model_validator(mode="after")
+    def _tokens_are_for_us(self) -> Self:
+        if self.jwks_url and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("jwks_url needs jwt_issuer and jwt_audience: a token for somebody else must not do here")
+        return self

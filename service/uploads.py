@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from importlib.metadata import version as package_version
 from typing import BinaryIO
 
-from fastapi import UploadFile
+from fastapi import Response, UploadFile
 from sqlalchemy.orm import Session
 
+from service.answers import EvaluationSetAnswer, VersionAnswer
 from service.dependencies import Resources
-from service.registry import anchor_sets, checkpoints, deletion_requests, intake, models
+from service.idempotency import Creation
+from service.progress import RETRY_AFTER, RequestAnswer
+from service.registry import access, anchor_sets, checkpoints, deletion_requests, intake, models
 from service.registry.architectures import expected_tensors
 from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
-from service.registry.tables import DeletionRequest, EvaluationSet, Model, Version
+from service.registry.scopes import Caller
 from service.schemas import NewDeletionRequest, NewEvaluationSet, NewVersion
 
 # All of these look the model up twice: before the files are read, because many mistakes show there, and again in the
@@ -21,15 +24,20 @@ from service.schemas import NewDeletionRequest, NewEvaluationSet, NewVersion
 
 
 def register_version(
-    resources: Resources, model_name: str, given: NewVersion, checkpoint: BinaryIO
-) -> tuple[Model, Version]:
-    """Register an uploaded checkpoint as the model's next version.
+    resources: Resources,
+    creation: Creation,
+    caller: Caller,
+    model_name: str,
+    given: NewVersion,
+    checkpoint: BinaryIO,
+) -> Response:
+    """Register an uploaded checkpoint as the model's next version; the answer.
 
     Raises:
         InvalidInput, ImageSizeUnsupported, CheckpointRejected: what was sent does not fit together.
     """
     with resources.database.read() as session:
-        models.find_model(session, model_name)
+        models.find_model(session, caller.tenant_id, model_name)
     _check_channels(given)
     if strangers := given.attributes.keys() - set(given.classes):
         raise InvalidInput(Fault("#/attributes", f"{len(strangers)} of the keys are not among the classes"))
@@ -40,7 +48,7 @@ def register_version(
         sha256, size = staged.digest()
         key = f"checkpoints/{uuid.uuid4()}.safetensors"
         with resources.database.write() as session:
-            model = models.find_model(session, model_name)
+            model = models.find_model(session, caller.tenant_id, model_name)
             version = models.register_version(
                 session,
                 model,
@@ -55,8 +63,10 @@ def register_version(
                 code_version=package_version("structguard"),
                 gate=None,
             )
+            answer = VersionAnswer.of(model, models.find_version(session, model, version.number))
+            response = creation.answer(session, answer, 201, location=answer.links["self"])
             staged.keep(key)
-            return model, models.find_version(session, model, version.number)
+    return response
 
 
 def _check_channels(given: NewVersion) -> None:
@@ -72,22 +82,28 @@ def _check_channels(given: NewVersion) -> None:
 
 
 def add_evaluation_set(
-    resources: Resources, model_name: str, given: NewEvaluationSet, images: Sequence[UploadFile]
-) -> tuple[Model, EvaluationSet]:
-    """Keep labelled images that versions of the model are measured on.
+    resources: Resources,
+    creation: Creation,
+    caller: Caller,
+    model_name: str,
+    given: NewEvaluationSet,
+    images: Sequence[UploadFile],
+) -> Response:
+    """Keep labelled images that versions of the model are measured on; the answer.
 
     Raises:
         InvalidInput: with a fault for every file and label that is wrong.
     """
     with resources.database.read() as session:
-        classes = models.require_latest_version(session, models.find_model(session, model_name)).classes
+        model = models.find_model(session, caller.tenant_id, model_name)
+        classes = models.require_latest_version(session, model).classes
     limits = _limits(resources, resources.settings.max_evaluation_images)
     with resources.artifacts.stage() as staged:
-        count = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+        kept = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
         sha256, size = staged.digest()
         key = f"evaluation-sets/{uuid.uuid4()}"
         with resources.database.write() as session:
-            model = models.find_model(session, model_name)
+            model = models.find_model(session, caller.tenant_id, model_name)
             evaluation_set = models.add_evaluation_set(
                 session,
                 model,
@@ -96,52 +112,64 @@ def add_evaluation_set(
                 samples=key,
                 sha256=sha256,
                 size=size,
-                count=count,
+                count=kept.count,
             )
+            answer = EvaluationSetAnswer.of(model, evaluation_set)
+            response = creation.answer(session, answer, 201, location=answer.links["self"])
             staged.keep(key)
-            return model, evaluation_set
+    return response
 
 
 def submit_deletion_request(
-    resources: Resources, given: NewDeletionRequest, images: Sequence[UploadFile]
-) -> DeletionRequest:
-    """Keep the images to forget, and store the request; once this returns, it cannot be lost.
+    resources: Resources,
+    creation: Creation,
+    caller: Caller,
+    given: NewDeletionRequest,
+    images: Sequence[UploadFile],
+) -> Response:
+    """Keep the images to forget, and store the request; the answer. Once this returns, it cannot be lost.
 
     Raises:
         InvalidInput: with a fault for every field, file and label that is wrong.
     """
     with resources.database.read() as session:
         try:
-            model = models.find_model(session, given.model)
+            model = models.find_model(session, caller.tenant_id, given.model)
         except ModelNotFound as error:  # the path exists; a field of the body is wrong
             raise InvalidInput(Fault("#/model", error.detail)) from error
         classes = models.require_latest_version(session, model).classes
-        _check_anchors(session, given.options, classes)
+        _check_anchors(session, caller.tenant_id, given.options, classes)
     limits = _limits(resources, resources.settings.max_images)
     request_id = uuid.uuid4()
     with resources.artifacts.stage() as staged:
-        count = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+        kept = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
         key = f"samples/{request_id}"
         with resources.database.write() as session:
             request = deletion_requests.submit(
                 session,
-                models.find_model(session, given.model),
+                models.find_model(session, caller.tenant_id, given.model),
                 request_id=request_id,
                 regulation=given.regulation,
                 samples=key,
-                sample_count=count,
+                sample_count=kept.count,
+                samples_hmac=access.pseudonym(session, caller.tenant_id, kept.fingerprint),
+                submitted_by=caller.subject,
                 options=given.options,
+            )
+            answer = RequestAnswer.of(request)
+            response = creation.answer(
+                session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
             )
             staged.keep(key)
     resources.relay.wake()
-    return request
+    return response
 
 
-def _check_anchors(session: Session, options: Options, classes: list[str]) -> None:
+def _check_anchors(session: Session, tenant_id: uuid.UUID, options: Options, classes: list[str]) -> None:
     if options.anchor_set is None:
         return
     try:
-        anchor_set = anchor_sets.find(session, options.anchor_set)
+        anchor_set = anchor_sets.find(session, tenant_id, options.anchor_set)
     except AnchorSetNotFound as error:
         raise InvalidInput(Fault("#/options/anchor_set", error.detail)) from error
     if set(anchor_set.classes) != set(classes):

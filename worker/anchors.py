@@ -1,5 +1,7 @@
 """Anchors: one unit vector per class, computed once for everything that determines it."""
 
+import uuid
+
 import numpy as np
 
 from service.registry import anchor_sets
@@ -13,18 +15,23 @@ from worker.settings import WorkerSettings
 
 
 def anchors_for(
-    database: Database, artifacts: Artifacts, settings: WorkerSettings, version: Version, options: Options
+    database: Database,
+    artifacts: Artifacts,
+    settings: WorkerSettings,
+    tenant_id: uuid.UUID,
+    version: Version,
+    options: Options,
 ) -> Vectors:
     """The anchors A (b, d) of a version's classes, from the cache if anybody has asked for the same before."""
     if options.anchor_set is not None:
         with database.read() as session:
-            registered = anchor_sets.find(session, options.anchor_set)
+            registered = anchor_sets.find(session, tenant_id, options.anchor_set)
         return load_precomputed(artifacts.path(registered.anchors), version.classes)
     encoder = _encoder(options.encoder or settings.encoder, settings)
     texts = descriptions(version.classes, version.attributes)
     key = anchor_sets.cache_key(encoder.id, encoder.digest, version.classes, texts)
     with database.read() as session:
-        cached = anchor_sets.cached(session, key)
+        cached = anchor_sets.cached(session, tenant_id, key)
     if cached is not None:
         return load_precomputed(artifacts.path(cached.anchors), version.classes)
     vectors = encoder.encode(texts)
@@ -38,6 +45,7 @@ def anchors_for(
         with database.write() as session:
             anchor_sets.add(
                 session,
+                tenant_id,
                 cache_key=key,
                 encoder=encoder.id,
                 encoder_digest=encoder.digest,

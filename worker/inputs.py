@@ -48,7 +48,7 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         CheckpointAltered: the file is not what its digest says.
     """
     with database.read() as session:
-        job = jobs.find(session, claim.job_id)
+        job = jobs.read(session, claim.job_id)
         requests = jobs.requests_of(session, claim.job_id)
         base = models.require_latest_version(session, job.model)
         test = models.newest_evaluation_set(session, job.model_id, "test")

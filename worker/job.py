@@ -72,7 +72,9 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
     device = _device(settings.device)
     model = classifier(inputs.base, inputs.checkpoint, device)
     forget = forget_set(inputs.forget, inputs.preprocessing, device)
-    anchors = torch.from_numpy(anchors_for(database, artifacts, settings, inputs.base, inputs.options)).to(device)
+    anchors = torch.from_numpy(
+        anchors_for(database, artifacts, settings, inputs.model.tenant_id, inputs.base, inputs.options)
+    ).to(device)
     probe = _probe(inputs, model, anchors, device)
     config = _config(inputs.options)
 

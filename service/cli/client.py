@@ -3,6 +3,7 @@
 import email.utils
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from typing import Any, BinaryIO, Self
 import httpx
 
 from service.cli.exits import CommandError, Refused, Unreachable
+
+API_KEY = "STRUCTGUARD_API_KEY"
+"""The environment variable with the key: an option would show it to everybody who lists processes."""
 
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _BUSY_PATIENCE = 60.0  # seconds to wait for a server that says it will be back
@@ -25,14 +29,19 @@ Files = Sequence[tuple[str, tuple[str, BinaryIO | bytes, str]]]
 
 
 class Client:
-    """A connection to one server. `patience` is how long, in seconds, reading is tried while nobody answers."""
+    """A connection to one server, by default with the API key of the environment.
 
-    def __init__(self, server: str, *, patience: float = 2.0) -> None:
+    `patience` is how long, in seconds, reading is tried while nobody answers.
+    """
+
+    def __init__(self, server: str, *, patience: float = 2.0, api_key: str | None = None) -> None:
+        api_key = api_key or os.environ.get(API_KEY)
         self.server = server.rstrip("/")
         self._patience = patience
         url = httpx.URL(self.server)
         self._http = httpx.Client(
             base_url=url,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(_READ_TIMEOUT, connect=_CONNECT_TIMEOUT),
             # A company's proxy cannot reach a server on this machine.
             trust_env=url.host not in {"127.0.0.1", "localhost", "::1"},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.cli import following, render, uploads
-from service.cli.client import Client
+from service.cli.client import API_KEY, Client
 from service.cli.download import download
 from service.cli.exits import CommandError
 from service.cli.output import Output
@@ -25,7 +25,7 @@ _MOST_TEST_DROP = 5.0  # percentage points
 Document = dict[str, Any]
 
 
-def demonstrate(output: Output, running: Stack, environment: Mapping[str, str], *, keep: bool) -> bool:
+def demonstrate(output: Output, running: Stack, environment: Mapping[str, str], api_key: str, *, keep: bool) -> bool:
     """Run it against `running`, report, and say whether the images were forgotten at an acceptable price."""
     began = time.monotonic()
     output.say(f"The service answers on {running.server} after {running.start_seconds:.1f} s.")
@@ -35,12 +35,13 @@ def demonstrate(output: Output, running: Stack, environment: Mapping[str, str], 
         f"Trained a network on handwritten digits in {time.monotonic() - began:.1f} s: "
         f"{trained['test_accuracy']:.1f} % of the test images are right."
     )
-    with Client(running.server) as client:
+    with Client(running.server, api_key=api_key) as client:
         request = _forget(output, client, files, running)
         job = client.get(request["links"]["job"])
         unlearned = _fetch(client, request, files)
     report = {
         "server": running.server,
+        "api_key": api_key,
         "files": str(files),
         "checkpoint": None if unlearned is None else str(unlearned),
         "request": request,
@@ -132,10 +133,11 @@ def _next_commands(report: Document, running: Stack, *, keep: bool) -> list[str]
     again = [] if keep else [f"{name} up --data {shlex.quote(str(running.data_dir))} --port {port}  # in another shell"]
     return [
         *again,
+        f"export {API_KEY}={report['api_key']}",
         f"{name} status {report['request']['id']} {here}",
         f"{name} download {MODEL} --version latest {here}",
         f"{name} forget {MODEL} {shlex.quote(str(folder / '00.png'))} --label {label} --scope exact --watch {here}",
-        f"curl {running.server}/v1/models/{MODEL}/versions",
+        f"curl --oauth2-bearer ${API_KEY} {running.server}/v1/models/{MODEL}/versions",
     ]
 
 

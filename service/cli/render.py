@@ -88,6 +88,15 @@ def requests(documents: list[dict[str, Any]]) -> Table:
     return table
 
 
+def keys(documents: list[dict[str, Any]]) -> Table:
+    """API keys, one a line."""
+    table = Table("key", "name", "begins", "ends", "scopes", "created", "expires", "revoked", box=None, pad_edge=False)
+    for item in documents:
+        times = (moment(item[at]) or "" for at in ("created_at", "expires_at", "revoked_at"))
+        table.add_row(item["id"], item["name"], item["prefix"], item["last_four"], " ".join(item["scopes"]), *times)
+    return table
+
+
 def moment(text: str | None) -> str | None:
     """A time of the service, in the zone of this machine."""
     if text is None:

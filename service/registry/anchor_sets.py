@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -31,42 +31,46 @@ def cache_key(encoder: str, encoder_digest: str, classes: Sequence[str], descrip
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def find(session: Session, anchor_set_id: uuid.UUID) -> AnchorSet:
-    """One anchor set.
+def find(session: Session, tenant_id: uuid.UUID, anchor_set_id: uuid.UUID) -> AnchorSet:
+    """One anchor set of a tenant.
 
     Raises:
         AnchorSetNotFound: there is none.
     """
     found = session.get(AnchorSet, anchor_set_id)
-    if found is None:
+    if found is None or found.tenant_id != tenant_id:
         raise AnchorSetNotFound
     return found
 
 
-def cached(session: Session, cache_key: str) -> AnchorSet | None:
-    """The anchor set of this key, if it was computed before."""
-    return session.scalar(select(AnchorSet).where(AnchorSet.cache_key == cache_key))
+def cached(session: Session, tenant_id: uuid.UUID, cache_key: str) -> AnchorSet | None:
+    """The tenant's anchor set of this key, if it was computed before."""
+    return session.scalar(_of_key(tenant_id, cache_key))
 
 
-def add(session: Session, *, cache_key: str, **columns: Any) -> tuple[AnchorSet, bool]:
+def add(session: Session, tenant_id: uuid.UUID, *, cache_key: str, **columns: Any) -> tuple[AnchorSet, bool]:
     """Keep an anchor set; the one that is there already, and `False`, when somebody was faster."""
-    anchor_set = AnchorSet(cache_key=cache_key, created_at=clock(session), **columns)
+    anchor_set = AnchorSet(tenant_id=tenant_id, cache_key=cache_key, created_at=clock(session), **columns)
     try:
         with session.begin_nested():
             session.add(anchor_set)
     except IntegrityError:
-        return session.scalars(select(AnchorSet).where(AnchorSet.cache_key == cache_key)).one(), False
+        return session.scalars(_of_key(tenant_id, cache_key)).one(), False
     return anchor_set, True
 
 
-def list_anchor_sets(session: Session, *, cursor: str | None, limit: int) -> Page[AnchorSet]:
-    """All anchor sets, newest first."""
+def list_anchor_sets(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[AnchorSet]:
+    """All anchor sets of a tenant, newest first."""
     return paginate(
         session,
-        select(AnchorSet),
+        select(AnchorSet).where(AnchorSet.tenant_id == tenant_id),
         newest=AnchorSet.created_at,
         identity=AnchorSet.id,
         listing="anchor-sets",
         cursor=cursor,
         limit=limit,
     )
+
+
+def _of_key(tenant_id: uuid.UUID, cache_key: str) -> Select[AnchorSet]:
+    return select(AnchorSet).where(AnchorSet.tenant_id == tenant_id, AnchorSet.cache_key == cache_key)

@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session, joinedload
 
 from service.registry import jobs
 from service.registry.database import clock
-from service.registry.errors import DeletionRequestNotFound, NotRetriable, PastCommitPoint
+from service.registry.errors import (
+    DeletionRequestNotFound,
+    NotAwaitingApproval,
+    NotRetriable,
+    OwnRequest,
+    PastCommitPoint,
+)
 from service.registry.models import require_latest_version
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
@@ -38,6 +44,8 @@ def submit(
     regulation: str,
     samples: str,
     sample_count: int,
+    samples_hmac: str,
+    submitted_by: str,
     options: Options,
 ) -> DeletionRequest:
     """Store a request and the job that will serve it; after the commit it cannot be lost.
@@ -50,6 +58,7 @@ def submit(
     job = jobs.enqueue(session, model, options)
     request = DeletionRequest(
         id=request_id,
+        tenant_id=model.tenant_id,
         model_id=model.id,
         job_id=job.id,
         state=State.RECEIVED,
@@ -58,31 +67,34 @@ def submit(
         due_at=due_at(regulation, now),
         samples=samples,
         sample_count=sample_count,
+        samples_hmac=samples_hmac,
+        duplicate_of_id=_earlier(session, model, samples_hmac),
+        submitted_by=submitted_by,
     )
     session.add(request)
     session.flush()
     session.add(Transition(request_id=request.id, at=now, before=None, after=State.RECEIVED))
-    jobs.move_request(session, request, State.QUEUED, at=now)
-    return find(session, request.id)
+    jobs.move_request(session, request, job.state, at=now)
+    return _read_again(session, request)
 
 
-def find(session: Session, request_id: uuid.UUID) -> DeletionRequest:
-    """A request with its model, its job and the version that came of it.
+def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> DeletionRequest:
+    """A tenant's request with its model, its job and the version that came of it.
 
     Raises:
         DeletionRequestNotFound: there is none.
     """
     request = session.scalar(_with_everything().where(DeletionRequest.id == request_id))
-    if request is None:
+    if request is None or request.tenant_id != tenant_id:
         raise DeletionRequestNotFound
     return request
 
 
 def list_requests(
-    session: Session, *, model: Model | None, state: State | None, cursor: str | None, limit: int
+    session: Session, tenant_id: uuid.UUID, *, model: Model | None, state: State | None, cursor: str | None, limit: int
 ) -> Page[DeletionRequest]:
-    """Requests, newest first, of one model or in one state if named."""
-    rows = _with_everything()
+    """Requests of a tenant, newest first, of one model or in one state if named."""
+    rows = _with_everything().where(DeletionRequest.tenant_id == tenant_id)
     if model is not None:
         rows = rows.where(DeletionRequest.model_id == model.id)
     if state is not None:
@@ -112,11 +124,42 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
     job = jobs.lock(session, request.job_id)
     if job.state is State.RUNNING:
         job.cancel_requested = True
-    elif job.state is State.QUEUED:
+    elif job.state in (State.QUEUED, State.AWAITING_APPROVAL):
         jobs.move(session, job, State.CANCELLED, reason="withdrawn")
     else:
         raise PastCommitPoint
-    return find(session, request.id)
+    return _read_again(session, request)
+
+
+def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionRequest:
+    """Agree to a request of somebody else: it is queued.
+
+    Raises:
+        NotAwaitingApproval: it does not wait for that.
+        OwnRequest: `by` asked for it.
+    """
+    jobs.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
+    return _read_again(session, request)
+
+
+def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) -> DeletionRequest:
+    """Decline a request of somebody else.
+
+    Raises:
+        NotAwaitingApproval: it does not wait for that.
+        OwnRequest: `by` asked for it, and may cancel it.
+    """
+    jobs.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
+    return _read_again(session, request)
+
+
+def _awaiting_approval(session: Session, request: DeletionRequest, *, by: str) -> Job:
+    job = jobs.lock(session, request.job_id)
+    if job.state is not State.AWAITING_APPROVAL:
+        raise NotAwaitingApproval
+    if request.submitted_by == by:
+        raise OwnRequest
+    return job
 
 
 def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
@@ -130,7 +173,15 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
         raise NotRetriable
     job.attempt = 0
     jobs.move(session, job, State.QUEUED, reason="retried")
-    return find(session, request.id)
+    return _read_again(session, request)
+
+
+def _earlier(session: Session, model: Model, samples_hmac: str) -> uuid.UUID | None:
+    """The first request for these images of this model that has not been given up."""
+    same = (DeletionRequest.model_id == model.id, DeletionRequest.samples_hmac == samples_hmac)
+    given_up = (State.FAILED, State.REJECTED, State.CANCELLED)
+    earlier = select(DeletionRequest.id).where(*same, DeletionRequest.state.not_in(given_up))
+    return session.scalar(earlier.order_by(DeletionRequest.received_at).limit(1))
 
 
 def with_samples_to_destroy(session: Session, limit: int = 100) -> list[DeletionRequest]:
@@ -149,6 +200,10 @@ def samples_destroyed(session: Session, request_id: uuid.UUID) -> None:
     request = session.get_one(DeletionRequest, request_id)
     request.samples = None
     request.samples_destroyed_at = clock(session)
+
+
+def _read_again(session: Session, request: DeletionRequest) -> DeletionRequest:
+    return find(session, request.tenant_id, request.id)
 
 
 def _with_everything() -> Select[DeletionRequest]:

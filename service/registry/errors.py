@@ -1,5 +1,6 @@
 """What can be wrong, as facts. The docstring is the message; nothing here knows an HTTP status."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -26,6 +27,14 @@ class RegistryError(Exception):
 
 class NotFound(RegistryError):
     """There is nothing under this identifier."""
+
+
+class TenantNotFound(NotFound):
+    """There is no tenant of this name."""
+
+
+class ApiKeyNotFound(NotFound):
+    """There is no API key under this identifier."""
 
 
 class ModelNotFound(NotFound):
@@ -66,6 +75,30 @@ class VersionMissing(RegistryError):
 
 class PastCommitPoint(RegistryError):
     """The request has already ended, so it can no longer be cancelled."""
+
+
+class NotAwaitingApproval(RegistryError):
+    """The request does not wait for anybody's approval."""
+
+
+class OwnRequest(RegistryError):
+    """Whoever asked for the deletion cannot approve it. Another person has to."""
+
+
+class ScopeMissing(RegistryError):
+    """The caller may not do this."""
+
+    def __init__(self, scopes: Sequence[str]) -> None:
+        super().__init__(f"This takes the scope {' and '.join(f'`{scope}`' for scope in scopes)}.")
+        self.scopes = scopes
+
+
+class KeyReused(RegistryError):
+    """This `Idempotency-Key` was used for a different request."""
+
+
+class CreationInFlight(RegistryError):
+    """The first request with this `Idempotency-Key` has not been answered yet."""
 
 
 class NotRetriable(RegistryError):

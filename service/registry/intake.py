@@ -52,8 +52,16 @@ class Upload:
     file: BinaryIO
 
 
-def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, classes: list[str], limits: Limits) -> int:
-    """Check what was sent and write it to `target` in the form of `service.registry.samples`; returns the image count.
+@dataclass(frozen=True)
+class Kept:
+    """What was sent and is right."""
+
+    count: int  # images
+    fingerprint: bytes  # the same for the same images with the same labels, in whatever order they come
+
+
+def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, classes: list[str], limits: Limits) -> Kept:
+    """Check what was sent and write it to `target` in the form of `service.registry.samples`.
 
     `uploads` is one archive (zip or npz), or any number of images. `labels` names the class of each image, by position
     or by name. A zip may say it with its folders instead (`cat/1.png`); an npz always brings its own: `images`
@@ -80,9 +88,9 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
             if members and all(member.filename.endswith(".npy") for member in members):
                 if labels is not None:
                     raise InvalidInput(Fault("#/labels", "an npz brings its own labels, leave these out"))
-                count = _check_pixels(archive, upload.pointer, len(classes), limits)
+                kept = _check_pixels(archive, upload.pointer, len(classes), limits)
                 _copy(upload.file, target)
-                return count
+                return kept
             _check_count(len(members), limits)
             if labels is None:
                 labels = [PurePosixPath(member.filename).parent.name for member in members]
@@ -139,7 +147,7 @@ def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[in
     return positions
 
 
-def _keep_images(images: Iterator[tuple[str, bytes]], positions: list[int], target: Path, limits: Limits) -> int:
+def _keep_images(images: Iterator[tuple[str, bytes]], positions: list[int], target: Path, limits: Limits) -> Kept:
     faults: list[Fault] = []
     seen: dict[bytes, int] = {}
     with Writer(target) as kept:
@@ -156,7 +164,7 @@ def _keep_images(images: Iterator[tuple[str, bytes]], positions: list[int], targ
                 break
     if faults:
         raise InvalidInput(*faults)
-    return len(positions)
+    return Kept(len(positions), _together(seen))
 
 
 def _fingerprint(content: bytes, limits: Limits) -> bytes:
@@ -178,11 +186,11 @@ def _fingerprint(content: bytes, limits: Limits) -> bytes:
             image.load()
         except (OSError, ValueError, SyntaxError, EOFError):
             raise ValueError("the image is damaged") from None
-        return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).digest()
+        return _digest(image.mode, image.size, image.tobytes())
 
 
-def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: Limits) -> int:
-    """Check an npz without holding its pixels in memory; how many images it has."""
+def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: Limits) -> Kept:
+    """Check an npz without holding its pixels in memory."""
     present = set(archive.namelist())
     missing = [name for name in ("images", "labels") if f"{name}.npy" not in present]
     if missing:
@@ -209,8 +217,8 @@ def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: 
             raise InvalidInput(Fault(f"{pointer}/labels", f"there are {shape[0]} images and {len(labels)} labels"))
         if not 0 < shape[1] * shape[2] <= limits.pixels:
             raise InvalidInput(Fault(f"{pointer}/images", f"images must have 1 to {limits.pixels} pixels"))
-        _check_rows(file, math.prod(shape[1:]), labels, pointer)  # also checks the member's CRC
-    return int(shape[0])
+        seen = _check_rows(file, shape[1:], labels, pointer)  # also checks the member's CRC
+    return Kept(int(shape[0]), _together(seen))
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
@@ -219,16 +227,28 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic
     return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
 
 
-def _check_rows(file: IO[bytes], size: int, labels: np.ndarray, pointer: str) -> None:
+def _check_rows(file: IO[bytes], shape: tuple[int, ...], labels: np.ndarray, pointer: str) -> dict[bytes, int]:
     seen: dict[bytes, int] = {}
+    size, mode = math.prod(shape), "RGB" if shape[2:] == (3,) else "L"
     for at, label in enumerate(labels.tolist()):
         pixels = file.read(size)
         if len(pixels) != size:
             raise EOFError
-        if seen.setdefault(hashlib.sha256(pixels).digest(), label) != label:
+        if seen.setdefault(_digest(mode, (shape[1], shape[0]), pixels), label) != label:
             raise InvalidInput(Fault(f"{pointer}/labels/{at}", "the same image has another label earlier in this npz"))
     if file.read(1):
         raise ValueError
+    return seen
+
+
+def _digest(mode: str, size: tuple[int, int], pixels: bytes) -> bytes:
+    """Of one image, whatever format it came in."""
+    return hashlib.sha256(f"{mode} {size} ".encode() + pixels).digest()
+
+
+def _together(seen: dict[bytes, int]) -> bytes:
+    """Of all of them, in no order."""
+    return hashlib.sha256(b"".join(sorted(digest + label.to_bytes(8) for digest, label in seen.items()))).digest()
 
 
 def _copy(source: BinaryIO, target: Path) -> None:

@@ -15,10 +15,11 @@ from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Tra
 
 
 def enqueue(session: Session, model: Model, options: Options) -> Job:
-    """Put a job into the queue."""
+    """Put a job into the queue; where the model asks for approval, it waits outside until there is one."""
     job = Job(
+        tenant_id=model.tenant_id,
         model_id=model.id,
-        state=State.QUEUED,
+        state=State.AWAITING_APPROVAL if model.approval_required else State.QUEUED,
         options=options.model_dump(mode="json"),
         metrics={},
         seconds={},
@@ -49,23 +50,28 @@ def next_in_line(session: Session, job_id: uuid.UUID) -> uuid.UUID | None:
     return session.scalar(waiting.order_by(Job.created_at, Job.id).limit(1))
 
 
-def find(session: Session, job_id: uuid.UUID) -> Job:
-    """A job with its model and the version it published.
+def find(session: Session, tenant_id: uuid.UUID, job_id: uuid.UUID) -> Job:
+    """A tenant's job with its model and the version it published.
 
     Raises:
         JobNotFound: there is none.
     """
     job = session.scalar(_with_everything().where(Job.id == job_id))
-    if job is None:
+    if job is None or job.tenant_id != tenant_id:
         raise JobNotFound
     return job
 
 
-def list_jobs(session: Session, *, cursor: str | None, limit: int) -> Page[Job]:
-    """All jobs, newest first."""
+def read(session: Session, job_id: uuid.UUID) -> Job:
+    """A job with its model and the version it published, for the worker that holds it."""
+    return session.scalars(_with_everything().where(Job.id == job_id)).one()
+
+
+def list_jobs(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[Job]:
+    """All jobs of a tenant, newest first."""
     return paginate(
         session,
-        _with_everything(),
+        _with_everything().where(Job.tenant_id == tenant_id),
         newest=Job.created_at,
         identity=Job.id,
         listing="jobs",

@@ -23,13 +23,22 @@ from service.registry.pages import Page, paginate
 from service.registry.tables import EvaluationSet, Model, Version
 
 
-def register_model(session: Session, *, name: str, description: str, policy: Policy) -> Model:
+def register_model(
+    session: Session, tenant_id: uuid.UUID, *, name: str, description: str, policy: Policy, approval_required: bool
+) -> Model:
     """Create a model.
 
     Raises:
         ModelNameTaken: the name is in use.
     """
-    model = Model(name=name, description=description, policy=policy.model_dump(), created_at=clock(session))
+    model = Model(
+        tenant_id=tenant_id,
+        name=name,
+        description=description,
+        policy=policy.model_dump(),
+        approval_required=approval_required,
+        created_at=clock(session),
+    )
     try:
         with session.begin_nested():
             session.add(model)
@@ -38,23 +47,23 @@ def register_model(session: Session, *, name: str, description: str, policy: Pol
     return model
 
 
-def find_model(session: Session, name: str) -> Model:
-    """The model of this name.
+def find_model(session: Session, tenant_id: uuid.UUID, name: str) -> Model:
+    """The tenant's model of this name.
 
     Raises:
         ModelNotFound: there is none.
     """
-    model = session.scalar(select(Model).where(Model.name == name))
+    model = session.scalar(select(Model).where(Model.tenant_id == tenant_id, Model.name == name))
     if model is None:
         raise ModelNotFound
     return model
 
 
-def list_models(session: Session, *, cursor: str | None, limit: int) -> Page[Model]:
-    """All models, newest first."""
+def list_models(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[Model]:
+    """All models of a tenant, newest first."""
     return paginate(
         session,
-        select(Model),
+        select(Model).where(Model.tenant_id == tenant_id),
         newest=Model.created_at,
         identity=Model.id,
         listing="models",

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a deletion request stands. A job uses the same words, without the first two and `rejected`."""
+    """Where a deletion request stands. A job uses the same words, but the first."""
 
     RECEIVED = "received"  #: stored, not yet cleared to run
     AWAITING_APPROVAL = "awaiting_approval"  #: a person has to agree first

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     TypeDecorator,
@@ -63,18 +64,67 @@ class Base(DeclarativeBase):
     }
 
 
+class Tenant(Base):
+    """Whose everything else is; one tenant sees nothing of another."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    pseudonym_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of the HMACs that stand for people and their images
+    created_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """What a caller proves itself with. The secret itself is shown once and kept nowhere."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(20), unique=True)  #: how the key begins; finds the row
+    last_four: Mapped[str] = mapped_column(String(4))
+    digest: Mapped[str] = mapped_column(String(64))  #: SHA-256 of the whole key, which is random enough for it
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "tenant_id", "created_at", "id"),)
+
+
+class Creation(Base):
+    """A creating request under its `Idempotency-Key`, and once it is done the answer that it got."""
+
+    __tablename__ = "creations"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    operation: Mapped[str] = mapped_column(String(300), primary_key=True)  #: method and path
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  #: SHA-256 of what was sent
+    attempt: Mapped[uuid.UUID] = mapped_column(Uuid)  #: of the process that works on it
+    in_flight_until: Mapped[datetime]
+    status: Mapped[int | None]  #: nothing while it is in flight
+    headers: Mapped[dict[str, Any]]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Model(Base):
     """A classifier under one name, through all its versions."""
 
     __tablename__ = "models"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(100))
     description: Mapped[str] = mapped_column(String(2000))
     policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.gate.Policy`
+    approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
     created_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "created_at", "id"),)
+    __table_args__ = (UniqueConstraint("tenant_id", "name"), Index(None, "tenant_id", "created_at", "id"))
 
 
 class Version(Base):
@@ -131,7 +181,8 @@ class AnchorSet(Base):
     __tablename__ = "anchor_sets"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
-    cache_key: Mapped[str] = mapped_column(String(64), unique=True)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    cache_key: Mapped[str] = mapped_column(String(64))
     encoder: Mapped[str] = mapped_column(String(200))
     encoder_digest: Mapped[str] = mapped_column(String(64))
     classes: Mapped[list[str]]
@@ -141,7 +192,7 @@ class AnchorSet(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "created_at", "id"),)
+    __table_args__ = (UniqueConstraint("tenant_id", "cache_key"), Index(None, "tenant_id", "created_at", "id"))
 
 
 class Job(Base):
@@ -150,6 +201,7 @@ class Job(Base):
     __tablename__ = "jobs"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
     base_number: Mapped[int | None]  #: number of the version the run started from, known once it runs
     state: Mapped[State]
@@ -179,7 +231,7 @@ class Job(Base):
     )
 
     __table_args__ = (
-        Index(None, "created_at", "id"),
+        Index(None, "tenant_id", "created_at", "id"),
         Index("ix_jobs_queue", "state", "created_at"),
         # The database itself refuses a second running job of one model.
         Index(
@@ -209,8 +261,12 @@ class DeletionRequest(Base):
     __tablename__ = "deletion_requests"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), index=True)
+    submitted_by: Mapped[str] = mapped_column(String(200))  #: who asked; somebody else has to approve
+    samples_hmac: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant; the same images have the same one
+    duplicate_of_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("deletion_requests.id"))  #: the same, earlier
     state: Mapped[State]
     reason: Mapped[str | None] = mapped_column(String(500))
     regulation: Mapped[str] = mapped_column(String(40))
@@ -224,7 +280,11 @@ class DeletionRequest(Base):
     model: Mapped[Model] = relationship(lazy="raise")
     job: Mapped[Job] = relationship(lazy="raise")
 
-    __table_args__ = (Index(None, "received_at", "id"), Index(None, "model_id", "received_at"))
+    __table_args__ = (
+        Index(None, "tenant_id", "received_at", "id"),
+        Index(None, "model_id", "received_at"),
+        Index(None, "model_id", "samples_hmac"),
+    )
 
 
 class Transition(Base):

@@ -3,13 +3,14 @@
 from fastapi import APIRouter
 
 from service.answers import ArchitectureAnswer, Everything
+from service.dependencies import ModelReader
 from service.registry import architectures
 
 router = APIRouter(prefix="/v1/architectures", tags=["Architectures"])
 
 
 @router.get("", summary="List architectures")
-def list_architectures() -> Everything[ArchitectureAnswer]:
+def list_architectures(_: ModelReader) -> Everything[ArchitectureAnswer]:
     """Every network on the allow-list."""
     allowed = architectures.manifest().items()
     return Everything(items=[ArchitectureAnswer.of(name, shapes) for name, shapes in allowed])

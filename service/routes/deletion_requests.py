@@ -6,30 +6,49 @@ from fastapi import APIRouter, Query, Response, UploadFile
 
 from service import uploads
 from service.answers import Listing
-from service.dependencies import Cursor, Identifier, Limit, ReadSession, ResourcesDep, WriteSession
+from service.dependencies import (
+    Approver,
+    Canceller,
+    Creator,
+    Cursor,
+    Identifier,
+    Limit,
+    ReadSession,
+    RequestReader,
+    ResourcesDep,
+    WriteSession,
+)
+from service.idempotency import CreationDep
 from service.problems import documented
-from service.progress import RequestAnswer, RequestDetails
+from service.progress import RETRY_AFTER, RequestAnswer, RequestDetails
 from service.registry import deletion_requests, models
 from service.registry.states import ENDED, State
-from service.schemas import NAME, Metadata, NewDeletionRequest
+from service.schemas import NAME, Metadata, NewDeletionRequest, Refusal
 
 router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
 
-_RETRY_AFTER = "5"  # seconds; a run takes seconds to minutes
 
-
-@router.post("", summary="Ask to forget images", status_code=202, responses=documented(400, 409, 413, 422, 507))
+@router.post(
+    "",
+    summary="Ask to forget images",
+    status_code=202,
+    response_model=RequestAnswer,
+    responses=documented(400, 409, 413, 422, 507),
+)
 def submit(
-    metadata: Metadata[NewDeletionRequest], images: list[UploadFile], resources: ResourcesDep, response: Response
-) -> RequestAnswer:
+    metadata: Metadata[NewDeletionRequest],
+    images: list[UploadFile],
+    caller: Creator,
+    creation: CreationDep,
+    resources: ResourcesDep,
+) -> Response:
     """Accept images to forget: PNG, JPEG or WebP files, or one zip or npz of them. After the 202 it cannot be lost."""
-    answer = RequestAnswer.of(uploads.submit_deletion_request(resources, metadata, images))
-    response.headers.update({"Location": answer.links["self"], "Retry-After": _RETRY_AFTER})
-    return answer
+    return uploads.submit_deletion_request(resources, creation, caller, metadata, images)
 
 
 @router.get("", summary="List deletion requests", responses=documented(404, 422))
 def list_requests(
+    caller: RequestReader,
     session: ReadSession,
     model: Annotated[str | None, Query(pattern=NAME, description="Of this model only.")] = None,
     state: Annotated[State | None, Query(description="In this state only.")] = None,
@@ -37,32 +56,53 @@ def list_requests(
     limit: Limit = 50,
 ) -> Listing[RequestAnswer]:
     """All deletion requests, newest first."""
-    of = models.find_model(session, model) if model is not None else None
-    page = deletion_requests.list_requests(session, model=of, state=state, cursor=cursor, limit=limit)
+    of = models.find_model(session, caller.tenant_id, model) if model is not None else None
+    page = deletion_requests.list_requests(session, caller.tenant_id, model=of, state=state, cursor=cursor, limit=limit)
     return Listing.of(page, RequestAnswer.of)
 
 
 @router.get("/{request_id}", summary="Read a deletion request", responses=documented(404))
-def read_request(request_id: Identifier, session: ReadSession, response: Response) -> RequestDetails:
+def read_request(
+    request_id: Identifier, caller: RequestReader, session: ReadSession, response: Response
+) -> RequestDetails:
     """One deletion request, in every state the same resource. `Retry-After` says when to look again."""
-    request = deletion_requests.find(session, request_id)
+    request = deletion_requests.find(session, caller.tenant_id, request_id)
     if request.state not in ENDED:
-        response.headers["Retry-After"] = _RETRY_AFTER
+        response.headers["Retry-After"] = str(RETRY_AFTER)
     return RequestDetails.with_history(request, deletion_requests.transitions(session, request_id))
 
 
 @router.post(
     "/{request_id}/cancel", summary="Withdraw a deletion request", status_code=202, responses=documented(404, 409)
 )
-def cancel(request_id: Identifier, session: WriteSession) -> RequestAnswer:
+def cancel(request_id: Identifier, caller: Canceller, session: WriteSession) -> RequestAnswer:
     """Withdraw it. A run in progress stops at its next step, unless it reaches the commit point first."""
-    request = deletion_requests.find(session, request_id)
+    request = deletion_requests.find(session, caller.tenant_id, request_id)
     return RequestAnswer.of(deletion_requests.cancel(session, request))
 
 
+@router.post(
+    "/{request_id}/approve", summary="Approve a deletion request", status_code=202, responses=documented(404, 409)
+)
+def approve(request_id: Identifier, caller: Approver, session: WriteSession, response: Response) -> RequestAnswer:
+    """Agree to somebody else's request, where the model asks for that: it is queued."""
+    request = deletion_requests.find(session, caller.tenant_id, request_id)
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    return RequestAnswer.of(deletion_requests.approve(session, request, by=caller.subject))
+
+
+@router.post(
+    "/{request_id}/reject", summary="Decline a deletion request", responses=documented(400, 404, 409, 413, 422)
+)
+def reject(request_id: Identifier, refusal: Refusal, caller: Approver, session: WriteSession) -> RequestAnswer:
+    """Decline somebody else's request, where the model asks for approval. Its images are destroyed."""
+    request = deletion_requests.find(session, caller.tenant_id, request_id)
+    return RequestAnswer.of(deletion_requests.reject(session, request, by=caller.subject, reason=refusal.reason))
+
+
 @router.post("/{request_id}/retry", summary="Retry a deletion request", status_code=202, responses=documented(404, 409))
-def retry(request_id: Identifier, session: WriteSession, response: Response) -> RequestAnswer:
+def retry(request_id: Identifier, caller: Creator, session: WriteSession, response: Response) -> RequestAnswer:
     """Queue a failed request again, under the same identifier."""
-    request = deletion_requests.find(session, request_id)
-    response.headers["Retry-After"] = _RETRY_AFTER
+    request = deletion_requests.find(session, caller.tenant_id, request_id)
+    response.headers["Retry-After"] = str(RETRY_AFTER)
     return RequestAnswer.of(deletion_requests.retry(session, request))

@@ -6,7 +6,17 @@ from fastapi import APIRouter, Response, UploadFile
 
 from service import uploads
 from service.answers import EvaluationSetAnswer, Listing
-from service.dependencies import Cursor, EvaluationSetName, Limit, ModelName, ReadSession, ResourcesDep
+from service.dependencies import (
+    Cursor,
+    EvaluationSetName,
+    Limit,
+    ModelName,
+    ModelReader,
+    ReadSession,
+    Registrar,
+    ResourcesDep,
+)
+from service.idempotency import CreationDep
 from service.problems import documented
 from service.registry import models
 from service.schemas import Metadata, NewEvaluationSet
@@ -15,35 +25,38 @@ router = APIRouter(prefix="/v1/models/{name}/evaluation-sets", tags=["Evaluation
 
 
 @router.post(
-    "", summary="Upload an evaluation set", status_code=201, responses=documented(400, 404, 409, 413, 422, 507)
+    "",
+    summary="Upload an evaluation set",
+    status_code=201,
+    response_model=EvaluationSetAnswer,
+    responses=documented(400, 404, 409, 413, 422, 507),
 )
 def add_evaluation_set(
     name: ModelName,
     metadata: Metadata[NewEvaluationSet],
     images: list[UploadFile],
+    caller: Registrar,
+    creation: CreationDep,
     resources: ResourcesDep,
-    response: Response,
-) -> EvaluationSetAnswer:
+) -> Response:
     """Keep labelled images: PNG, JPEG or WebP files, or one zip or npz of them."""
-    answer = EvaluationSetAnswer.of(*uploads.add_evaluation_set(resources, name, metadata, images))
-    response.headers["Location"] = answer.links["self"]
-    return answer
+    return uploads.add_evaluation_set(resources, creation, caller, name, metadata, images)
 
 
 @router.get("", summary="List evaluation sets", responses=documented(404, 422))
 def list_evaluation_sets(
-    name: ModelName, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
+    name: ModelName, caller: ModelReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[EvaluationSetAnswer]:
     """All evaluation sets of a model, newest first."""
-    model = models.find_model(session, name)
+    model = models.find_model(session, caller.tenant_id, name)
     page = models.list_evaluation_sets(session, model, cursor=cursor, limit=limit)
     return Listing.of(page, partial(EvaluationSetAnswer.of, model))
 
 
 @router.get("/{evaluation_set}", summary="Read an evaluation set", responses=documented(404))
 def read_evaluation_set(
-    name: ModelName, evaluation_set: EvaluationSetName, session: ReadSession
+    name: ModelName, evaluation_set: EvaluationSetName, caller: ModelReader, session: ReadSession
 ) -> EvaluationSetAnswer:
     """One evaluation set."""
-    model = models.find_model(session, name)
+    model = models.find_model(session, caller.tenant_id, name)
     return EvaluationSetAnswer.of(model, models.find_evaluation_set(session, model, evaluation_set))

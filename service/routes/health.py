@@ -42,7 +42,7 @@ def ready(request: Request, resources: ResourcesDep) -> Health | Response:
         problems.TABLE[503],
         f"Not ready: {failed}.",
         headers={"Retry-After": "5"},
-        checks=found,
+        more={"checks": found},
     )
 
 

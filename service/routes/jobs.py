@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from service.answers import Everything, Listing
-from service.dependencies import Cursor, Identifier, Limit, ReadSession
+from service.dependencies import Cursor, Identifier, Limit, ReadSession, RequestReader
 from service.problems import documented
 from service.progress import JobAnswer, StepAnswer
 from service.registry import jobs
@@ -12,19 +12,21 @@ router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 
 
 @router.get("", summary="List jobs", responses=documented(422))
-def list_jobs(session: ReadSession, cursor: Cursor = None, limit: Limit = 50) -> Listing[JobAnswer]:
+def list_jobs(
+    caller: RequestReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
+) -> Listing[JobAnswer]:
     """All jobs, newest first."""
-    return Listing.of(jobs.list_jobs(session, cursor=cursor, limit=limit), JobAnswer.of)
+    return Listing.of(jobs.list_jobs(session, caller.tenant_id, cursor=cursor, limit=limit), JobAnswer.of)
 
 
 @router.get("/{job_id}", summary="Read a job", responses=documented(404))
-def read_job(job_id: Identifier, session: ReadSession) -> JobAnswer:
+def read_job(job_id: Identifier, caller: RequestReader, session: ReadSession) -> JobAnswer:
     """One job: how far it is, what it took, and what it measured."""
-    return JobAnswer.of(jobs.find(session, job_id))
+    return JobAnswer.of(jobs.find(session, caller.tenant_id, job_id))
 
 
 @router.get("/{job_id}/steps", summary="Read a job's curves", responses=documented(404))
-def read_steps(job_id: Identifier, session: ReadSession) -> Everything[StepAnswer]:
+def read_steps(job_id: Identifier, caller: RequestReader, session: ReadSession) -> Everything[StepAnswer]:
     """The points of the latest attempt, in order."""
-    points = jobs.curve(session, jobs.find(session, job_id))
+    points = jobs.curve(session, jobs.find(session, caller.tenant_id, job_id))
     return Everything(items=[StepAnswer.of(point) for point in points])

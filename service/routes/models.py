@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Response
 
 from service.answers import Listing, ModelAnswer
-from service.dependencies import Cursor, Limit, ModelName, ReadSession, WriteSession
+from service.dependencies import Cursor, Limit, ModelName, ModelReader, ReadSession, Registrar, WriteSession
+from service.idempotency import CreationDep
 from service.problems import documented
 from service.registry import models
 from service.schemas import NewModel
@@ -11,21 +12,36 @@ from service.schemas import NewModel
 router = APIRouter(prefix="/v1/models", tags=["Models"])
 
 
-@router.post("", summary="Register a model", status_code=201, responses=documented(400, 409, 413, 422))
-def register_model(new: NewModel, session: WriteSession, response: Response) -> ModelAnswer:
+@router.post(
+    "",
+    summary="Register a model",
+    status_code=201,
+    response_model=ModelAnswer,
+    responses=documented(400, 409, 413, 422),
+)
+def register_model(new: NewModel, caller: Registrar, creation: CreationDep, session: WriteSession) -> Response:
     """Give a classifier a name. Its versions are uploaded next."""
-    model = models.register_model(session, name=new.name, description=new.description, policy=new.policy)
-    response.headers["Location"] = f"/v1/models/{model.name}"
-    return ModelAnswer.of(model)
+    model = models.register_model(
+        session,
+        caller.tenant_id,
+        name=new.name,
+        description=new.description,
+        policy=new.policy,
+        approval_required=new.approval_required,
+    )
+    answer = ModelAnswer.of(model)
+    return creation.answer(session, answer, 201, location=answer.links["self"])
 
 
 @router.get("", summary="List models", responses=documented(422))
-def list_models(session: ReadSession, cursor: Cursor = None, limit: Limit = 50) -> Listing[ModelAnswer]:
+def list_models(
+    caller: ModelReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
+) -> Listing[ModelAnswer]:
     """All models, newest first."""
-    return Listing.of(models.list_models(session, cursor=cursor, limit=limit), ModelAnswer.of)
+    return Listing.of(models.list_models(session, caller.tenant_id, cursor=cursor, limit=limit), ModelAnswer.of)
 
 
 @router.get("/{name}", summary="Read a model", responses=documented(404))
-def read_model(name: ModelName, session: ReadSession) -> ModelAnswer:
+def read_model(name: ModelName, caller: ModelReader, session: ReadSession) -> ModelAnswer:
     """One model."""
-    return ModelAnswer.of(models.find_model(session, name))
+    return ModelAnswer.of(models.find_model(session, caller.tenant_id, name))

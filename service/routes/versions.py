@@ -6,7 +6,18 @@ from fastapi import APIRouter, Request, Response, UploadFile
 
 from service import downloads, uploads
 from service.answers import Listing, VersionAnswer
-from service.dependencies import Cursor, Limit, ModelName, Number, ReadSession, ResourcesDep
+from service.dependencies import (
+    Cursor,
+    Downloader,
+    Limit,
+    ModelName,
+    ModelReader,
+    Number,
+    ReadSession,
+    Registrar,
+    ResourcesDep,
+)
+from service.idempotency import CreationDep
 from service.problems import documented
 from service.registry import models
 from service.schemas import Metadata, NewVersion
@@ -14,30 +25,39 @@ from service.schemas import Metadata, NewVersion
 router = APIRouter(prefix="/v1/models/{name}/versions", tags=["Versions"])
 
 
-@router.post("", summary="Upload a version", status_code=201, responses=documented(400, 404, 413, 422, 507))
+@router.post(
+    "",
+    summary="Upload a version",
+    status_code=201,
+    response_model=VersionAnswer,
+    responses=documented(400, 404, 409, 413, 422, 507),
+)
 def register_version(
-    name: ModelName, metadata: Metadata[NewVersion], checkpoint: UploadFile, resources: ResourcesDep, response: Response
-) -> VersionAnswer:
+    name: ModelName,
+    metadata: Metadata[NewVersion],
+    checkpoint: UploadFile,
+    caller: Registrar,
+    creation: CreationDep,
+    resources: ResourcesDep,
+) -> Response:
     """Register a safetensors checkpoint as the model's next version. Every tensor is compared with the architecture."""
-    answer = VersionAnswer.of(*uploads.register_version(resources, name, metadata, checkpoint.file))
-    response.headers["Location"] = answer.links["self"]
-    return answer
+    return uploads.register_version(resources, creation, caller, name, metadata, checkpoint.file)
 
 
 @router.get("", summary="List versions", responses=documented(404, 422))
 def list_versions(
-    name: ModelName, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
+    name: ModelName, caller: ModelReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[VersionAnswer]:
     """All versions of a model, newest first."""
-    model = models.find_model(session, name)
+    model = models.find_model(session, caller.tenant_id, name)
     page = models.list_versions(session, model, cursor=cursor, limit=limit)
     return Listing.of(page, partial(VersionAnswer.of, model))
 
 
 @router.get("/{number}", summary="Read a version", responses=documented(404))
-def read_version(name: ModelName, number: Number, session: ReadSession) -> VersionAnswer:
+def read_version(name: ModelName, number: Number, caller: ModelReader, session: ReadSession) -> VersionAnswer:
     """One version: what it is, where it came from, and how it was measured."""
-    model = models.find_model(session, name)
+    model = models.find_model(session, caller.tenant_id, name)
     return VersionAnswer.of(model, models.find_version(session, model, number))
 
 
@@ -54,9 +74,14 @@ def read_version(name: ModelName, number: Number, session: ReadSession) -> Versi
     },
 )
 def download_checkpoint(
-    name: ModelName, number: Number, request: Request, session: ReadSession, resources: ResourcesDep
+    name: ModelName,
+    number: Number,
+    request: Request,
+    caller: Downloader,
+    session: ReadSession,
+    resources: ResourcesDep,
 ) -> Response:
     """The weights. `Range`, `If-Range` and `If-None-Match` work; `Repr-Digest` is that of the whole file."""
-    model = models.find_model(session, name)
+    model = models.find_model(session, caller.tenant_id, name)
     version = models.find_version(session, model, number)
     return downloads.checkpoint(request, model, version, resources.artifacts.path(version.checkpoint))

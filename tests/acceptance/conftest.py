@@ -17,8 +17,9 @@ import httpx
 import pytest
 import redis
 
-from service.registry import schema
+from service.registry import access, schema
 from service.registry.database import Database
+from service.registry.scopes import Scope
 from tests.conftest import new_postgresql_database
 
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
@@ -32,6 +33,7 @@ class Stack:
     url: str
     data: Path
     environment: dict[str, str]
+    key: str
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def start(self, *command: str) -> None:
@@ -55,7 +57,7 @@ class Stack:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.data.glob("*.log")))
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=60)
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
 
     def wait_until_ready(self) -> None:
         self.wait_for(lambda: httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200, seconds=30)
@@ -89,10 +91,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(data: Path, **environment: str) -> Iterator[Stack]:
+def running(data: Path, database: Database, **environment: str) -> Iterator[Stack]:
+    with database.write() as session:
+        owner = access.ensure_tenant(session, "acme").id
+        _, key = access.create_key(session, owner, name="tests", scopes=[Scope.ADMIN], expires_at=None)
     port = free_port()
     environment |= {"STRUCTGUARD_DATA_DIR": str(data), "STRUCTGUARD_PORT": str(port)}
-    stack = Stack(f"http://127.0.0.1:{port}", data, environment)
+    stack = Stack(f"http://127.0.0.1:{port}", data, environment, key)
     try:
         stack.start("service")
         if "STRUCTGUARD_BROKER_URL" in environment:
@@ -111,9 +116,9 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("embedded")
     database = Database(f"sqlite:///{data / 'registry.sqlite'}")
     schema.upgrade(database)
-    database.close()
-    with running(data) as stack:
+    with running(data, database) as stack:
         yield stack
+    database.close()
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +135,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             pytest.skip("no Redis")
         with running(
             data,
+            database,
             STRUCTGUARD_DATABASE_URL=database.engine.url.render_as_string(hide_password=False),
             STRUCTGUARD_BROKER_URL=REDIS,
             STRUCTGUARD_CELERY_QUEUE=queue,

@@ -21,6 +21,7 @@ def test_the_walkthrough_of_the_readme_ends_with_a_new_version(embedded: Stack, 
     environment = os.environ | {
         "SERVER": embedded.url,
         "STRUCTGUARD_SERVER": embedded.url,
+        "STRUCTGUARD_API_KEY": embedded.key,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 

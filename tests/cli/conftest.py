@@ -9,9 +9,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
+from service.cli.client import API_KEY
 from service.cli.commands import app
 from service.cli.processes import start, stop
-from service.cli.stack import free_port, migrate, url, wait_until_ready
+from service.cli.stack import first_key, free_port, url, wait_until_ready
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.settings import RegistrySettings
 
@@ -47,17 +48,32 @@ def structguard():
     return run
 
 
+@dataclass(frozen=True)
+class Server:
+    """A service that runs."""
+
+    address: str
+    key: str
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def _server(tmp_path_factory):
     """The real service, without a worker: what is sent stays queued."""
     data, port = tmp_path_factory.mktemp("service"), free_port()
-    migrate(RegistrySettings(data_dir=data))
+    key = first_key(RegistrySettings(data_dir=data))
     environment = {**os.environ, "STRUCTGUARD_DATA_DIR": str(data), "STRUCTGUARD_PORT": str(port)}
     process = start("service", environment, data / "log")
     address = url("127.0.0.1", port)
     wait_until_ready(address, process, data / "log")
-    yield address
+    yield Server(address, key)
     stop([process])
+
+
+@pytest.fixture
+def server(_server, monkeypatch):
+    """The service's address; its key is in the environment."""
+    monkeypatch.setenv(API_KEY, _server.key)
+    return _server.address
 
 
 @pytest.fixture(scope="session")

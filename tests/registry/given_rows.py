@@ -3,7 +3,7 @@
 import uuid
 from datetime import timedelta
 
-from service.registry import claims, deletion_requests, jobs, models
+from service.registry import access, claims, deletion_requests, jobs, models
 from service.registry.gate import Policy
 from service.registry.options import Options
 
@@ -19,13 +19,28 @@ VERSION = {
 }
 
 
-def model_with_version(session, name="pets"):
-    model = models.register_model(session, name=name, description="", policy=Policy())
-    models.register_version(session, model, parent=None, **VERSION, **FILE)
-    return model
+def tenant(session, name="acme"):
+    return access.ensure_tenant(session, name).id
 
 
-def request(session, model, regulation="gdpr", samples=None):
+def register_model(session, name="pets", of="acme", approval_required=False):
+    return models.register_model(
+        session,
+        tenant(session, of),
+        name=name,
+        description="",
+        policy=Policy(),
+        approval_required=approval_required,
+    )
+
+
+def model_with_version(session, name="pets", **more):
+    registered = register_model(session, name, **more)
+    models.register_version(session, registered, parent=None, **VERSION, **FILE)
+    return registered
+
+
+def request(session, model, regulation="gdpr", samples=None, samples_hmac="0" * 64):
     request_id = uuid.uuid4()
     return deletion_requests.submit(
         session,
@@ -34,6 +49,8 @@ def request(session, model, regulation="gdpr", samples=None):
         regulation=regulation,
         samples=samples or f"samples/{request_id}",
         sample_count=1,
+        samples_hmac=samples_hmac,
+        submitted_by="key:1",
         options=Options(),
     )
 
@@ -44,7 +61,7 @@ def claim(database, worker="w", lease=LEASE, job_id=None):
 
 
 def publish(session, held, objections=()):
-    job = jobs.find(session, held.job_id)
+    job = jobs.read(session, held.job_id)
     return claims.publish(
         session,
         held,

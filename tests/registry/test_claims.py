@@ -3,7 +3,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from given_rows import LEASE, claim, model_with_version, publish, request
+from given_rows import LEASE, claim, model_with_version, publish, request, tenant
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -26,7 +26,7 @@ def accepted(database):
 def state(database, accepted):
     """The state of the request, which is always that of its job."""
     with database.read() as session:
-        found = deletion_requests.find(session, accepted.id)
+        found = deletion_requests.find(session, accepted.tenant_id, accepted.id)
         assert found.state is found.job.state
         return found.state
 
@@ -37,7 +37,7 @@ def test_a_claim_takes_the_job_and_its_request(database, accepted):
     assert (held.job_id, held.fence, held.attempt) == (accepted.job_id, 1, 1)
     assert state(database, accepted) is State.RUNNING
     with database.read() as session:
-        job = jobs.find(session, held.job_id)
+        job = jobs.read(session, held.job_id)
         assert (job.worker, job.phase) == ("w", Phase.LOAD)
         assert job.lease_until - job.started_at == LEASE
 
@@ -120,7 +120,7 @@ def test_a_heartbeat_keeps_the_lease(database, accepted):
     with database.write() as session:
         claims.heartbeat(session, held, LEASE)
         assert claims.reap(session, max_attempts=3) == 0
-        assert jobs.find(session, held.job_id).lease_until > clock(session)
+        assert jobs.read(session, held.job_id).lease_until > clock(session)
     assert state(database, accepted) is State.RUNNING
 
 
@@ -133,7 +133,8 @@ def test_a_lost_worker_s_job_is_run_again_and_in_the_end_fails(database, accepte
             assert claims.reap(session, max_attempts=3) == 1
     assert state(database, accepted) is State.FAILED
     with database.read() as session:
-        assert deletion_requests.find(session, accepted.id).reason == "the worker stopped answering, 3 times"
+        found = deletion_requests.find(session, accepted.tenant_id, accepted.id)
+        assert found.reason == "the worker stopped answering, 3 times"
 
 
 def test_a_job_given_back_is_run_again(database, accepted):
@@ -166,7 +167,7 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
 
     with database.write() as session:
         assert session.scalars(select(Version.number)).all() == [1]
-        assert jobs.curve(session, jobs.find(session, new.job_id)) == []
+        assert jobs.curve(session, jobs.read(session, new.job_id)) == []
         publish(session, new)
     assert state(database, accepted) is State.COMPLETED
 
@@ -203,10 +204,10 @@ def test_a_version_that_failed_the_gate_is_not_built_on(database, accepted):
     held = claim(database)
     with database.write() as session:
         version = publish(session, held, ["A_test fell", "collapse"])
-        model = models.find_model(session, "pets")
+        model = models.find_model(session, tenant(session), "pets")
         assert (version.number, version.gate) == (2, "needs_review")
         assert models.require_latest_version(session, model).number == 1
-        found = deletion_requests.find(session, accepted.id)
+        found = deletion_requests.find(session, accepted.tenant_id, accepted.id)
         assert (found.state, found.reason) == (State.NEEDS_REVIEW, "A_test fell; collapse")
         assert found.job.version.number == 2
 
@@ -225,7 +226,7 @@ def test_a_running_job_hears_that_it_was_withdrawn(database, accepted):
     """At its next step or at the commit point, whichever comes first; then it is cancelled."""
     held = claim(database)
     with database.write() as session:
-        deletion_requests.cancel(session, deletion_requests.find(session, accepted.id))
+        deletion_requests.cancel(session, deletion_requests.find(session, accepted.tenant_id, accepted.id))
     assert state(database, accepted) is State.RUNNING
     for write in (lambda s: claims.progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
         with pytest.raises(claims.CancelRequested), database.write() as session:
@@ -240,7 +241,7 @@ def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepte
     """It is cancelled instead."""
     held = claim(database, lease=GONE)
     with database.write() as session:
-        deletion_requests.cancel(session, deletion_requests.find(session, accepted.id))
+        deletion_requests.cancel(session, deletion_requests.find(session, accepted.tenant_id, accepted.id))
         if lose == "reap":
             claims.reap(session, max_attempts=3)
         else:
@@ -254,14 +255,14 @@ def test_curves_are_those_of_the_latest_attempt(database, accepted):
     held = claim(database, lease=GONE)
     with database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN, step=7, total=9, points=[(7, {"forget_accuracy": 50.0})])
-        assert [point.step for point in jobs.curve(session, jobs.find(session, held.job_id))] == [7]
+        assert [point.step for point in jobs.curve(session, jobs.read(session, held.job_id))] == [7]
         claims.reap(session, max_attempts=3)
     held = claim(database)
     with database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN, points=[(0, {"a": 1}), (1, {"a": 2})])
         claims.progress(session, held, phase=Phase.UNLEARN, points=[(1, {"a": 3})])
     with database.read() as session:
-        points = jobs.curve(session, jobs.find(session, held.job_id))
+        points = jobs.curve(session, jobs.read(session, held.job_id))
         assert [(point.step, point.values) for point in points] == [(0, {"a": 1}), (1, {"a": 3})]
 
 
@@ -291,7 +292,7 @@ def test_a_stale_session_does_not_decide(postgresql):
 
     def cancel():
         with postgresql.write() as session:
-            found = deletion_requests.find(session, accepted.id)
+            found = deletion_requests.find(session, accepted.tenant_id, accepted.id)
             waiting.set()
             outcome.append(deletion_requests.cancel(session, found).state)
 
@@ -325,4 +326,4 @@ def test_announcing_happens_once_in_a_while(database, accepted):
 def test_an_unknown_job_is_not_found(database):
     """A fact, not a `None`."""
     with database.read() as session, pytest.raises(JobNotFound):
-        jobs.find(session, uuid.uuid4())
+        jobs.find(session, tenant(session), uuid.uuid4())

@@ -2,12 +2,11 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
-from given_rows import claim, model_with_version, publish, request
+from given_rows import claim, model_with_version, publish, register_model, request, tenant
 
-from service.registry import claims, deletion_requests, models
+from service.registry import claims, deletion_requests
 from service.registry.deletion_requests import due_at
 from service.registry.errors import DeletionRequestNotFound, NotRetriable, PastCommitPoint, VersionMissing
-from service.registry.gate import Policy
 from service.registry.states import State
 
 
@@ -30,7 +29,7 @@ def test_the_deadline_is_the_regulation_s(regulation, received, due):
 def test_a_model_without_a_version_takes_no_requests(database):
     """There would be nothing to unlearn from."""
     with database.write() as session:
-        model = models.register_model(session, name="a", description="", policy=Policy())
+        model = register_model(session, "a")
         with pytest.raises(VersionMissing):
             request(session, model)
 
@@ -38,7 +37,7 @@ def test_a_model_without_a_version_takes_no_requests(database):
 def test_an_unknown_request_is_not_found(database):
     """A fact, not a `None`."""
     with database.read() as session, pytest.raises(DeletionRequestNotFound):
-        deletion_requests.find(session, uuid.uuid4())
+        deletion_requests.find(session, tenant(session), uuid.uuid4())
 
 
 def end(database, how):
@@ -59,7 +58,7 @@ def test_what_has_ended_cannot_be_withdrawn(database, how):
         accepted = request(session, model_with_version(session))
     end(database, how)
     with database.write() as session:
-        found = deletion_requests.find(session, accepted.id)
+        found = deletion_requests.find(session, accepted.tenant_id, accepted.id)
         assert found.state is how
         assert found.ended_at is not None
         with pytest.raises(PastCommitPoint):
@@ -77,7 +76,7 @@ def test_what_has_not_ended_cannot_be_retried(database, runs):
     if runs:
         claim(database)
     with database.write() as session, pytest.raises(NotRetriable):
-        deletion_requests.retry(session, deletion_requests.find(session, accepted.id))
+        deletion_requests.retry(session, deletion_requests.find(session, accepted.tenant_id, accepted.id))
 
 
 def test_a_retry_starts_afresh(database):
@@ -86,7 +85,7 @@ def test_a_retry_starts_afresh(database):
         accepted = request(session, model_with_version(session))
     end(database, State.FAILED)
     with database.write() as session:
-        again = deletion_requests.retry(session, deletion_requests.find(session, accepted.id))
+        again = deletion_requests.retry(session, deletion_requests.find(session, accepted.tenant_id, accepted.id))
         assert (again.id, again.state, again.reason, again.ended_at) == (accepted.id, State.QUEUED, "retried", None)
         assert (again.samples, again.job.finished_at, again.job.version) == (accepted.samples, None, None)
     held = claim(database)
@@ -104,7 +103,9 @@ def test_listings_know_their_filter(database):
         found, cursor = [], None
         with database.read() as session:
             while True:
-                page = deletion_requests.list_requests(session, model=model, state=state, cursor=cursor, limit=limit)
+                page = deletion_requests.list_requests(
+                    session, a.tenant_id, model=model, state=state, cursor=cursor, limit=limit
+                )
                 found += [row.id for row in page.items]
                 cursor = page.next
                 if cursor is None:

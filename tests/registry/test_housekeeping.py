@@ -29,7 +29,7 @@ def sweep(database, artifacts):
 
 def samples(database, accepted):
     with database.read() as session:
-        found = deletion_requests.find(session, accepted.id)
+        found = deletion_requests.find(session, accepted.tenant_id, accepted.id)
         return found.samples, found.samples_destroyed_at
 
 
@@ -74,4 +74,4 @@ def test_a_sweep_returns_expired_leases(database, artifacts, accepted):
     claim(database, lease=timedelta(seconds=-1))
     sweep(database, artifacts)
     with database.read() as session:
-        assert deletion_requests.find(session, accepted.id).state is State.FAILED
+        assert deletion_requests.find(session, accepted.tenant_id, accepted.id).state is State.FAILED

@@ -2,7 +2,7 @@ import threading
 import uuid
 
 import pytest
-from given_rows import FILE, VERSION, model_with_version
+from given_rows import FILE, VERSION, model_with_version, tenant
 
 from service.registry import anchor_sets, models
 from service.registry.errors import (
@@ -31,13 +31,13 @@ def test_what_is_not_there_is_not_found(database):
     with database.write() as session:
         model = model_with_version(session)
         with pytest.raises(ModelNotFound):
-            models.find_model(session, "cows")
+            models.find_model(session, tenant(session), "cows")
         with pytest.raises(VersionNotFound):
             models.find_version(session, model, 2)
         with pytest.raises(EvaluationSetNotFound):
             models.find_evaluation_set(session, model, "x")
         with pytest.raises(AnchorSetNotFound):
-            anchor_sets.find(session, uuid.uuid4())
+            anchor_sets.find(session, tenant(session), uuid.uuid4())
 
 
 def test_versions_of_one_moment_get_two_numbers(database):
@@ -50,7 +50,8 @@ def test_versions_of_one_moment_get_two_numbers(database):
         barrier.wait()
         try:
             with database.write() as session:
-                models.register_version(session, models.find_model(session, "pets"), parent=1, **VERSION, **FILE)
+                pets = models.find_model(session, tenant(session), "pets")
+                models.register_version(session, pets, parent=1, **VERSION, **FILE)
         except Exception as error:  # noqa: BLE001  (to be seen by the main thread)
             failures.append(error)
 
@@ -61,7 +62,7 @@ def test_versions_of_one_moment_get_two_numbers(database):
         thread.join()
     assert failures == []
     with database.read() as session:
-        page = models.list_versions(session, models.find_model(session, "pets"), cursor=None, limit=10)
+        page = models.list_versions(session, models.find_model(session, tenant(session), "pets"), cursor=None, limit=10)
         assert sorted(version.number for version in page.items) == [1, 2, 3, 4, 5]
         assert {version.parent.number for version in page.items if version.parent} == {1}
 
@@ -95,8 +96,8 @@ def test_the_newest_evaluation_set_of_a_kind_is_measured_on(database):
 def test_anchors_are_kept_once(database):
     """The second of two that computed the same gets the first one's."""
     with database.write() as session:
-        first, is_new = anchor_sets.add(session, cache_key="k", **ANCHORS)
-        second, is_new_too = anchor_sets.add(session, cache_key="k", **ANCHORS)
+        first, is_new = anchor_sets.add(session, tenant(session), cache_key="k", **ANCHORS)
+        second, is_new_too = anchor_sets.add(session, tenant(session), cache_key="k", **ANCHORS)
         assert (is_new, is_new_too, first.id) == (True, False, second.id)
-        assert anchor_sets.cached(session, "k").id == first.id
-        assert anchor_sets.cached(session, "other") is None
+        assert anchor_sets.cached(session, tenant(session), "k").id == first.id
+        assert anchor_sets.cached(session, tenant(session), "other") is None

@@ -4,12 +4,12 @@ import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from given_rows import register_model, tenant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.registry import models, pages
 from service.registry.errors import MalformedCursor
-from service.registry.gate import Policy
 from service.registry.tables import Model
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -17,12 +17,13 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def add(database, *names, at=NOW):
     with database.write() as session:
-        session.add_all(Model(name=name, description="", policy={}, created_at=at) for name in names)
+        given = {"tenant_id": tenant(session), "description": "", "policy": {}, "approval_required": False}
+        session.add_all(Model(name=name, created_at=at, **given) for name in names)
 
 
 def page(database, cursor, limit=2):
-    with database.read() as session:
-        found = models.list_models(session, cursor=cursor, limit=limit)
+    with database.write() as session:
+        found = models.list_models(session, tenant(session), cursor=cursor, limit=limit)
         return [model.name for model in found.items], found.next
 
 
@@ -83,8 +84,8 @@ def test_no_text_breaks_the_decoder(text):
 def test_a_name_is_taken_once(database):
     """The second registration changes nothing, and the session goes on."""
     with database.write() as session:
-        models.register_model(session, name="a", description="", policy=Policy())
+        register_model(session, "a")
         with pytest.raises(models.ModelNameTaken):
-            models.register_model(session, name="a", description="", policy=Policy())
-        models.register_model(session, name="b", description="", policy=Policy())
+            register_model(session, "a")
+        register_model(session, "b")
     assert page(database, None)[0] == ["b", "a"]

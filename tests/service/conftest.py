@@ -23,6 +23,7 @@ def _served(request, tmp_path_factory):
         max_images=8,
         max_evaluation_images=12,
         max_image_pixels=4096,
+        rate_limit=0,
         # Nothing happens behind a test's back.
         sweep_interval=timedelta(hours=1),
     )
@@ -35,6 +36,7 @@ def _served(request, tmp_path_factory):
 def client(_served):
     """The service on an empty database."""
     client, settings, database = _served
+    client.signs_in(database)
     yield client
     with database.write() as session:
         for table in reversed(Base.metadata.sorted_tables):

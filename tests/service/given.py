@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
+from service.registry import access
 from service.registry.architectures import Architecture, expected_tensors
+from service.registry.scopes import Scope
 
 CLASSES = ["cat", "dog", "bird"]
 PREPROCESSING = {"size": [32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
@@ -50,12 +52,24 @@ def images(*contents):
     return [("images", ("image", content)) for content in contents]
 
 
+def key(database, *scopes, tenant="acme", **more):
+    """A new API key."""
+    with database.write() as session:
+        owner = access.ensure_tenant(session, tenant)
+        given = {"name": "test", "scopes": scopes or [Scope.ADMIN], "expires_at": None} | more
+        return access.create_key(session, owner.id, **given)[1]
+
+
 class Client:
     """The HTTP client, and what most tests begin with."""
 
     def __init__(self, http):
         self.http = http
-        self.get, self.head, self.put, self.post = http.get, http.head, http.put, http.post
+        self.get, self.head, self.put, self.post, self.delete = http.get, http.head, http.put, http.post, http.delete
+
+    def signs_in(self, database, *scopes, tenant="acme"):
+        """Go on with a new key; without scopes one that may do everything."""
+        self.http.headers["Authorization"] = f"Bearer {key(database, *scopes, tenant=tenant)}"
 
     def upload(self, path, metadata, files):
         text = metadata if isinstance(metadata, str | bytes) else json.dumps(metadata)

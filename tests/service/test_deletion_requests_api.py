@@ -57,7 +57,7 @@ def publish(database):
 
     def commit(claim, *objections):
         with database.write() as session:
-            job = jobs.find(session, claim.job_id)
+            job = jobs.read(session, claim.job_id)
             parent = models.require_latest_version(session, job.model)
             return claims.publish(
                 session,

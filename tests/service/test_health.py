@@ -1,7 +1,7 @@
 import socket
 
 from fastapi.testclient import TestClient
-from given import problem
+from given import key, problem
 from pydantic import SecretStr
 
 from service.app import create_app
@@ -45,7 +45,8 @@ def test_a_broker_that_is_away_is_not_ready_but_works(settings, database):
         with TestClient(create_app(settings.model_copy(update={"broker_url": url}))) as http:
             body = problem(http.get("/readyz"), 503, "unavailable")
             assert body["checks"] == {"database": "ok", "schema": "ok", "artifacts": "ok", "broker": "failed"}
-            assert http.post("/v1/models", json={"name": "pets"}).status_code == 201
+            headers = {"Authorization": f"Bearer {key(database)}"}
+            assert http.post("/v1/models", json={"name": "pets"}, headers=headers).status_code == 201
 
 
 def test_a_check_that_hangs_counts_as_failed_after_a_second(settings):

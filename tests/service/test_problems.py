@@ -108,7 +108,7 @@ def test_a_database_that_is_away_is_a_503(tmp_path):
     (tmp_path / "data").mkdir()
     settings = ServiceSettings(data_dir=tmp_path / "data", database_url=f"sqlite:///{tmp_path}/missing/registry.sqlite")
     with TestClient(create_app(settings), raise_server_exceptions=False) as http:
-        answer = http.get("/v1/models")
+        answer = http.get("/v1/models", headers={"Authorization": "Bearer sg_0123456789ab_" + "0" * 64})
         problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "5"
 
@@ -117,9 +117,11 @@ def test_the_description_covers_every_operation(client):
     """Each has a summary, a body or none, its own identifier, and problems of the type that is really sent."""
     document = client.get("/openapi.json").json()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 26
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 32
     for operation in operations:
         assert operation["summary"]
+        if "security" in operation:
+            assert {"401", "403", "429", "503"} <= operation["responses"].keys()
         for status, response in operation["responses"].items():
             if status[0] in "45":
                 assert list(response["content"]) == [problems.MEDIA_TYPE]
@@ -172,6 +174,7 @@ def test_json_is_held_in_memory_and_therefore_shorter(client, settings):
     """One MiB, whatever an upload may have."""
     with TestClient(create_app(settings.model_copy(update={"max_upload_bytes": 1 << 30}))) as http:
         text = '{"name": "' + "a" * (1 << 20) + '"}'
+        http.headers["Authorization"] = client.http.headers["Authorization"]
         problem(http.post("/v1/models", content=text), 413, "content-too-large")
         fits = http.post("/v1/models/x/versions", files={"checkpoint": checkpoint() * 4, "metadata": (None, "{}")})
         assert fits.status_code == 422

@@ -9,7 +9,7 @@ import time
 
 import httpx2
 import pytest
-from given import images, png
+from given import images, key, png
 
 from service.registry import schema
 from service.registry.database import Database
@@ -34,6 +34,7 @@ def server(tmp_path):
     """`python -m service` on a free port; its address and its log."""
     database = Database(f"sqlite:///{tmp_path}/registry.sqlite")
     schema.upgrade(database)
+    headers = {"Authorization": f"Bearer {key(database)}"}
     database.close()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -57,7 +58,7 @@ def server(tmp_path):
             except httpx2.ConnectError:
                 assert process.poll() is None
                 time.sleep(0.05)
-        yield address, tmp_path
+        yield address, headers, tmp_path
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) in (0, -signal.SIGTERM)
@@ -65,7 +66,7 @@ def server(tmp_path):
 
 def test_a_real_server_answers_refuses_and_stops(server):
     """Ready; an endless body is cut off with a 413 and leaves no file; SIGTERM ends it in order."""
-    address, folder = server
+    address, headers, folder = server
     assert httpx2.get(f"{address}/readyz").status_code == 200
 
     def endless():
@@ -77,10 +78,10 @@ def test_a_real_server_answers_refuses_and_stops(server):
         answer = http.post(
             f"{address}/v1/deletion-requests",
             content=endless(),
-            headers={"content-type": "multipart/form-data; boundary=b"},
+            headers=headers | {"content-type": "multipart/form-data; boundary=b"},
         )
         assert (answer.status_code, answer.headers["connection"]) == (413, "close")
-        declared = http.post(f"{address}/v1/deletion-requests", files=images(png() + bytes(2 << 20)))
+        declared = http.post(f"{address}/v1/deletion-requests", files=images(png() + bytes(2 << 20)), headers=headers)
         assert declared.status_code == 413
         assert http.get(f"{address}/livez").status_code == 200
 

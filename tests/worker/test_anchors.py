@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.registry import anchor_sets
+from service.registry import access, anchor_sets
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.options import Options
@@ -24,6 +24,15 @@ def artifacts(tmp_path: Path) -> Artifacts:
     return Artifacts(tmp_path)
 
 
+def tenant(database: Database) -> uuid.UUID:
+    with database.write() as session:
+        return access.ensure_tenant(session, "acme").id
+
+
+def found(database: Database, artifacts: Artifacts, options: Options | None = None) -> np.ndarray:
+    return anchors_for(database, artifacts, WorkerSettings(), tenant(database), VERSION, options or Options())
+
+
 def keep(database: Database, artifacts: Artifacts, key: str, vectors: np.ndarray) -> uuid.UUID:
     with artifacts.stage() as staged:
         with staged.path.open("wb") as file:
@@ -32,6 +41,7 @@ def keep(database: Database, artifacts: Artifacts, key: str, vectors: np.ndarray
         with database.write() as session:
             row, _ = anchor_sets.add(
                 session,
+                access.ensure_tenant(session, "acme").id,
                 cache_key=key,
                 encoder="by hand",
                 encoder_digest="",
@@ -48,20 +58,22 @@ def test_what_is_in_the_cache_is_not_computed_again(database: Database, artifact
     encoder = MiniLM()
     key = anchor_sets.cache_key(encoder.id, encoder.digest, VERSION.classes, descriptions(VERSION.classes, {}))
     keep(database, artifacts, key, np.array([[0.0, 2.0], [3.0, 0.0]]))
-    found = anchors_for(database, artifacts, WorkerSettings(), VERSION, Options())
-    assert found.tolist() == [[0, 1], [1, 0]]
+    assert found(database, artifacts).tolist() == [[0, 1], [1, 0]]
 
 
 def test_computed_anchors_are_kept_for_the_next_job(database: Database, artifacts: Artifacts) -> None:
-    first = anchors_for(database, artifacts, WorkerSettings(), VERSION, Options())
+    first = found(database, artifacts)
     assert first.shape == (2, 384)
     with database.read() as session:
-        (kept,) = anchor_sets.list_anchor_sets(session, cursor=None, limit=10).items
+        (kept,) = anchor_sets.list_anchor_sets(session, tenant(database), cursor=None, limit=10).items
     assert (kept.encoder, kept.classes, kept.dimension) == ("minilm/all-MiniLM-L6-v2", ["cat", "dog"], 384)
-    assert np.array_equal(anchors_for(database, artifacts, WorkerSettings(), VERSION, Options()), first)
+    assert np.array_equal(found(database, artifacts), first)
 
 
 def test_anchors_that_were_brought_along_are_used_as_they_are(database: Database, artifacts: Artifacts) -> None:
     named = keep(database, artifacts, "brought", np.array([[1.0, 0.0], [0.0, 5.0]]))
     options = Options(encoder="precomputed", anchor_set=named)
-    assert anchors_for(database, artifacts, WorkerSettings(), VERSION, options).tolist() == [[1, 0], [0, 1]]
+    assert found(database, artifacts, options).tolist() == [
+        [1, 0],
+        [0, 1],
+    ]

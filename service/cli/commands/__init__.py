@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli.commands import deletions, models, serving
+from service.cli.commands import deletions, keys, models, serving
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -19,3 +19,5 @@ for command in (
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
 ):
     app.command(epilog=EPILOG)(command)
+
+app.add_typer(keys.app, name="keys")

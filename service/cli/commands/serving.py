@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from service.cli import stack
+from service.cli.client import API_KEY
 from service.cli.demo import demonstrate
 from service.cli.exits import CommandError, Exit
 from service.cli.output import Output
@@ -32,9 +33,9 @@ def up(
     with output.reporting():
         known = stack.settings(data)
         try:
-            stack.migrate(known)
+            key = stack.first_key(known)
             with stack.running(known.data_dir.resolve(), host, port, os.environ) as started:
-                output.result(_where(started), *_welcome(started))
+                output.result(_where(started) | {"api_key": key}, *_welcome(started, key))
                 started.watch()
         except Stopped:
             output.say("Stopped.")
@@ -62,9 +63,10 @@ def demo(
         # Settings of this shell are for another service: a demo that wrote to that one's database would be a mishap.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
         try:
-            stack.migrate(RegistrySettings.model_construct(data_dir=folder))
+            key = stack.first_key(RegistrySettings.model_construct(data_dir=folder))
+            assert key is not None  # the folder is new
             with stack.running(folder, "127.0.0.1", free_port(), environment) as started:
-                passed = demonstrate(output, started, environment, keep=keep)
+                passed = demonstrate(output, started, environment, key, keep=keep)
                 if keep:
                     output.say("", "Running until Ctrl-C.")
                     started.watch()
@@ -92,11 +94,13 @@ def _where(running: Stack) -> dict[str, object]:
     }
 
 
-def _welcome(running: Stack) -> list[str]:
+def _welcome(running: Stack, key: str | None) -> list[str]:
+    made = ["An API key that may do everything, shown this once:", f"  export {API_KEY}={key}"]
     logs = (f"Log of the {name}: {path}" for name, path in running.logs.items())
     return [
         f"Listening on {running.server}; its API is described at {running.server}/docs",
         f"Data: {running.data_dir}",
         *logs,
+        *(made if key else []),
         "Ctrl-C stops it.",
     ]

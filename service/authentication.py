@@ -1,0 +1,101 @@
+"""Who is calling? Answered before the body is read, which may be gigabytes from a stranger. Pure ASGI."""
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import problems
+from service.quota import POLICY, Quota
+from service.registry import access
+from service.registry.database import Database
+from service.registry.errors import TenantNotFound
+from service.registry.scopes import Caller
+from service.settings import ServiceSettings
+from service.tokens import JsonWebTokens
+
+#: What anybody may read: is it up, what does it offer, what does an error mean.
+_OPEN = ("/livez", "/readyz", "/docs", "/openapi.json", "/problems")
+
+_CHALLENGE = 'Bearer realm="structguard"'
+
+
+class Authentication:
+    """Puts the `Caller` into the request's state; answers itself where there is none, or one who asks too often."""
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
+        self._app = app
+        self._tokens = JsonWebTokens(settings) if settings.jwks_url else None
+        self._quota = Quota(settings) if settings.rate_limit else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
+        if scope["type"] != "http" or _is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        state = scope["state"]
+        credentials = _bearer(Headers(scope=scope).get("authorization"))
+        try:
+            caller = await run_in_threadpool(self._identify, state["resources"].database, credentials)
+        except (OperationalError, PoolTimeout):
+            await problems.unavailable(state["request_id"])(scope, receive, send)
+            return
+        if caller is None:
+            # RFC 6750, section 3.1: no error code where no credentials were sent.
+            challenge = f'{_CHALLENGE}, error="invalid_token"' if credentials else _CHALLENGE
+            await problems.answer(
+                state["request_id"],
+                problems.TABLE[401],
+                "Send an API key or a token: `Authorization: Bearer …`.",
+                headers={"WWW-Authenticate": challenge, "Connection": "close"},
+            )(scope, receive, send)
+            return
+        state["caller"] = caller
+        if self._quota is None:
+            await self._app(scope, receive, send)
+            return
+        await self._limited(caller, scope, receive, send)
+
+    async def _limited(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._quota is not None
+        window = await run_in_threadpool(self._quota.spend, caller)
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(window.headers)
+            await send(message)
+
+        if window.is_left:
+            await self._app(scope, receive, told)
+            return
+        await problems.answer(
+            scope["state"]["request_id"],
+            problems.TABLE[429],
+            "The quota of this window is used up.",
+            headers={"Retry-After": str(window.seconds), "Connection": "close"},
+            more={"violated-policies": [POLICY]},
+        )(scope, receive, told)
+
+    def _identify(self, database: Database, credentials: str | None) -> Caller | None:
+        if credentials is None:
+            return None
+        with database.read() as session:
+            if credentials.startswith(access.KEY_PREFIX):
+                return access.caller_of(session, credentials)
+            claims = self._tokens.read(credentials) if self._tokens else None
+            if claims is None:
+                return None
+            try:
+                tenant = access.find_tenant(session, claims.tenant)
+            except TenantNotFound:
+                return None
+            return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes)
+
+
+def _is_open(path: str) -> bool:
+    return any(path == open_ or path.startswith(f"{open_}/") for open_ in _OPEN)
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, credentials = (authorization or "").partition(" ")
+    return credentials.strip() or None if scheme.lower() == "bearer" else None

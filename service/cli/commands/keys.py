@@ -1,0 +1,99 @@
+"""API keys, made where the database is: whoever may write to it needs no key to make one."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli import render, stack
+from service.cli.exits import EPILOG, CommandError
+from service.cli.output import Output
+from service.cli.parameters import AsJson
+from service.registry.scopes import DEFAULT_TENANT, Scope
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+app = typer.Typer(help="Make and revoke the API keys that callers of the service need.", no_args_is_help=True)
+
+Tenant = Annotated[str, typer.Option(help="Whose keys. A tenant sees nothing of another one.")]
+_MOST = 100  # keys to show
+
+
+@app.command(epilog=EPILOG)
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    *,
+    scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; may be repeated. [default: admin]")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Until it expires. [default: never]")] = None,
+    tenant: Tenant = DEFAULT_TENANT,
+    as_json: AsJson = False,
+) -> None:
+    """Make an API key and print it. It is shown this once, and kept nowhere."""
+    from service.registry import access  # noqa: PLC0415  (as in `service.cli.stack`)
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        with _registry() as session:
+            expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+            owner = access.ensure_tenant(session, tenant)
+            row, secret = access.create_key(
+                session, owner.id, name=name, scopes=scope or [Scope.ADMIN], expires_at=expires_at
+            )
+        output.result({"id": str(row.id), "tenant": tenant, "scopes": row.scopes, "key": secret}, secret)
+
+
+@app.command("list", epilog=EPILOG)
+def list_(*, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
+    """Show the newest keys of a tenant, without the secrets."""
+    from service.answers import ApiKeyAnswer  # noqa: PLC0415
+    from service.registry import access  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        with _registry() as session:
+            owner = access.find_tenant(session, tenant)
+            page = access.list_keys(session, owner.id, cursor=None, limit=_MOST)
+            found = [ApiKeyAnswer.of(row).model_dump(mode="json") for row in page.items]
+        output.result({"items": found}, render.keys(found) if found else "There are no keys.")
+
+
+@app.command(epilog=EPILOG)
+def revoke(
+    key_id: Annotated[uuid.UUID, typer.Argument(help="Identifier of the key.")],
+    *,
+    tenant: Tenant = DEFAULT_TENANT,
+    as_json: AsJson = False,
+) -> None:
+    """End a key at once."""
+    from service.registry import access  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        with _registry() as session:
+            access.revoke_key(session, access.find_tenant(session, tenant).id, key_id)
+        output.result({"id": str(key_id), "revoked": True}, f"{key_id} is revoked.")
+
+
+@contextmanager
+def _registry() -> "Iterator[Session]":
+    """A transaction on the database of the settings."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from service.registry.database import Database  # noqa: PLC0415
+    from service.registry.errors import RegistryError  # noqa: PLC0415
+
+    database = Database(stack.settings(None).resolved_database_url())
+    try:
+        with database.write() as session:
+            yield session
+    except SQLAlchemyError as error:
+        advice = "Name the one that the service uses, and run `structguard migrate` on a new one."
+        raise CommandError("The database cannot be used.", advice) from error
+    except RegistryError as error:
+        raise CommandError(error.detail) from error
+    finally:
+        database.close()

@@ -1,0 +1,130 @@
+"""`Idempotency-Key`: the same creating request has its effect once, and the same answer each time.
+
+The key is an RFC 8941 string (draft-ietf-httpapi-idempotency-key-header); without quotes it does too.
+"""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData, UploadFile
+
+from service.dependencies import ResourcesDep, signed_in
+from service.registry import creations
+from service.registry.artifacts import CHUNK
+from service.registry.creations import Answered, Once
+from service.registry.errors import Fault, InvalidInput
+from service.registry.scopes import Caller
+
+_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
+_BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
+
+
+class Replay(Exception):
+    """The request was answered before."""
+
+    def __init__(self, answered: Answered) -> None:
+        self.answered = answered
+
+
+class Creation:
+    """What a creating route answers through, so that the answer is stored with what it tells of."""
+
+    def __init__(self, once: Once | None) -> None:
+        self._once = once
+
+    def answer(
+        self, session: Session, document: BaseModel, status: int, *, location: str | None = None, **headers: str
+    ) -> Response:
+        """The response, stored in the transaction of `session` if the caller sent a key."""
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        if location is not None:
+            told["location"] = location
+        body = document.model_dump_json().encode()
+        if self._once is not None:
+            creations.finish(session, self._once, status=status, headers=told, body=body)
+        return _response(status, told, body)
+
+
+def replayed(answered: Answered) -> Response:
+    """The stored answer."""
+    return _response(answered.status, answered.headers | {"idempotent-replayed": "true"}, answered.body)
+
+
+def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
+    return Response(body, status, headers, "application/json")
+
+
+async def _sent(request: Request) -> FormData | bytes:
+    """What the framework has read already, and keeps with the request."""
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return await request.form()
+    return await request.body()
+
+
+def _creation(
+    request: Request,
+    resources: ResourcesDep,
+    caller: Annotated[Caller, Depends(signed_in)],
+    sent: Annotated[Any, Depends(_sent)],
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            max_length=600,
+            description="Any text of your own for this one creation. Sent again within 24 hours with the same body, it "
+            "gets the same answer, and nothing is created twice.",
+        ),
+    ] = None,
+) -> Iterator[Creation]:
+    if key is None:
+        yield Creation(None)
+        return
+    operation = f"{request.method} {request.url.path}"
+    once = Once(caller.tenant_id, operation, _read(key), attempt=uuid.uuid4())
+    with resources.database.write() as session:
+        answered = creations.begin(session, once, _fingerprint(sent))
+    if answered is not None:
+        raise Replay(answered)
+    try:
+        yield Creation(once)
+    except BaseException:
+        with resources.database.write() as session:
+            creations.abandon(session, once)
+        raise
+
+
+CreationDep = Annotated[Creation, Depends(_creation, scope="function")]
+"""For every route that creates. Declare it before a session, which must have ended when a failed try is given up."""
+
+
+def _read(key: str) -> str:
+    if quoted := _QUOTED.fullmatch(key):
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    if _BARE.fullmatch(key):
+        return key
+    raise InvalidInput(Fault("#/Idempotency-Key", "must be 1 to 255 printable ASCII characters, in quotes or without"))
+
+
+def _fingerprint(sent: FormData | bytes) -> str:
+    """SHA-256 over what was sent; of a form over its parts, since each client separates them differently."""
+    if isinstance(sent, bytes):
+        return hashlib.sha256(sent).hexdigest()
+    whole = hashlib.sha256()
+    for name, part in sent.multi_items():
+        digest = _file_digest(part) if isinstance(part, UploadFile) else hashlib.sha256(part.encode()).digest()
+        whole.update(hashlib.sha256(name.encode()).digest() + digest)
+    return whole.hexdigest()
+
+
+def _file_digest(part: UploadFile) -> bytes:
+    digest = hashlib.sha256()
+    while chunk := part.file.read(CHUNK):
+        digest.update(chunk)
+    part.file.seek(0)
+    return digest.digest()

@@ -1,0 +1,136 @@
+"""Tenants and their API keys."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import uuid
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.registry.database import clock
+from service.registry.errors import ApiKeyNotFound, TenantNotFound
+from service.registry.pages import Page, paginate
+from service.registry.scopes import Caller, Scope
+from service.registry.tables import ApiKey, Tenant
+
+KEY_PREFIX = "sg_"
+"""How every key begins, so that one that leaked is found by scanners."""
+
+_PREFIX_BYTES = 6  # 48 random bits: enough to be unique
+_SECRET_BYTES = 32
+
+
+def ensure_tenant(session: Session, name: str) -> Tenant:
+    """The tenant of this name, created if there is none."""
+    found = session.scalar(select(Tenant).where(Tenant.name == name))
+    if found is not None:
+        return found
+    tenant = Tenant(name=name, pseudonym_key=secrets.token_bytes(32), created_at=clock(session))
+    try:
+        with session.begin_nested():
+            session.add(tenant)
+    except IntegrityError:  # somebody was faster
+        return find_tenant(session, name)
+    return tenant
+
+
+def find_tenant(session: Session, name: str) -> Tenant:
+    """The tenant of this name.
+
+    Raises:
+        TenantNotFound: there is none.
+    """
+    found = session.scalar(select(Tenant).where(Tenant.name == name))
+    if found is None:
+        raise TenantNotFound
+    return found
+
+
+def create_key(
+    session: Session, tenant_id: uuid.UUID, *, name: str, scopes: Collection[Scope], expires_at: datetime | None
+) -> tuple[ApiKey, str]:
+    """Make a key; the row, and the secret, which can never be had again."""
+    prefix = f"{KEY_PREFIX}{secrets.token_hex(_PREFIX_BYTES)}"
+    secret = f"{prefix}_{secrets.token_hex(_SECRET_BYTES)}"
+    row = ApiKey(
+        tenant_id=tenant_id,
+        name=name,
+        prefix=prefix,
+        last_four=secret[-4:],
+        digest=_digest(secret),
+        scopes=sorted(scopes),
+        created_at=clock(session),
+        expires_at=expires_at,
+    )
+    session.add(row)
+    session.flush()
+    return row, secret
+
+
+def caller_of(session: Session, secret: str) -> Caller | None:
+    """Whose key this is; nobody's, if there is no such key or it is no longer good."""
+    shape = re.fullmatch(r"(sg_[0-9a-f]{12})_[0-9a-f]{64}", secret)
+    if shape is None:
+        return None
+    row = session.scalar(select(ApiKey).where(ApiKey.prefix == shape[1]))
+    if row is None or not hmac.compare_digest(row.digest, _digest(secret)) or row.revoked_at is not None:
+        return None
+    if row.expires_at is not None and row.expires_at <= clock(session):
+        return None
+    return Caller(row.tenant_id, f"key:{row.id}", frozenset(Scope(scope) for scope in row.scopes))
+
+
+def has_keys(session: Session) -> bool:
+    """Has anybody ever made a key?"""
+    return session.scalar(select(ApiKey.id).limit(1)) is not None
+
+
+def list_keys(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[ApiKey]:
+    """All keys of a tenant, newest first, the revoked ones too."""
+    return paginate(
+        session,
+        select(ApiKey).where(ApiKey.tenant_id == tenant_id),
+        newest=ApiKey.created_at,
+        identity=ApiKey.id,
+        listing="api-keys",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def find_key(session: Session, tenant_id: uuid.UUID, key_id: uuid.UUID) -> ApiKey:
+    """One key of a tenant.
+
+    Raises:
+        ApiKeyNotFound: there is none.
+    """
+    row = session.scalar(select(ApiKey).where(ApiKey.tenant_id == tenant_id, ApiKey.id == key_id))
+    if row is None:
+        raise ApiKeyNotFound
+    return row
+
+
+def revoke_key(session: Session, tenant_id: uuid.UUID, key_id: uuid.UUID) -> ApiKey:
+    """End a key at once. Revoking it again changes nothing.
+
+    Raises:
+        ApiKeyNotFound: there is none.
+    """
+    row = find_key(session, tenant_id, key_id)
+    row.revoked_at = row.revoked_at or clock(session)
+    return row
+
+
+def pseudonym(session: Session, tenant_id: uuid.UUID, value: bytes) -> str:
+    """What stands for a person's identifier or images in a tenant's rows: HMAC-SHA256 with the tenant's key, in hex."""
+    tenant = session.get_one(Tenant, tenant_id)
+    return hmac.new(tenant.pseudonym_key, value, hashlib.sha256).hexdigest()
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
