@@ -67,6 +67,9 @@ class VersionAnswer(BaseModel):
     model: str
     number: int
     parent: int | None = Field(description="Number of the version that it was made from.")
+    children: list[int] = Field(description="Numbers of the versions that were made from it.")
+    aliases: list[str] = Field(description="Names that point to it now.")
+    tags: dict[str, str]
     architecture: Architecture
     classes: list[str]
     preprocessing: Preprocessing
@@ -83,7 +86,7 @@ class VersionAnswer(BaseModel):
 
     @classmethod
     def of(cls, model: tables.Model, row: tables.Version) -> Self:
-        """From its row, loaded with the parent."""
+        """From its row, loaded with its family and its aliases."""
         versions = f"/v1/models/{model.name}/versions"
         links = {
             "self": f"{versions}/{row.number}",
@@ -95,6 +98,9 @@ class VersionAnswer(BaseModel):
             model=model.name,
             number=row.number,
             parent=row.parent.number if row.parent else None,
+            children=[child.number for child in row.children],
+            aliases=[alias.name for alias in row.aliases],
+            tags=row.tags,
             architecture=Architecture.model_validate(row.architecture),
             classes=row.classes,
             preprocessing=Preprocessing.model_validate(row.preprocessing),
@@ -108,6 +114,30 @@ class VersionAnswer(BaseModel):
             metrics=cast("Measurements", row.metrics),
             created_at=row.created_at,
             links={name: link for name, link in links.items() if link},
+        )
+
+
+class AliasAnswer(BaseModel):
+    """A name that points to a version."""
+
+    name: str
+    version: int
+    follows_gate: bool = Field(description="Whether it moves on to what a run makes of its version, if that passes.")
+    moved_at: datetime
+    moved_by: str = Field(description="A key, a token's subject as a hash, or a job.")
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, model: tables.Model, row: tables.Alias) -> Self:
+        """From its row, loaded with the version."""
+        here = f"/v1/models/{model.name}"
+        return cls(
+            name=row.name,
+            version=row.version.number,
+            follows_gate=row.follows_gate,
+            moved_at=row.moved_at,
+            moved_by=row.moved_by,
+            links={"self": f"{here}/aliases/{row.name}", "version": f"{here}/versions/{row.version.number}"},
         )
 
 

@@ -15,6 +15,7 @@ from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.relay import Relay
 from service.routes import (
+    aliases,
     anchor_sets,
     api_keys,
     architectures,
@@ -64,7 +65,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(RequestIdentity)
     problems.install(app)
     for routes in (
-        *(models, versions, evaluation_sets, anchor_sets, architectures),
+        *(models, versions, aliases, evaluation_sets, anchor_sets, architectures),
         *(deletion_requests, jobs, api_keys),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
+from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
 from service.registry.artifacts import Artifacts
@@ -90,5 +91,16 @@ Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the 
 Limit = Annotated[int, Query(ge=1, le=100, description="How many items a page has at most.")]
 ModelName = Annotated[str, Path(pattern=NAME, description="The model's name.")]
 EvaluationSetName = Annotated[str, Path(pattern=NAME, description="The evaluation set's name.")]
-Number = Annotated[int, Path(ge=1, lt=2**31, description="The version's number.")]
+
+
+def _reference(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+Reference = Annotated[
+    str,
+    StringConstraints(pattern="^([1-9][0-9]{0,8}|latest|@[a-z0-9][a-z0-9._-]{0,99})$"),
+    AfterValidator(_reference),
+    Path(description="The version: its number, `@` and an alias, or `latest`."),
+]
 Identifier = Annotated[uuid.UUID, Path(description="The identifier that its creation answered with.")]

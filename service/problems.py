@@ -77,6 +77,15 @@ TABLE: dict[type[Exception] | int, Kind] = {
         "The first request with this Idempotency-Key is still worked on.",
         "Send the request again in a few seconds.",
     ),
+    errors.GateNotPassed: Kind(
+        409,
+        "gate-not-passed",
+        "The version did not pass the quality gate.",
+        "Look at its metrics; to point an alias to it all the same, send `override_gate: true`.",
+    ),
+    errors.PreconditionFailed: Kind(
+        412, "precondition-failed", "It has changed since it was read.", "Read it again, then decide again."
+    ),
     errors.PastCommitPoint: Kind(
         409, "past-commit-point", "The request has ended.", "It can no longer be cancelled; read its state."
     ),

@@ -47,6 +47,11 @@ class Move(BaseModel):
     after: State
     reason: str | None
 
+    @classmethod
+    def of(cls, row: tables.Transition) -> Self:
+        """From its row."""
+        return cls(at=row.at, before=row.before, after=row.after, reason=row.reason)
+
 
 class RequestAnswer(BaseModel):
     """What somebody asked to be forgotten, and how far that is."""
@@ -105,8 +110,7 @@ class RequestDetails(RequestAnswer):
     @classmethod
     def with_history(cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition]) -> Self:
         """From its row and its moves."""
-        history = [Move(at=move.at, before=move.before, after=move.after, reason=move.reason) for move in moves]
-        return cls.of(row, history=history)
+        return cls.of(row, history=[Move.of(move) for move in moves])
 
 
 class JobAnswer(BaseModel):
@@ -173,7 +177,7 @@ def _job_links(job: tables.Job, model: tables.Model) -> dict[str, str]:
 def _request_links(row: tables.DeletionRequest) -> dict[str, str]:
     here = f"/v1/deletion-requests/{row.id}"
     links = _job_links(row.job, row.model)
-    links |= {"self": here, "job": links["self"]}
+    links |= {"self": here, "events": f"{here}/events", "job": links["self"]}
     if row.state not in ENDED:
         links["cancel"] = f"{here}/cancel"
     if row.state is State.AWAITING_APPROVAL:

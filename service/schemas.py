@@ -83,6 +83,26 @@ class NewVersion(_Body):
     )
 
 
+class Pointer(_Body):
+    """Where an alias shall point."""
+
+    version: int = Field(ge=1, lt=2**31, strict=True, description="Number of the version.")
+    follows_gate: bool = Field(
+        default=True,
+        strict=True,
+        description="Whether it moves on by itself when a run makes a new version of this one that passes the gate.",
+    )
+    override_gate: bool = Field(
+        default=False, strict=True, description="Point to a version that did not pass the gate, after looking at it."
+    )
+
+
+class Tag(_Body):
+    """The value of a tag."""
+
+    value: Text = Field(max_length=1000, description="Name no person.")
+
+
 class NewEvaluationSet(_Body):
     """What the uploaded images measure."""
 

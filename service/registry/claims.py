@@ -14,6 +14,7 @@ from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
+from service.registry import aliases
 from service.registry.database import clock
 from service.registry.errors import FenceLost
 from service.registry.jobs import lock, move, move_request, requests_of
@@ -151,6 +152,8 @@ def publish(
     for name, value in results.items():
         setattr(job, name, value)
     job.base_number = parent.number
+    if not objections:
+        aliases.move_on(session, parent, version)
     measured = session.get_one(Version, parent.id)
     measured.metrics = measured.metrics or parent_metrics
     move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)

@@ -110,9 +110,10 @@ def list_requests(
     )
 
 
-def transitions(session: Session, request_id: uuid.UUID) -> list[Transition]:
-    """Every move of a request, oldest first."""
-    return list(session.scalars(select(Transition).where(Transition.request_id == request_id).order_by(Transition.id)))
+def transitions(session: Session, request_id: uuid.UUID, *, after: int = 0) -> list[Transition]:
+    """Every move of a request after the one with this number, oldest first."""
+    moves = select(Transition).where(Transition.request_id == request_id, Transition.id > after)
+    return list(session.scalars(moves.order_by(Transition.id)))
 
 
 def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:

@@ -45,6 +45,10 @@ class VersionNotFound(NotFound):
     """This model has no such version."""
 
 
+class AliasNotFound(NotFound):
+    """This model has no such alias."""
+
+
 class EvaluationSetNotFound(NotFound):
     """This model has no such evaluation set."""
 
@@ -71,6 +75,14 @@ class EvaluationSetNameTaken(RegistryError):
 
 class VersionMissing(RegistryError):
     """The model has no version yet, so there is nothing to unlearn from. Register one first."""
+
+
+class GateNotPassed(RegistryError):
+    """The version did not pass the quality gate. An alias points to it only if `override_gate` says so."""
+
+
+class PreconditionFailed(RegistryError):
+    """It has changed since it was read."""
 
 
 class PastCommitPoint(RegistryError):

@@ -82,13 +82,15 @@ def list_jobs(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, lim
 
 def curve(session: Session, job: Job) -> list[StepMetric]:
     """The points of the job's latest attempt, in order."""
-    return list(
-        session.scalars(
-            select(StepMetric)
-            .where(StepMetric.job_id == job.id, StepMetric.fence == job.fence)
-            .order_by(StepMetric.step)
-        )
-    )
+    return curve_after(session, job, fence=job.fence, step=-1)
+
+
+def curve_after(session: Session, job: Job, *, fence: int, step: int) -> list[StepMetric]:
+    """The points of the job's latest attempt, in order; of the attempt `fence` only those after `step`."""
+    points = select(StepMetric).where(StepMetric.job_id == job.id, StepMetric.fence == job.fence)
+    if fence == job.fence:
+        points = points.where(StepMetric.step > step)
+    return list(session.scalars(points.order_by(StepMetric.step)))
 
 
 def requests_of(session: Session, job_id: uuid.UUID) -> list[DeletionRequest]:

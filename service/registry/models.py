@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from service.registry.database import clock
 from service.registry.errors import (
@@ -20,7 +20,11 @@ from service.registry.errors import (
 )
 from service.registry.gate import Policy
 from service.registry.pages import Page, paginate
-from service.registry.tables import EvaluationSet, Model, Version
+from service.registry.tables import Alias, EvaluationSet, Model, Version
+
+MOST_TAGS = 50
+
+_FAMILY = (joinedload(Version.parent), selectinload(Version.children), selectinload(Version.aliases))
 
 
 def register_model(
@@ -110,16 +114,38 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
     )
 
 
-def find_version(session: Session, model: Model, number: int) -> Version:
-    """One version with its parent.
+def find_version(session: Session, model: Model, reference: int | str) -> Version:
+    """One version with its parent, children and aliases, by its number, `@alias` or `latest`.
 
     Raises:
-        VersionNotFound: the model has no version of this number.
+        VersionNotFound: the model has no such version.
     """
-    version = session.scalar(_version(model, number).options(joinedload(Version.parent)))
+    rows = select(Version).where(Version.model_id == model.id)
+    if reference == "latest":
+        rows = rows.order_by(Version.number.desc()).limit(1)
+    elif isinstance(reference, str):
+        rows = rows.join(Alias, Alias.version_id == Version.id).where(Alias.name == reference.removeprefix("@"))
+    else:
+        rows = rows.where(Version.number == reference)
+    version = session.scalar(rows.options(*_FAMILY), execution_options={"populate_existing": True})
     if version is None:
         raise VersionNotFound
     return version
+
+
+def tag(session: Session, version: Version, key: str, value: str | None) -> None:
+    """Give a version a tag, or take it away (None).
+
+    Raises:
+        InvalidInput: it has too many.
+    """
+    session.refresh(version, ["tags"], with_for_update=True)
+    tags = {name: text for name, text in version.tags.items() if name != key}
+    if value is not None:
+        tags[key] = value
+    if len(tags) > MOST_TAGS:
+        raise InvalidInput(Fault("#/tags", f"at most {MOST_TAGS} tags are allowed"))
+    version.tags = tags
 
 
 def latest_version(session: Session, model: Model) -> Version | None:
@@ -148,7 +174,7 @@ def list_versions(session: Session, model: Model, *, cursor: str | None, limit: 
     """All versions of a model, newest first."""
     return paginate(
         session,
-        select(Version).where(Version.model_id == model.id).options(joinedload(Version.parent)),
+        select(Version).where(Version.model_id == model.id).options(*_FAMILY),
         newest=Version.created_at,
         identity=Version.id,
         listing=f"versions/{model.id.hex}",

@@ -149,12 +149,32 @@ class Version(Base):
     code_version: Mapped[str] = mapped_column(String(40))
     gate: Mapped[str | None] = mapped_column(String(20))  #: "passed", "needs_review", or nothing when registered
     metrics: Mapped[dict[str, Any]]
+    tags: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: of the owner's choosing; all else never changes
     created_at: Mapped[datetime]
 
     model: Mapped[Model] = relationship(lazy="raise")
-    parent: Mapped["Version | None"] = relationship(lazy="raise", remote_side="Version.id")
+    parent: Mapped["Version | None"] = relationship(lazy="raise", remote_side="Version.id", back_populates="children")
+    children: Mapped[list["Version"]] = relationship(
+        lazy="raise", back_populates="parent", order_by="Version.number", viewonly=True
+    )
+    aliases: Mapped[list["Alias"]] = relationship(lazy="raise", order_by="Alias.name", viewonly=True)
 
     __table_args__ = (UniqueConstraint("model_id", "number"),)
+
+
+class Alias(Base):
+    """A name that points to one version of a model and can be moved, such as `production`."""
+
+    __tablename__ = "aliases"
+
+    model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("versions.id"), index=True)
+    follows_gate: Mapped[bool]  #: whether it moves on when a run makes a version of its version that passes
+    moved_at: Mapped[datetime]
+    moved_by: Mapped[str] = mapped_column(String(200))
+
+    version: Mapped[Version] = relationship(lazy="raise")
 
 
 class EvaluationSet(Base):

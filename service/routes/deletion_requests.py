@@ -1,10 +1,13 @@
 """Deletion requests: the reason for all of this."""
 
+import uuid
+from collections.abc import AsyncIterable
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, Header, Query, Response, UploadFile
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service import uploads
+from service import events, uploads
 from service.answers import Listing
 from service.dependencies import (
     Approver,
@@ -70,6 +73,32 @@ def read_request(
     if request.state not in ENDED:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return RequestDetails.with_history(request, deletion_requests.transitions(session, request_id))
+
+
+def _watched(request_id: Identifier, caller: RequestReader, resources: ResourcesDep) -> uuid.UUID:
+    """Look it up before the answer begins: afterwards it could no longer become a 404."""
+    with resources.database.read() as session:
+        return deletion_requests.find(session, caller.tenant_id, request_id).id
+
+
+@router.get(
+    "/{request_id}/events",
+    summary="Follow a deletion request",
+    response_class=EventSourceResponse,
+    responses=documented(404),
+)
+async def follow(
+    request_id: Annotated[uuid.UUID, Depends(_watched)],
+    caller: RequestReader,
+    resources: ResourcesDep,
+    last_event_id: Annotated[
+        str | None, Header(max_length=100, description="Where an earlier connection ended; browsers send it.")
+    ] = None,
+) -> AsyncIterable[ServerSentEvent]:
+    """Server-sent events: `state` for every move, `step` for every point of the curves, `progress`, at last `end`."""
+    position = events.Position.parse(last_event_id)
+    async for event in events.follow(resources.database, caller.tenant_id, request_id, position):
+        yield event
 
 
 @router.post(

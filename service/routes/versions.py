@@ -1,28 +1,33 @@
 """Versions of a model: uploading, reading and downloading them."""
 
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response, UploadFile
+from fastapi import APIRouter, Path, Request, Response, UploadFile
 
-from service import downloads, uploads
+from service import comparison, downloads, uploads
 from service.answers import Listing, VersionAnswer
+from service.comparison import ComparisonAnswer
 from service.dependencies import (
     Cursor,
     Downloader,
     Limit,
     ModelName,
     ModelReader,
-    Number,
     ReadSession,
+    Reference,
     Registrar,
     ResourcesDep,
+    WriteSession,
 )
 from service.idempotency import CreationDep
 from service.problems import documented
 from service.registry import models
-from service.schemas import Metadata, NewVersion
+from service.schemas import Metadata, NewVersion, Tag
 
 router = APIRouter(prefix="/v1/models/{name}/versions", tags=["Versions"])
+
+TagKey = Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$", description="The tag's key.")]
 
 
 @router.post(
@@ -55,10 +60,47 @@ def list_versions(
 
 
 @router.get("/{number}", summary="Read a version", responses=documented(404))
-def read_version(name: ModelName, number: Number, caller: ModelReader, session: ReadSession) -> VersionAnswer:
-    """One version: what it is, where it came from, and how it was measured."""
+def read_version(name: ModelName, number: Reference, caller: ModelReader, session: ReadSession) -> VersionAnswer:
+    """One version: what it is, where it came from, what came of it, and how it was measured."""
     model = models.find_model(session, caller.tenant_id, name)
     return VersionAnswer.of(model, models.find_version(session, model, number))
+
+
+@router.put("/{number}/tags/{key:path}", summary="Tag a version", responses=documented(400, 404, 413, 422))
+def tag_version(
+    name: ModelName, number: Reference, key: TagKey, tag: Tag, caller: Registrar, session: WriteSession
+) -> VersionAnswer:
+    """Set a tag. Tags are for people and pipelines; the service itself reads none of them."""
+    model = models.find_model(session, caller.tenant_id, name)
+    version = models.find_version(session, model, number)
+    models.tag(session, version, key, tag.value)
+    return VersionAnswer.of(model, version)
+
+
+@router.delete("/{number}/tags/{key:path}", summary="Take a tag away", responses=documented(404))
+def untag_version(
+    name: ModelName, number: Reference, key: TagKey, caller: Registrar, session: WriteSession
+) -> VersionAnswer:
+    """Remove a tag; it may be gone already."""
+    model = models.find_model(session, caller.tenant_id, name)
+    version = models.find_version(session, model, number)
+    models.tag(session, version, key, None)
+    return VersionAnswer.of(model, version)
+
+
+@router.get("/{number}/compare/{other}", summary="Compare two versions", responses=documented(404))
+def compare_versions(
+    name: ModelName,
+    number: Reference,
+    other: Reference,
+    caller: ModelReader,
+    session: ReadSession,
+    resources: ResourcesDep,
+) -> ComparisonAnswer:
+    """What differs from the first version to the second: metrics, digests, and how far the parameters moved."""
+    model = models.find_model(session, caller.tenant_id, name)
+    first, second = (models.find_version(session, model, reference) for reference in (number, other))
+    return comparison.compare(model, first, second, resources.artifacts)
 
 
 @router.head("/{number}/checkpoint", summary="Ask about a checkpoint", responses=documented(404, 416))
@@ -75,7 +117,7 @@ def read_version(name: ModelName, number: Number, caller: ModelReader, session: 
 )
 def download_checkpoint(
     name: ModelName,
-    number: Number,
+    number: Reference,
     request: Request,
     caller: Downloader,
     session: ReadSession,

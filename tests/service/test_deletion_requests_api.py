@@ -1,12 +1,14 @@
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 import pytest
 from given import CLASSES, UNKNOWN, npz, png, problem
+from given_jobs import Jobs
 from sqlalchemy import select, update
 
-from service.registry import claims, jobs, models
+from service.registry import claims
 from service.registry.states import Phase, State
 from service.registry.tables import Base, Model
 
@@ -43,44 +45,13 @@ def accepted(client):
 @pytest.fixture
 def run(database):
     """Do with the next job what a worker would."""
-
-    def claim():
-        with database.write() as session:
-            return claims.take(session, worker="test", lease=timedelta(seconds=30))
-
-    return claim
+    return Jobs(database).claim
 
 
 @pytest.fixture
 def publish(database):
     """Give a claimed job its new version."""
-
-    def commit(claim, *objections):
-        with database.write() as session:
-            job = jobs.read(session, claim.job_id)
-            parent = models.require_latest_version(session, job.model)
-            return claims.publish(
-                session,
-                claim,
-                model=job.model,
-                parent=parent,
-                parent_metrics={},
-                objections=objections,
-                results={
-                    "metrics": METRICS,
-                    "seconds": {"load": 0.5},
-                    "peak_memory": 9,
-                },
-                checkpoint=parent.checkpoint,
-                sha256=parent.sha256,
-                size=parent.size,
-                method="structguard",
-                config={"seed": 0},
-                code_version="0",
-                metrics={},
-            )
-
-    return commit
+    return partial(Jobs(database).publish, measured=METRICS)
 
 
 def test_a_request_is_accepted_and_can_be_followed(client, accepted, settings):
@@ -122,7 +93,7 @@ def test_a_run_is_visible_from_load_to_version(client, accepted, database, run, 
     assert (done["state"], done["base_version"], done["version"], done["waiting_on"]) == ("completed", 1, 2, None)
     assert done["metrics"] == METRICS
     assert done["ended_at"] is not None
-    assert set(done["links"]) == {"self", "job", "steps", "model", "version", "checkpoint"}
+    assert set(done["links"]) == {"self", "events", "job", "steps", "model", "version", "checkpoint"}
     assert client.get(done["links"]["version"]).json()["gate"] == "passed"
     assert client.get(done["links"]["checkpoint"]).status_code == 200
     measured = client.get(job).json()

@@ -1,0 +1,89 @@
+"""Aliases: names for versions that move, by hand or through the quality gate."""
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, joinedload
+
+from service.registry.database import clock
+from service.registry.errors import AliasNotFound, GateNotPassed, PreconditionFailed
+from service.registry.tables import Alias, Model, Version
+
+
+def point(
+    session: Session,
+    model: Model,
+    name: str,
+    version: Version,
+    *,
+    follows_gate: bool,
+    override_gate: bool,
+    only_from: int | None,
+    by: str,
+) -> tuple[Alias, bool]:
+    """Point an alias to a version; is it a new one?
+
+    Args:
+        only_from: number of the version that the alias has to point to now; 0 = it must not exist; None = never mind.
+
+    Raises:
+        GateNotPassed: the version needs review, and `override_gate` does not say that somebody has.
+        PreconditionFailed: the alias points elsewhere by now.
+    """
+    if version.gate == "needs_review" and not override_gate:
+        raise GateNotPassed
+    session.execute(select(Model.id).where(Model.id == model.id).with_for_update())  # one at a time moves aliases
+    alias = session.scalar(_alias(model, name))
+    if only_from is not None and only_from != (alias.version.number if alias else 0):
+        raise PreconditionFailed
+    now = clock(session)
+    if alias is None:
+        alias = Alias(model_id=model.id, name=name)
+        session.add(alias)
+        is_new = True
+    else:
+        is_new = False
+    alias.version_id, alias.version = version.id, version
+    alias.follows_gate, alias.moved_at, alias.moved_by = follows_gate, now, by
+    session.flush()
+    return alias, is_new
+
+
+def find(session: Session, model: Model, name: str) -> Alias:
+    """One alias with its version.
+
+    Raises:
+        AliasNotFound: the model has none of this name.
+    """
+    alias = session.scalar(_alias(model, name))
+    if alias is None:
+        raise AliasNotFound
+    return alias
+
+
+def list_aliases(session: Session, model: Model) -> list[Alias]:
+    """All aliases of a model by name, with their versions. There are few: each was made by hand."""
+    return list(
+        session.scalars(
+            select(Alias).where(Alias.model_id == model.id).options(joinedload(Alias.version)).order_by(Alias.name)
+        )
+    )
+
+
+def remove(session: Session, model: Model, name: str) -> None:
+    """Remove an alias; its version stays.
+
+    Raises:
+        AliasNotFound: the model has none of this name.
+    """
+    session.delete(find(session, model, name))
+
+
+def move_on(session: Session, parent: Version, child: Version) -> None:
+    """A version has passed the gate: whatever points to its parent and follows the gate points to it from now on."""
+    following = select(Alias).where(Alias.version_id == parent.id, Alias.follows_gate).with_for_update()
+    for alias in session.scalars(following):
+        alias.version_id = child.id
+        alias.moved_at, alias.moved_by = clock(session), f"job:{child.job_id}"
+
+
+def _alias(model: Model, name: str) -> Select[Alias]:
+    return select(Alias).where(Alias.model_id == model.id, Alias.name == name).options(joinedload(Alias.version))
