@@ -76,7 +76,6 @@ ABLATIONS: dict[str, Overrides] = {
     "attacked images as surrogates": _paper(
         "mixup",
         "cutmix",
-        "dead_leaves",
         "adversarial",
         "adversarial_eps",
         "adversarial_step",
@@ -84,7 +83,7 @@ ABLATIONS: dict[str, Overrides] = {
     ),
     "no MixUp": {"mixup": 0},
     "no CutMix": {"cutmix": 0},
-    "no dead leaves": {"dead_leaves": 0},
+    "nothing inverted": {"inverted": 0},
     "BatchNorm in training mode": _paper("frozen_batch_norm"),
     "SGD": _paper("optimiser", "lr", "lr_end", "weight_decay", "clip"),
     "no line search": _paper("line_search"),

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, Field
 
@@ -111,6 +111,14 @@ class RequestDetails(RequestAnswer):
     def with_history(cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition]) -> Self:
         """From its row and its moves."""
         return cls.of(row, history=[Move.of(move) for move in moves])
+
+
+class Retried(BaseModel):
+    """What became of one of many that were to be retried."""
+
+    id: uuid.UUID
+    outcome: Literal["queued", "not-retriable", "not-found"]
+    request: RequestAnswer | None = Field(description="As it is now; nothing if there is none.")
 
 
 class JobAnswer(BaseModel):

@@ -1,5 +1,6 @@
 """What callers send."""
 
+import uuid
 from typing import Annotated, Literal, TypeVar
 
 from fastapi import Form
@@ -121,6 +122,12 @@ class Refusal(_Body):
     """Why a deletion request is declined."""
 
     reason: Text = Field(min_length=1, max_length=500, description="Shown to whoever asked. Name no person.")
+
+
+class Retries(_Body):
+    """Which failed deletion requests to try again."""
+
+    ids: list[uuid.UUID] = Field(min_length=1, max_length=100)
 
 
 class NewApiKey(_Body):

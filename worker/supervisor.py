@@ -29,6 +29,9 @@ ON_CPU = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
     "MALLOC_TOP_PAD_": str(2**30),
+    # On huge pages: where a virtual machine translates addresses twice, small ones take longer than the arithmetic.
+    # Ten gradients of a batch of 256, beside two other runs: 7.4 to 11.1 s of CPU without, 3.8 to 4.1 s with them.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     # A thread of torch that waits for another one spins, and so keeps the core from whoever it waits for.
     "OMP_WAIT_POLICY": "PASSIVE",
 }

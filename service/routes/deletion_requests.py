@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Response, UploadFile
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy.orm import Session
 
 from service import events, uploads
-from service.answers import Listing
+from service.answers import Everything, Listing
 from service.dependencies import (
     Approver,
     Canceller,
@@ -23,10 +24,12 @@ from service.dependencies import (
 )
 from service.idempotency import CreationDep
 from service.problems import documented
-from service.progress import RETRY_AFTER, RequestAnswer, RequestDetails
+from service.progress import RETRY_AFTER, RequestAnswer, RequestDetails, Retried
 from service.registry import deletion_requests, models
+from service.registry.errors import DeletionRequestNotFound, NotRetriable
+from service.registry.scopes import Caller
 from service.registry.states import ENDED, State
-from service.schemas import NAME, Metadata, NewDeletionRequest, Refusal
+from service.schemas import NAME, Metadata, NewDeletionRequest, Refusal, Retries
 
 router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
 
@@ -127,6 +130,26 @@ def reject(request_id: Identifier, refusal: Refusal, caller: Approver, session: 
     """Decline somebody else's request, where the model asks for approval. Its images are destroyed."""
     request = deletion_requests.find(session, caller.tenant_id, request_id)
     return RequestAnswer.of(deletion_requests.reject(session, request, by=caller.subject, reason=refusal.reason))
+
+
+@router.post("/retry", summary="Retry many deletion requests", status_code=202, responses=documented(400, 413, 422))
+def retry_many(retries: Retries, caller: Creator, session: WriteSession) -> Everything[Retried]:
+    """Queue many failed requests again, in one transaction. Those that cannot be are told apart, and hold up none."""
+    # In one order, whatever the caller's: two that lock the same rows must not wait for each other.
+    outcomes = {request_id: _retried(session, caller, request_id) for request_id in sorted(set(retries.ids))}
+    return Everything(items=[outcomes[request_id] for request_id in retries.ids])
+
+
+def _retried(session: Session, caller: Caller, request_id: uuid.UUID) -> Retried:
+    try:
+        request = deletion_requests.find(session, caller.tenant_id, request_id)
+    except DeletionRequestNotFound:
+        return Retried(id=request_id, outcome="not-found", request=None)
+    try:
+        request = deletion_requests.retry(session, request)
+    except NotRetriable:
+        return Retried(id=request_id, outcome="not-retriable", request=RequestAnswer.of(request))
+    return Retried(id=request_id, outcome="queued", request=RequestAnswer.of(request))
 
 
 @router.post("/{request_id}/retry", summary="Retry a deletion request", status_code=202, responses=documented(404, 409))

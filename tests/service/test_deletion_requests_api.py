@@ -233,3 +233,24 @@ def test_no_table_and_no_log_holds_a_file_name(client, database, caplog):
     service_log = [r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "python_multipart"))]
     assert any("route=/v1/deletion-requests status=202" in line for line in service_log)
     assert "canary" not in "".join(rows + service_log)
+
+
+def test_many_failed_requests_are_retried_at_once(client, database):
+    """What has not failed, or is another's, is told apart and holds up none of the others."""
+    client.model_with_version()
+    client.model_with_version("cars")
+    jobs = Jobs(database)
+    failed = [client.deletion_request(model=name).json()["id"] for name in ("pets", "cars")]
+    for _ in failed:
+        jobs.stop(jobs.claim(), State.FAILED, "the disk is full")
+    waiting = client.deletion_request().json()["id"]
+    answer = client.post("/v1/deletion-requests/retry", json={"ids": [failed[0], UNKNOWN, waiting, failed[1]]})
+    assert answer.status_code == 202
+    assert [(item["id"], item["outcome"]) for item in answer.json()["items"]] == [
+        (failed[0], "queued"),
+        (UNKNOWN, "not-found"),
+        (waiting, "not-retriable"),
+        (failed[1], "queued"),
+    ]
+    assert {client.get(f"/v1/deletion-requests/{one}").json()["state"] for one in failed} == {"queued"}
+    problem(client.post("/v1/deletion-requests/retry", json={"ids": []}), 422, "invalid-input", "#/ids")

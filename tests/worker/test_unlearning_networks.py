@@ -19,7 +19,6 @@ SHORT = dataclasses.replace(
     cutmix=8,
     inverted=8,
     inversion_iterations=2,
-    dead_leaves=8,
     importance_images=8,
     surrogate_batch=8,
 )

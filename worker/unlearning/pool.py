@@ -17,11 +17,11 @@ from worker.unlearning.surrogates import (
     carries_statistics,
     collage,
     cutmix,
-    dead_leaves,
     inverted,
     mixup,
 )
 from worker.unlearning.tail import Tail
+from worker.unlearning.views import training_views
 
 _CHUNK = 256  # images made between two reports, and inverted together
 
@@ -44,8 +44,8 @@ def build_pool(
     After `deadline` (of `time.monotonic`) no further chunk is started, but there is always a first one.
     Raises ValueError if `config` asks for none. The caller keeps the model in eval mode.
     """
-    from_mixtures = config.mixup + config.cutmix + config.collage + config.inverted
-    total = from_mixtures + config.dead_leaves + config.adversarial * len(forget)
+    from_mixtures = config.mixup + config.cutmix + config.collage + config.inverted * (1 + config.inverted_views)
+    total = from_mixtures + config.adversarial * len(forget)
     if total == 0:
         raise ValueError("at least one surrogate image is needed")
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -73,8 +73,7 @@ def _chunks(
         partial(cutmix, images, moved=config.moved, rng=rng),
         partial(collage, images, rng=rng),
     )
-    plain = (*mixtures, partial(dead_leaves, images, rng=rng))
-    for make, count in zip(plain, (config.mixup, config.cutmix, config.collage, config.dead_leaves), strict=True):
+    for make, count in zip(mixtures, (config.mixup, config.cutmix, config.collage), strict=True):
         for size in _sizes(count):
             yield make(size), None
     for i, size in enumerate(_sizes(config.inverted)):
@@ -85,6 +84,8 @@ def _chunks(
             with torch.autocast(start.device.type, torch.bfloat16, enabled=config.bfloat16):
                 start = inverted(model, start, classes, iterations=config.inversion_iterations)
         yield start, None
+        for _ in range(config.inverted_views):
+            yield training_views(start, rng=rng), None
     yield from attacks(
         model,
         forget,

@@ -15,7 +15,6 @@ from worker.unlearning.split import SplitClassifier
 from worker.unlearning.views import warped
 
 _ATTACKED = 128  # images at a time
-_LEAVES = 48  # per image: enough to cover it
 _MOVED = 0.3
 _INVERSION_STEP = 0.0055  # root mean square over the pixels of an image
 _INVERSION_MOMENTUM = 0.7
@@ -44,25 +43,6 @@ def cutmix(images: Tensor, count: int, *, moved: float = _MOVED, rng: torch.Gene
     inside = (_between(top, share, h)[:, :, None] & _between(left, share, w)[:, None])[:, None]  # (count, 1, H, W)
     first, second = (_altered(images, count, moved=moved, rng=rng) for _ in range(2))
     return _jitter(torch.where(inside, first, second), rng=rng)
-
-
-def dead_leaves(images: Tensor, count: int, *, rng: torch.Generator) -> Tensor:
-    """Overlapping discs of random grey or colour (Ruderman 1997), with natural images' edges: -> (count, C, H, W).
-
-    Takes only the size from `images`, no pixel.
-    """
-    _, c, h, w = images.shape
-    y = torch.arange(h, device=images.device).view(1, h, 1) / h
-    x = torch.arange(w, device=images.device).view(1, 1, w) / w
-    canvas = uniform((count, c, 1, 1), 0, 1, rng=rng, like=images).expand(count, c, h, w)
-    for _ in range(_LEAVES):
-        cy, cx = (uniform((count, 1, 1), -0.1, 1.1, rng=rng, like=images) for _ in range(2))
-        # Areas follow a power law, so that no size dominates: radii from 0.05 to 0.35 of the side.
-        radius = 0.05 / uniform((count, 1, 1), 0.02, 1, rng=rng, like=images).sqrt()
-        colour = uniform((count, c, 1, 1), 0, 1, rng=rng, like=images)
-        disc = ((y - cy) ** 2 + (x - cx) ** 2 < radius**2)[:, None]  # (count, 1, H, W)
-        canvas = torch.where(disc, colour, canvas)
-    return canvas
 
 
 def collage(images: Tensor, count: int, *, rng: torch.Generator) -> Tensor:

@@ -17,8 +17,8 @@ from worker.unlearning import (
     unlearn,
 )
 
-QUICK = dataclasses.replace(DEFAULT, mixup=512, cutmix=512, inverted=256, dead_leaves=256)
-QUICK_VIEWS = dataclasses.replace(VIEWS, mixup=512, inverted=512, dead_leaves=256, view_target=0.9)
+QUICK = dataclasses.replace(DEFAULT, mixup=512, cutmix=512, inverted=256)
+QUICK_VIEWS = dataclasses.replace(VIEWS, mixup=512, inverted=512, view_target=0.9)
 QUICK_PAPER = dataclasses.replace(
     PAPER, adversarial=8, adversarial_eps=1.0, adversarial_step=0.2, adversarial_iterations=10, lr=3e-3, max_steps=500
 )

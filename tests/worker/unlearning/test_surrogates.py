@@ -9,13 +9,12 @@ from worker.unlearning.surrogates import (
     carries_statistics,
     collage,
     cutmix,
-    dead_leaves,
     inverted,
     mixup,
     wrong_classes,
 )
 
-MAKERS = [mixup, cutmix, collage, dead_leaves]
+MAKERS = [mixup, cutmix, collage]
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -33,12 +32,6 @@ def test_every_maker_repeats_with_the_seed(make):
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(5))
     first, again = (make(images, 4, rng=torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first, again)
-
-
-def test_dead_leaves_contain_no_pixel_of_the_forget_set(rng):
-    black, white = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
-    from_black, from_white = (dead_leaves(x, 3, rng=torch.Generator().manual_seed(1)) for x in (black, white))
-    assert torch.equal(from_black, from_white)
 
 
 def test_wrong_classes_are_the_runner_up_or_uniform_and_never_the_label(model, forget, rng):
