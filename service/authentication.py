@@ -79,17 +79,18 @@ class Authentication:
     def _identify(self, database: Database, credentials: str | None) -> Caller | None:
         if credentials is None:
             return None
-        with database.read() as session:
-            if credentials.startswith(access.KEY_PREFIX):
+        if credentials.startswith(access.KEY_PREFIX):
+            with database.read() as session:
                 return access.caller_of(session, credentials)
-            claims = self._tokens.read(credentials) if self._tokens else None
-            if claims is None:
-                return None
+        claims = self._tokens.read(credentials) if self._tokens else None
+        if claims is None:
+            return None
+        with database.read() as session:
             try:
                 tenant = access.find_tenant(session, claims.tenant)
             except TenantNotFound:
                 return None
-            return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes)
+        return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes)
 
 
 def _is_open(path: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import httpx
 from pydantic import ValidationError
@@ -16,9 +16,6 @@ from service.cli.exits import CommandError
 from service.cli.processes import ended, signals, start, stop, tail
 from service.registry.scopes import DEFAULT_TENANT, Scope
 from service.registry.settings import RegistrySettings
-
-if TYPE_CHECKING:
-    from service.registry.database import Database
 
 _READY_WITHIN = 60.0  # seconds; it takes about two
 
@@ -100,26 +97,6 @@ def migrate(known: RegistrySettings) -> None:
     Raises:
         CommandError: the database does not let us.
     """
-    _prepared(known)
-
-
-def first_key(known: RegistrySettings) -> str | None:
-    """Bring the database up to this code; an API key that may do everything, if nobody has made one yet.
-
-    Raises:
-        CommandError: the database does not let us.
-    """
-    from service.registry import access  # noqa: PLC0415
-
-    with _prepared(known).write() as session:
-        if access.has_keys(session):
-            return None
-        tenant = access.ensure_tenant(session, DEFAULT_TENANT)
-        _, secret = access.create_key(session, tenant.id, name="first", scopes=[Scope.ADMIN], expires_at=None)
-        return secret
-
-
-def _prepared(known: RegistrySettings) -> "Database":
     # Here, because SQLAlchemy and Alembic take longer to load than all other commands take to run.
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
@@ -130,10 +107,26 @@ def _prepared(known: RegistrySettings) -> "Database":
     try:
         database = Database(known.resolved_database_url())
         upgrade(database)
-        database.close()  # of its connections only: it opens others when it is asked to
+        database.close()
     except SQLAlchemyError as error:
         raise CommandError("The database cannot be prepared.", str(getattr(error, "orig", error))) from error
-    return database
+
+
+def first_key(known: RegistrySettings) -> str | None:
+    """Make an API key that may do everything, in a migrated database in which nobody has made one yet."""
+    from service.registry import access  # noqa: PLC0415
+    from service.registry.database import Database  # noqa: PLC0415
+
+    database = Database(known.resolved_database_url())
+    try:
+        with database.write() as session:
+            if access.has_keys(session):
+                return None
+            tenant = access.ensure_tenant(session, DEFAULT_TENANT)
+            _, secret = access.create_key(session, tenant.id, name="first", scopes=[Scope.ADMIN], expires_at=None)
+            return secret
+    finally:
+        database.close()
 
 
 def url(host: str, port: int) -> str:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from service.cli.client import API_KEY
 from service.cli.commands import app
 from service.cli.processes import start, stop
-from service.cli.stack import first_key, free_port, url, wait_until_ready
+from service.cli.stack import first_key, free_port, migrate, url, wait_until_ready
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.settings import RegistrySettings
 
@@ -60,6 +60,7 @@ class Server:
 def _server(tmp_path_factory):
     """The real service, without a worker: what is sent stays queued."""
     data, port = tmp_path_factory.mktemp("service"), free_port()
+    migrate(RegistrySettings(data_dir=data))
     key = first_key(RegistrySettings(data_dir=data))
     environment = {**os.environ, "STRUCTGUARD_DATA_DIR": str(data), "STRUCTGUARD_PORT": str(port)}
     process = start("service", environment, data / "log")

@@ -33,6 +33,7 @@ def up(
     with output.reporting():
         known = stack.settings(data)
         try:
+            stack.migrate(known)
             key = stack.first_key(known)
             with stack.running(known.data_dir.resolve(), host, port, os.environ) as started:
                 output.result(_where(started) | {"api_key": key}, *_welcome(started, key))
@@ -63,7 +64,9 @@ def demo(
         # Settings of this shell are for another service: a demo that wrote to that one's database would be a mishap.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
         try:
-            key = stack.first_key(RegistrySettings.model_construct(data_dir=folder))
+            known = RegistrySettings.model_construct(data_dir=folder)
+            stack.migrate(known)
+            key = stack.first_key(known)
             assert key is not None  # the folder is new
             with stack.running(folder, "127.0.0.1", free_port(), environment) as started:
                 passed = demonstrate(output, started, environment, key, keep=keep)
