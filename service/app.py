@@ -26,9 +26,11 @@ from service.routes import (
     jobs,
     models,
     versions,
+    webhooks,
 )
 from service.schemas import MAX_TEXT_PART
 from service.settings import ServiceSettings
+from service.webhooks.sender import WebhookSender
 
 
 class _State(TypedDict):
@@ -43,11 +45,14 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         database = Database(settings.resolved_database_url())
         artifacts = Artifacts(settings.data_dir)
         relay = Relay(database, artifacts, settings)
+        sender = WebhookSender(database, settings)
         relay.start()
+        sender.start()
         try:
-            yield {"resources": Resources(settings, database, artifacts, relay)}
+            yield {"resources": Resources(settings, database, artifacts, relay, sender)}
         finally:
             relay.stop()
+            sender.stop()
             database.close()
 
     app = FastAPI(
@@ -66,7 +71,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     problems.install(app)
     for routes in (
         *(models, versions, aliases, evaluation_sets, anchor_sets, architectures),
-        *(deletion_requests, jobs, api_keys),
+        *(deletion_requests, jobs, api_keys, webhooks),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):

@@ -17,6 +17,7 @@ from service.registry.scopes import Caller, Scope
 from service.relay import Relay
 from service.schemas import NAME
 from service.settings import ServiceSettings
+from service.webhooks.sender import WebhookSender
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Resources:
     database: Database
     artifacts: Artifacts
     relay: Relay
+    sender: WebhookSender
+
+    def committed(self) -> None:
+        """Something was committed that others may be waiting for."""
+        self.relay.wake()
+        self.sender.wake()
 
 
 def _resources(request: Request) -> Resources:
@@ -77,7 +84,7 @@ def _read(resources: ResourcesDep) -> Iterator[Session]:
 def _write(resources: ResourcesDep) -> Iterator[Session]:
     with resources.database.write() as session:
         yield session
-    resources.relay.wake()
+    resources.committed()
 
 
 # With the scope "function" a session ends before the answer is sent: a COMMIT that fails must not follow a 202.

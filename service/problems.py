@@ -89,6 +89,9 @@ TABLE: dict[type[Exception] | int, Kind] = {
     errors.PastCommitPoint: Kind(
         409, "past-commit-point", "The request has ended.", "It can no longer be cancelled; read its state."
     ),
+    errors.WebhookDisabled: Kind(
+        409, "webhook-disabled", "The webhook is disabled.", "Enable it first; `disabled_reason` says why it is."
+    ),
     errors.NotRetriable: Kind(409, "not-retriable", "Only a failed request can be retried.", "Read its state."),
     errors.InvalidInput: _INVALID,
     ImageSizeUnsupported: _INVALID,

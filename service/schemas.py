@@ -12,6 +12,9 @@ from service.registry.gate import Policy
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
+from service.registry.webhooks import Event
+
+T = TypeVar("T")
 
 NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
 
@@ -25,7 +28,7 @@ def _without_nul(text: str) -> str:
     return text
 
 
-def _each_once(names: list[str]) -> list[str]:
+def _each_once(names: list[T]) -> list[T]:
     if len(set(names)) != len(names):
         raise ValueError("must be different from each other")
     return names
@@ -138,6 +141,32 @@ class NewApiKey(_Body):
     expires_at: AwareDatetime | None = Field(default=None, description="Default: never.")
 
 
+WebhookUrl = Annotated[Text, Field(min_length=1, max_length=2000, description="`https://`, at a public address.")]
+Events = Annotated[
+    list[Event],
+    Field(max_length=len(Event), description="What it hears of; empty means everything."),
+    AfterValidator(_each_once),
+]
+WebhookDescription = Annotated[Text, Field(max_length=2000, description="Name no person.")]
+
+
+class NewWebhook(_Body):
+    """Who wants to be called back, and about what."""
+
+    url: WebhookUrl
+    events: Events = []
+    description: WebhookDescription = ""
+
+
+class WebhookChange(_Body):
+    """What is left out stays as it is."""
+
+    url: WebhookUrl | None = None
+    events: Events | None = None
+    description: WebhookDescription | None = None
+    enabled: Annotated[bool, Field(strict=True)] | None = None
+
+
 class NewDeletionRequest(_Body):
     """What is to be forgotten, and how."""
 
@@ -149,6 +178,5 @@ class NewDeletionRequest(_Body):
     options: Options = Options()
 
 
-T = TypeVar("T")
 Metadata = Annotated[Json[T], BeforeValidator(_text_of_part), Form(description="JSON.")]
 """The JSON part of a multipart body."""

@@ -40,6 +40,9 @@ class ServiceSettings(RegistrySettings):
     jwt_audience: str | None = None
     """The `aud` that tokens must have."""
 
+    webhook_private: bool = False
+    """Whether callbacks may go to private addresses, and over plain HTTP. For development."""
+
     @model_validator(mode="after")
     def _tokens_are_for_us(self) -> Self:
         if self.jwks_url and not (self.jwt_issuer and self.jwt_audience):

@@ -161,7 +161,7 @@ def submit_deletion_request(
                 session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
             )
             staged.keep(key)
-    resources.relay.wake()
+    resources.committed()
     return response
 
 

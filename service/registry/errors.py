@@ -65,6 +65,18 @@ class JobNotFound(NotFound):
     """There is no job under this identifier."""
 
 
+class WebhookNotFound(NotFound):
+    """There is no webhook under this identifier."""
+
+
+class DeliveryNotFound(NotFound):
+    """This webhook has no such delivery."""
+
+
+class WebhookDisabled(RegistryError):
+    """The webhook is disabled, so nothing is sent to it."""
+
+
 class ModelNameTaken(RegistryError):
     """A model is already registered under this name."""
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
+from service.registry import deliveries
 from service.registry.database import clock
 from service.registry.errors import JobNotFound
 from service.registry.options import Options
@@ -123,11 +124,12 @@ def move(session: Session, job: Job, after: State, *, reason: str | None = None)
 def move_request(
     session: Session, request: DeletionRequest, after: State, *, at: datetime, reason: str | None = None
 ) -> None:
-    """Move one request and write the move down."""
+    """Move one request, write the move down, and have those told of it who asked to be."""
     check_move(request.state, after)
     session.add(Transition(request_id=request.id, at=at, before=request.state, after=after, reason=reason))
     request.state, request.reason = after, reason
     request.ended_at = at if after in ENDED else None
+    deliveries.announce(session, request, at=at)
 
 
 def _with_everything() -> Select[Job]:

@@ -1,4 +1,4 @@
-"""The life of a deletion request, and of the job that serves it."""
+"""The life of a deletion request, of the job that serves it, and of the messages that tell of it."""
 
 from enum import StrEnum
 
@@ -25,6 +25,14 @@ class Phase(StrEnum):
     UNLEARN = "unlearn"  #: the optimisation
     EVALUATE = "evaluate"  #: before and after, on everything that was registered
     PUBLISH = "publish"  #: the new version becomes visible
+
+
+class DeliveryState(StrEnum):
+    """Where a message to an endpoint stands."""
+
+    PENDING = "pending"  #: to be sent, for the first time or again
+    SUCCEEDED = "succeeded"  #: the endpoint has it
+    FAILED = "failed"  #: given up; it may be replayed
 
 
 class IllegalMove(ValueError):

@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Text,
     TypeDecorator,
     UniqueConstraint,
     Uuid,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from service.registry.states import Phase, State
+from service.registry.states import DeliveryState, Phase, State
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -61,6 +62,9 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         State: Enum(State, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
         Phase: Enum(Phase, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
+        DeliveryState: Enum(
+            DeliveryState, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
+        ),
     }
 
 
@@ -318,3 +322,74 @@ class Transition(Base):
     before: Mapped[State | None]
     after: Mapped[State]
     reason: Mapped[str | None] = mapped_column(String(500))
+
+
+class WebhookEndpoint(Base):
+    """Where a tenant is called back. Its keys are kept as they are: signing takes them, and no hash would do."""
+
+    __tablename__ = "webhook_endpoints"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    url: Mapped[str] = mapped_column(String(2000))
+    events: Mapped[list[str]]  #: what it hears of; empty means everything
+    description: Mapped[str] = mapped_column(String(2000))
+    secret: Mapped[bytes] = mapped_column(LargeBinary)  #: of HMAC-SHA256
+    previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    previous_secret_until: Mapped[datetime | None]
+    private_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of Ed25519
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "tenant_id", "created_at", "id"),)
+
+
+class WebhookMessage(Base):
+    """What there is to tell, written in the transaction in which it happened."""
+
+    __tablename__ = "webhook_messages"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  #: the `webhook-id` of every attempt
+    type: Mapped[str] = mapped_column(String(60))
+    body: Mapped[str] = mapped_column(Text)  #: JSON, byte for byte as it is sent and signed
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class WebhookDelivery(Base):
+    """One message on its way to one endpoint."""
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    message_id: Mapped[str] = mapped_column(ForeignKey("webhook_messages.id", ondelete="CASCADE"), index=True)
+    endpoint_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
+    state: Mapped[DeliveryState]
+    tries: Mapped[int] = mapped_column(default=0)  #: since it began, or began again
+    next_at: Mapped[datetime | None]  #: nothing once it has ended
+    lease_until: Mapped[datetime | None]  #: while a sender has it; which claim it is, too
+    created_at: Mapped[datetime]
+
+    message: Mapped[WebhookMessage] = relationship(lazy="raise")
+    endpoint: Mapped[WebhookEndpoint] = relationship(lazy="raise")
+    attempts: Mapped[list["WebhookAttempt"]] = relationship(
+        lazy="raise", order_by="WebhookAttempt.id", passive_deletes=True
+    )
+
+    __table_args__ = (
+        Index(None, "endpoint_id", "created_at", "id"),
+        Index("ix_webhook_deliveries_due", "endpoint_id", "state", "next_at"),
+    )
+
+
+class WebhookAttempt(Base):
+    """One POST to an endpoint, and how it ended."""
+
+    __tablename__ = "webhook_attempts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    delivery_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhook_deliveries.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime]
+    status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(String(40))  #: a word, where there is no status
+    milliseconds: Mapped[int]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 
 import numpy as np
@@ -66,6 +67,7 @@ class Client:
     def __init__(self, http):
         self.http = http
         self.get, self.head, self.put, self.post, self.delete = http.get, http.head, http.put, http.post, http.delete
+        self.patch = http.patch
 
     def signs_in(self, database, *scopes, tenant="acme"):
         """Go on with a new key; without scopes one that may do everything."""
@@ -92,6 +94,15 @@ class Client:
         return self.upload(
             "/v1/deletion-requests", {"model": "pets", "labels": ["cat", 1]} | metadata, images(*contents)
         )
+
+
+def wait_for(condition):
+    """What the condition gives, once that is something."""
+    for _ in range(200):
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within ten seconds")
 
 
 def problem(answer, status, slug, *pointers):

@@ -1,13 +1,12 @@
 import base64
 import json
 import os
-import time
 import uuid
 from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from given import Client
+from given import Client, wait_for
 from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import ConnectionError as BrokerAway
@@ -15,14 +14,6 @@ from redis.exceptions import ConnectionError as BrokerAway
 from service.app import create_app
 from service.registry import claims, jobs
 from service.registry.states import State
-
-
-def wait_for(condition):
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not happen within ten seconds")
 
 
 def test_the_relay_sweeps(client, settings, database):
@@ -34,6 +25,7 @@ def test_the_relay_sweeps(client, settings, database):
     client.post(withdrawn["links"]["cancel"])
 
     with TestClient(create_app(settings.model_copy(update={"sweep_interval": timedelta(seconds=0.05)}))) as http:
+        http.headers["Authorization"] = client.http.headers["Authorization"]
         wait_for(lambda: http.get(withdrawn["links"]["self"]).json()["samples_destroyed_at"])
         wait_for(lambda: http.get(lost["links"]["self"]).json()["state"] == "queued")
 
@@ -68,6 +60,7 @@ def test_a_committed_request_rings_at_once(client, settings, broker):
     client.model_with_version()
     with TestClient(create_app(changed)) as http, Redis.from_url(broker) as redis:
         assert http.get("/readyz").json()["checks"]["broker"] == "ok"
+        http.headers["Authorization"] = client.http.headers["Authorization"]
         request = Client(http).deletion_request().json()
         wait_for(lambda: redis.llen(queue) == 1)
         message = json.loads(redis.lpop(queue))

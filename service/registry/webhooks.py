@@ -1,0 +1,152 @@
+"""Endpoints that a tenant wants to be called back at."""
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from enum import StrEnum
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from service.registry import deliveries
+from service.registry.database import clock
+from service.registry.errors import Fault, InvalidInput, WebhookDisabled, WebhookNotFound
+from service.registry.pages import Page, paginate
+from service.registry.tables import WebhookDelivery, WebhookEndpoint
+
+MOST = 20
+"""Endpoints of one tenant: every move of a request makes a row for each."""
+
+GRACE = timedelta(hours=24)
+"""How long a rotated secret still signs, beside the new one."""
+
+TEST = "webhook.test"
+"""The type of a message that tells of nothing."""
+
+_SECRET_BYTES = 32  # the specification asks for 24 to 64; and it is the size of an Ed25519 key, which is any 32 bytes
+
+
+class Event(StrEnum):
+    """What an endpoint may hear of: a deletion request has moved to this state."""
+
+    AWAITING_APPROVAL = "deletion_request.awaiting_approval"
+    QUEUED = "deletion_request.queued"
+    RUNNING = "deletion_request.running"
+    COMPLETED = "deletion_request.completed"
+    NEEDS_REVIEW = "deletion_request.needs_review"
+    FAILED = "deletion_request.failed"
+    REJECTED = "deletion_request.rejected"
+    CANCELLED = "deletion_request.cancelled"
+
+
+def create(
+    session: Session, tenant_id: uuid.UUID, *, url: str, events: Sequence[Event], description: str
+) -> WebhookEndpoint:
+    """Register an endpoint, with a new secret and a new key pair.
+
+    Raises:
+        InvalidInput: the tenant has as many as it may have.
+    """
+    mine = select(func.count()).select_from(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id)
+    if (session.scalar(mine) or 0) >= MOST:
+        raise InvalidInput(Fault("#", f"a tenant has at most {MOST} webhooks"))
+    endpoint = WebhookEndpoint(
+        tenant_id=tenant_id,
+        url=url,
+        events=list(events),
+        description=description,
+        secret=secrets.token_bytes(_SECRET_BYTES),
+        private_key=secrets.token_bytes(_SECRET_BYTES),
+        created_at=clock(session),
+    )
+    session.add(endpoint)
+    session.flush()
+    return endpoint
+
+
+def find(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID, *, lock: bool = False) -> WebhookEndpoint:
+    """One endpoint of a tenant; with `lock` nobody else changes it until the transaction ends.
+
+    Raises:
+        WebhookNotFound: there is none.
+    """
+    rows = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id, WebhookEndpoint.id == webhook_id)
+    endpoint = session.scalar(rows.with_for_update(key_share=True) if lock else rows)
+    if endpoint is None:
+        raise WebhookNotFound
+    return endpoint
+
+
+def list_webhooks(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[WebhookEndpoint]:
+    """All endpoints of a tenant, newest first."""
+    return paginate(
+        session,
+        select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id),
+        newest=WebhookEndpoint.created_at,
+        identity=WebhookEndpoint.id,
+        listing="webhooks",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def change(
+    session: Session,
+    endpoint: WebhookEndpoint,
+    *,
+    url: str | None,
+    events: Sequence[Event] | None,
+    description: str | None,
+    enabled: bool | None,
+) -> WebhookEndpoint:
+    """Change what is given. What waited for a disabled endpoint goes on when it is enabled."""
+    if url is not None:
+        endpoint.url = url
+    if events is not None:
+        endpoint.events = list(events)
+    if description is not None:
+        endpoint.description = description
+    if enabled is True:
+        endpoint.disabled_at = endpoint.disabled_reason = None
+    elif enabled is False:
+        deliveries.disable(endpoint, "its owner disabled it", at=clock(session))
+    return endpoint
+
+
+def remove(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID) -> None:
+    """Remove an endpoint with all its deliveries.
+
+    Raises:
+        WebhookNotFound: there is none.
+    """
+    mine = (WebhookEndpoint.tenant_id == tenant_id, WebhookEndpoint.id == webhook_id)
+    if session.scalar(delete(WebhookEndpoint).where(*mine).returning(WebhookEndpoint.id)) is None:
+        raise WebhookNotFound
+
+
+def rotate_secret(session: Session, endpoint: WebhookEndpoint) -> WebhookEndpoint:
+    """A new secret. The old one signs as well for a while; the one before that no longer does."""
+    endpoint.previous_secret, endpoint.previous_secret_until = endpoint.secret, clock(session) + GRACE
+    endpoint.secret = secrets.token_bytes(_SECRET_BYTES)
+    return endpoint
+
+
+def send_test(session: Session, endpoint: WebhookEndpoint) -> WebhookDelivery:
+    """Send a message to this endpoint, whatever it listens to.
+
+    Raises:
+        WebhookDisabled: nothing is sent to it.
+    """
+    if endpoint.disabled_at is not None:
+        raise WebhookDisabled
+    data = {"id": str(endpoint.id), "links": {"self": f"/v1/webhooks/{endpoint.id}"}}
+    [delivery] = deliveries.queue(session, [endpoint], TEST, data, at=clock(session))
+    session.flush()
+    return delivery
+
+
+def forget_previous_secrets(session: Session) -> None:
+    """Remove rotated secrets that no longer sign."""
+    over = WebhookEndpoint.previous_secret_until < clock(session)
+    session.execute(update(WebhookEndpoint).where(over).values(previous_secret=None, previous_secret_until=None))
