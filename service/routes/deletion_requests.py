@@ -4,11 +4,12 @@ import uuid
 from collections.abc import AsyncIterable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service import events, uploads
 from service.answers import Listing
+from service.asked import JSON_BODY, AskedDep
 from service.dependencies import (
     Approver,
     Canceller,
@@ -23,10 +24,10 @@ from service.dependencies import (
 )
 from service.idempotency import CreationDep
 from service.problems import documented
-from service.progress import RETRY_AFTER, RequestAnswer, RequestDetails
-from service.registry import deletion_requests, models
+from service.progress import RETRY_AFTER, AcceptedRequest, RequestAnswer, RequestDetails
+from service.registry import deletion_requests, models, reach
 from service.registry.states import ENDED, State
-from service.schemas import NAME, Metadata, NewDeletionRequest, Refusal
+from service.schemas import NAME, Refusal
 
 router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
 
@@ -35,18 +36,17 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
     "",
     summary="Ask to forget images",
     status_code=202,
-    response_model=RequestAnswer,
+    response_model=AcceptedRequest,
     responses=documented(400, 409, 413, 422, 507),
+    openapi_extra=JSON_BODY,
 )
-def submit(
-    metadata: Metadata[NewDeletionRequest],
-    images: list[UploadFile],
-    caller: Creator,
-    creation: CreationDep,
-    resources: ResourcesDep,
-) -> Response:
-    """Accept images to forget: PNG, JPEG or WebP files, or one zip or npz of them. After the 202 it cannot be lost."""
-    return uploads.submit_deletion_request(resources, creation, caller, metadata, images)
+def submit(asked: AskedDep, caller: Creator, creation: CreationDep, resources: ResourcesDep) -> Response:
+    """Accept images to forget. After the 202 it cannot be lost.
+
+    They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
+    training manifests say they are: all of a `subject_id`, or those of `sample_ids`, in a form or as plain JSON.
+    """
+    return uploads.submit_deletion_request(resources, creation, caller, asked.given, asked.images)
 
 
 @router.get("", summary="List deletion requests", responses=documented(404, 422))
@@ -72,7 +72,8 @@ def read_request(
     request = deletion_requests.find(session, caller.tenant_id, request_id)
     if request.state not in ENDED:
         response.headers["Retry-After"] = str(RETRY_AFTER)
-    return RequestDetails.with_history(request, deletion_requests.transitions(session, request_id))
+    moves = deletion_requests.transitions(session, request_id)
+    return RequestDetails.with_history(request, moves, reach.of_request(session, request))
 
 
 def _watched(request_id: Identifier, caller: RequestReader, resources: ResourcesDep) -> uuid.UUID:
