@@ -70,6 +70,10 @@ class VersionAnswer(BaseModel):
     children: list[int] = Field(description="Numbers of the versions that were made from it.")
     aliases: list[str] = Field(description="Names that point to it now.")
     tags: dict[str, str]
+    suppressed_records: int = Field(
+        description="Rows of its own training manifests that somebody had asked to be forgotten before: it was trained "
+        "on them again."
+    )
     architecture: Architecture
     classes: list[str]
     preprocessing: Preprocessing
@@ -86,11 +90,12 @@ class VersionAnswer(BaseModel):
 
     @classmethod
     def of(cls, model: tables.Model, row: tables.Version) -> Self:
-        """From its row, loaded with its family and its aliases."""
+        """From its row, loaded with its family, its aliases and its manifests."""
         versions = f"/v1/models/{model.name}/versions"
         links = {
             "self": f"{versions}/{row.number}",
             "checkpoint": f"{versions}/{row.number}/checkpoint",
+            "manifests": f"{versions}/{row.number}/manifests",
             "parent": f"{versions}/{row.parent.number}" if row.parent else None,
             "job": f"/v1/jobs/{row.job_id}" if row.job_id else None,
         }
@@ -101,6 +106,7 @@ class VersionAnswer(BaseModel):
             children=[child.number for child in row.children],
             aliases=[alias.name for alias in row.aliases],
             tags=row.tags,
+            suppressed_records=sum(manifest.suppressed for manifest in row.manifests),
             architecture=Architecture.model_validate(row.architecture),
             classes=row.classes,
             preprocessing=Preprocessing.model_validate(row.preprocessing),

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from service import problems
 from service.authentication import Authentication
 from service.dependencies import Resources
+from service.fetching import silence_stores
 from service.middleware import BodyLimit, RequestIdentity
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
@@ -24,7 +25,9 @@ from service.routes import (
     evaluation_sets,
     health,
     jobs,
+    manifests,
     models,
+    subjects,
     versions,
     webhooks,
 )
@@ -42,6 +45,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[_State]:
+        silence_stores()
         database = Database(settings.resolved_database_url())
         artifacts = Artifacts(settings.data_dir)
         relay = Relay(database, artifacts, settings)
@@ -70,8 +74,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(RequestIdentity)
     problems.install(app)
     for routes in (
-        *(models, versions, aliases, evaluation_sets, anchor_sets, architectures),
-        *(deletion_requests, jobs, api_keys, webhooks),
+        *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
+        *(deletion_requests, subjects, jobs, api_keys, webhooks),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):

@@ -15,13 +15,14 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
 from service.dependencies import ResourcesDep, signed_in
-from service.registry import creations
+from service.registry import access, creations
 from service.registry.artifacts import CHUNK
 from service.registry.creations import Answered, Once
 from service.registry.errors import Fault, InvalidInput
 from service.registry.scopes import Caller
 
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 _BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
 
 
@@ -62,7 +63,7 @@ def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
 
 async def _sent(request: Request) -> FormData | bytes:
     """What the framework has read already, and keeps with the request."""
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    if request.headers.get("content-type", "").lower().startswith(_FORMS):
         return await request.form()
     return await request.body()
 
@@ -88,7 +89,8 @@ def _creation(
     operation = f"{request.method} {request.url.path}"
     once = Once(caller.tenant_id, operation, _read(key), attempt=uuid.uuid4())
     with resources.database.write() as session:
-        answered = creations.begin(session, once, _fingerprint(sent))
+        fingerprint = access.pseudonym(session, caller.tenant_id, _digest(sent))
+        answered = creations.begin(session, once, fingerprint)
     if answered is not None:
         raise Replay(answered)
     try:
@@ -111,15 +113,18 @@ def _read(key: str) -> str:
     raise InvalidInput(Fault("#/Idempotency-Key", "must be 1 to 255 printable ASCII characters, in quotes or without"))
 
 
-def _fingerprint(sent: FormData | bytes) -> str:
-    """SHA-256 over what was sent; of a form over its parts, since each client separates them differently."""
+def _digest(sent: FormData | bytes) -> bytes:
+    """SHA-256 over what was sent; of a form over its parts, since each client separates them differently.
+
+    It is stored with a key only: a body that names a person is short enough to be guessed from its digest.
+    """
     if isinstance(sent, bytes):
-        return hashlib.sha256(sent).hexdigest()
+        return hashlib.sha256(sent).digest()
     whole = hashlib.sha256()
     for name, part in sent.multi_items():
         digest = _file_digest(part) if isinstance(part, UploadFile) else hashlib.sha256(part.encode()).digest()
         whole.update(hashlib.sha256(name.encode()).digest() + digest)
-    return whole.hexdigest()
+    return whole.digest()
 
 
 def _file_digest(part: UploadFile) -> bytes:

@@ -53,6 +53,7 @@ TABLE: dict[type[Exception] | int, Kind] = {
     errors.NotFound: _NOT_FOUND,
     errors.ModelNameTaken: _NAME_TAKEN,
     errors.EvaluationSetNameTaken: _NAME_TAKEN,
+    errors.ManifestNameTaken: _NAME_TAKEN,
     errors.VersionMissing: Kind(
         409, "version-missing", "The model has no version.", "Register a version of the model first."
     ),

@@ -8,8 +8,10 @@ from typing import Any, Literal, Self, cast
 from pydantic import BaseModel, Field
 
 from service.measurements import BeforeAndAfter
+from service.record_answers import ReachedVersion
 from service.registry import tables
 from service.registry.options import Options
+from service.registry.reach import Reached
 from service.registry.states import ENDED, Phase, State
 
 #: Who has to act next. Nobody, while it runs or when it has come to its end.
@@ -102,15 +104,32 @@ class RequestAnswer(BaseModel):
         )
 
 
-class RequestDetails(RequestAnswer):
+class AcceptedRequest(RequestAnswer):
+    """A request, and how far what it names has spread."""
+
+    reach: list[ReachedVersion] | None = Field(
+        description="Every version that has learned what the request names, of this model and of others. Nothing if it "
+        "brought images."
+    )
+
+    @classmethod
+    def with_reach(cls, row: tables.DeletionRequest, reached: Sequence[Reached] | None, **more: Any) -> Self:
+        """From its row and its reach."""
+        reach = None if reached is None else [ReachedVersion.of(found) for found in reached]
+        return cls.of(row, reach=reach, **more)
+
+
+class RequestDetails(AcceptedRequest):
     """A request with everything that happened to it."""
 
     history: list[Move] = Field(description="Oldest first.")
 
     @classmethod
-    def with_history(cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition]) -> Self:
-        """From its row and its moves."""
-        return cls.of(row, history=[Move.of(move) for move in moves])
+    def with_history(
+        cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition], reached: Sequence[Reached] | None
+    ) -> Self:
+        """From its row, its moves and its reach."""
+        return cls.with_reach(row, reached, history=[Move.of(move) for move in moves])
 
 
 class Retried(BaseModel):

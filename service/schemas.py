@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 
 from service.registry.architectures import Architecture
 from service.registry.gate import Policy
+from service.registry.manifest_files import MAX_IDENTIFIER
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
@@ -46,6 +47,7 @@ def _text_of_part(part: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
+RecordIdentifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
 ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
 Classes = Annotated[
     list[ClassName],
@@ -105,6 +107,12 @@ class Tag(_Body):
     """The value of a tag."""
 
     value: Text = Field(max_length=1000, description="Name no person.")
+
+
+class NewManifest(_Body):
+    """What the uploaded manifest is called."""
+
+    name: str = Field(pattern=NAME)
 
 
 class NewEvaluationSet(_Body):
@@ -167,11 +175,23 @@ class WebhookChange(_Body):
     enabled: Annotated[bool, Field(strict=True)] | None = None
 
 
+class Subject(_Body):
+    """Somebody, by the identifier that training manifests have for them."""
+
+    subject_id: RecordIdentifier
+
+
 class NewDeletionRequest(_Body):
-    """What is to be forgotten, and how."""
+    """What is to be forgotten, and how: images come along, or are those of a subject, or of records by identifier."""
 
     model: str = Field(pattern=NAME)
     labels: Labels | None = None
+    subject_id: RecordIdentifier | None = Field(
+        default=None, description="Every record of this person in the manifests of the model's lineage."
+    )
+    sample_ids: (
+        Annotated[list[RecordIdentifier], Field(min_length=1, max_length=100_000), AfterValidator(_each_once)] | None
+    ) = Field(default=None, description="These records, from the manifests of the model's lineage.")
     regulation: str = Field(
         default="gdpr", pattern="^[a-z0-9_-]{1,40}$", description="Sets the deadline: `gdpr`, `ccpa`, or another name."
     )

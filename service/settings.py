@@ -1,10 +1,30 @@
 """What the HTTP service needs to know beyond the registry."""
 
-from typing import Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+import fsspec
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode
 
 from service.registry.settings import RegistrySettings
+
+
+def _listed(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _installed(schemes: frozenset[str]) -> frozenset[str]:
+    for scheme in schemes:
+        try:
+            fsspec.get_filesystem_class(scheme)
+        except ImportError as error:  # better now than at the first deletion request
+            raise ValueError(f"`{scheme}` takes another package: {error}") from error
+    return schemes
+
+
+Scheme = Literal["file", "s3", "gs", "az", "abfs"]
+"""What images may be fetched by: stores that hold files, and none that calls an address of the manifest's choosing."""
 
 
 class ServiceSettings(RegistrySettings):
@@ -28,6 +48,21 @@ class ServiceSettings(RegistrySettings):
     max_image_pixels: int = Field(default=16_000_000, ge=1)
     """Largest image, in pixels. It is known from the header, before anything is decoded."""
 
+    max_manifest_rows: int = Field(default=100_000, ge=1)
+    """How many rows one training manifest may have; a version may have several. They are written in one transaction,
+    and on SQLite nobody else writes meanwhile: these take seconds, a worker's heartbeat waits for 20 at most."""
+
+    max_manifest_bytes: int = Field(default=256 * 1024**2, ge=1)
+    """Largest training manifest, uncompressed, in bytes."""
+
+    manifest_schemes: Annotated[frozenset[Scheme], NoDecode, BeforeValidator(_listed), AfterValidator(_installed)] = (
+        frozenset()
+    )
+    """Schemes of the URIs in manifests that images are fetched from, with commas between. Default: nothing is."""
+
+    manifest_root: Path | None = None
+    """The folder below which `file` URIs may lie."""
+
     rate_limit: int = Field(default=6000, ge=0)
     """Requests a minute that one caller may make; 0 = any number. Shared by all processes where there is a broker."""
 
@@ -42,6 +77,12 @@ class ServiceSettings(RegistrySettings):
 
     webhook_private: bool = False
     """Whether callbacks may go to private addresses, and over plain HTTP. For development."""
+
+    @model_validator(mode="after")
+    def _files_have_a_root(self) -> Self:
+        if "file" in self.manifest_schemes and self.manifest_root is None:
+            raise ValueError("the scheme `file` needs manifest_root: this machine has files that are nobody's images")
+        return self
 
     @model_validator(mode="after")
     def _tokens_are_for_us(self) -> Self:

@@ -11,8 +11,18 @@ from sqlalchemy.orm import Session
 from service.answers import EvaluationSetAnswer, VersionAnswer
 from service.dependencies import Resources
 from service.idempotency import Creation
-from service.progress import RETRY_AFTER, RequestAnswer
-from service.registry import access, anchor_sets, checkpoints, deletion_requests, intake, models
+from service.named_records import Named, look_up
+from service.progress import RETRY_AFTER, AcceptedRequest
+from service.registry import (
+    access,
+    anchor_sets,
+    checkpoints,
+    deletion_requests,
+    intake,
+    models,
+    reach,
+    suppressions,
+)
 from service.registry.architectures import expected_tensors
 from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
@@ -129,20 +139,28 @@ def submit_deletion_request(
 ) -> Response:
     """Keep the images to forget, and store the request; the answer. Once this returns, it cannot be lost.
 
+    Images that the caller only names are fetched here, so that the request does not depend on where they lie.
+
     Raises:
         InvalidInput: with a fault for every field, file and label that is wrong.
     """
+    _check_one_way(given, images)
     with resources.database.read() as session:
         try:
             model = models.find_model(session, caller.tenant_id, given.model)
         except ModelNotFound as error:  # the path exists; a field of the body is wrong
             raise InvalidInput(Fault("#/model", error.detail)) from error
-        classes = models.require_latest_version(session, model).classes
+        version = models.require_latest_version(session, model)
+        classes = version.classes
         _check_anchors(session, caller.tenant_id, given.options, classes)
+        named = Named() if images else look_up(session, resources, caller.tenant_id, version, given)
     limits = _limits(resources, resources.settings.max_images)
     request_id = uuid.uuid4()
     with resources.artifacts.stage() as staged:
-        kept = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+        if images:
+            kept = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+        else:
+            kept = intake.keep_images(named.images, staged.path, limits)
         key = f"samples/{request_id}"
         with resources.database.write() as session:
             request = deletion_requests.submit(
@@ -156,13 +174,26 @@ def submit_deletion_request(
                 submitted_by=caller.subject,
                 options=given.options,
             )
-            answer = RequestAnswer.of(request)
+            suppressions.add(session, request, subject=named.subject, records=named.records)
+            answer = AcceptedRequest.with_reach(request, reach.of_request(session, request))
             response = creation.answer(
                 session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
             )
             staged.keep(key)
     resources.committed()
     return response
+
+
+def _check_one_way(given: NewDeletionRequest, images: Sequence[UploadFile]) -> None:
+    ways = {"images": bool(images), "subject_id": given.subject_id is not None, "sample_ids": bool(given.sample_ids)}
+    if not any(ways.values()):
+        raise InvalidInput(Fault("#/images", "images are needed, or a `subject_id`, or `sample_ids`"))
+    taken = [way for way, is_taken in ways.items() if is_taken]
+    faults = [Fault(f"#/{way}", f"cannot go with `{taken[0]}`") for way in taken[1:]]
+    if not images and given.labels is not None:
+        faults.append(Fault("#/labels", "stand in the manifest, leave these out"))
+    if faults:
+        raise InvalidInput(*faults)
 
 
 def _check_anchors(session: Session, tenant_id: uuid.UUID, options: Options, classes: list[str]) -> None:

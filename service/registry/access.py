@@ -6,6 +6,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import select
@@ -130,6 +131,26 @@ def pseudonym(session: Session, tenant_id: uuid.UUID, value: bytes) -> str:
     """What stands for a person's identifier or images in a tenant's rows: HMAC-SHA256 with the tenant's key, in hex."""
     tenant = session.get_one(Tenant, tenant_id)
     return hmac.new(tenant.pseudonym_key, value, hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Pseudonyms:
+    """Like `pseudonym`, for any number of identifiers; a subject and a record of the same name have different ones."""
+
+    key: bytes = field(repr=False)
+
+    def subject(self, identifier: str) -> bytes:
+        """What stands for a person."""
+        return hmac.digest(self.key, b"subject\0" + identifier.encode(), "sha256")
+
+    def record(self, identifier: str) -> bytes:
+        """What stands for a record of a manifest."""
+        return hmac.digest(self.key, b"record\0" + identifier.encode(), "sha256")
+
+
+def pseudonyms(session: Session, tenant_id: uuid.UUID) -> Pseudonyms:
+    """The tenant's pseudonyms."""
+    return Pseudonyms(session.get_one(Tenant, tenant_id).pseudonym_key)
 
 
 def _digest(secret: str) -> str:

@@ -1,13 +1,19 @@
 """The engine, and the only place where a transaction begins and ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
+
+T = TypeVar("T")
+
+_BATCH = 1000  # a statement takes 32,766 parameters at most on SQLite, 65,535 on PostgreSQL
 
 
 class Database:
@@ -47,6 +53,13 @@ def clock(session: Session) -> datetime:
         now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
         return now.astimezone(UTC)
     return datetime.now(UTC)  # a SQLite file has one machine
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items, as many at a time as one statement takes."""
+    rest = iter(items)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -49,6 +49,10 @@ class AliasNotFound(NotFound):
     """This model has no such alias."""
 
 
+class ManifestNotFound(NotFound):
+    """This version has no such manifest."""
+
+
 class EvaluationSetNotFound(NotFound):
     """This model has no such evaluation set."""
 
@@ -83,6 +87,10 @@ class ModelNameTaken(RegistryError):
 
 class EvaluationSetNameTaken(RegistryError):
     """This model already has an evaluation set of this name."""
+
+
+class ManifestNameTaken(RegistryError):
+    """This version already has a manifest of this name."""
 
 
 class VersionMissing(RegistryError):

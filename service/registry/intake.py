@@ -7,8 +7,9 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
@@ -52,6 +53,21 @@ class Upload:
     file: BinaryIO
 
 
+class Unobtainable(Exception):
+    """Why an image cannot be had, without the address where it was looked for."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An image, and where a fault in it or in its label points to."""
+
+    read: Callable[[int], bytes]  # at most so many bytes; may raise `Unobtainable`
+    pointer: str
+    position: int  # of its class
+    label_pointer: str
+    about: str = ""  # what to tell of it besides the pointer
+
+
 @dataclass(frozen=True)
 class Kept:
     """What was sent and is right."""
@@ -77,8 +93,8 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
         raise InvalidInput(*(Fault(upload.pointer, "an archive must be the only file") for upload in archives))
     if not archives:
         _check_count(len(uploads), limits)
-        images = ((upload.pointer, upload.file.read(limits.encoded + 1)) for upload in uploads)
-        return _keep_images(images, _positions(labels, len(uploads), classes), target, limits)
+        sources = [(upload.file.read, upload.pointer) for upload in uploads]
+        return keep_images(_labelled(sources, _positions(labels, len(uploads), classes)), target, limits)
     (upload,) = uploads
     try:
         with zipfile.ZipFile(upload.file) as archive:
@@ -94,8 +110,8 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
             _check_count(len(members), limits)
             if labels is None:
                 labels = [PurePosixPath(member.filename).parent.name for member in members]
-            images = ((f"{upload.pointer}/{at}", _member(archive, m, limits)) for at, m in enumerate(members))
-            return _keep_images(images, _positions(labels, len(members), classes), target, limits)
+            sources = [(partial(_member, archive, m), f"{upload.pointer}/{at}") for at, m in enumerate(members)]
+            return keep_images(_labelled(sources, _positions(labels, len(members), classes)), target, limits)
     except _BROKEN_ZIP as error:
         raise InvalidInput(Fault(upload.pointer, _DAMAGED)) from error
 
@@ -117,9 +133,16 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return sorted(found, key=lambda member: member.filename)
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limits: Limits) -> bytes:
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
     with archive.open(member) as file:
-        return file.read(limits.encoded + 1)
+        return file.read(most)
+
+
+def _labelled(sources: Sequence[tuple[Callable[[int], bytes], str]], positions: list[int]) -> list[Labelled]:
+    return [
+        Labelled(read, pointer, position, f"#/labels/{at}")
+        for at, ((read, pointer), position) in enumerate(zip(sources, positions, strict=True))
+    ]
 
 
 def _check_count(count: int, limits: Limits) -> None:
@@ -147,45 +170,62 @@ def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[in
     return positions
 
 
-def _keep_images(images: Iterator[tuple[str, bytes]], positions: list[int], target: Path, limits: Limits) -> Kept:
+def keep_images(images: Iterable[Labelled], target: Path, limits: Limits) -> Kept:
+    """Check single images, and write them to `target` in the form of `service.registry.samples`.
+
+    Raises:
+        InvalidInput: with a fault for every image and label that is wrong.
+    """
     faults: list[Fault] = []
     seen: dict[bytes, int] = {}
+    count = size = 0
     with Writer(target) as kept:
-        for at, ((pointer, content), position) in enumerate(zip(images, positions, strict=True)):
+        for image in images:
             try:
+                content = image.read(limits.encoded + 1)
                 fingerprint = _fingerprint(content, limits)
-            except ValueError as error:
-                faults.append(Fault(pointer, str(error)))
+            except (Unobtainable, _Unfit) as error:
+                faults.append(Fault(image.pointer, image.about + str(error)))
             else:
-                if seen.setdefault(fingerprint, position) != position:
-                    faults.append(Fault(f"#/labels/{at}", "the same image has another label earlier in this request"))
-                kept.add(content, position)
+                if seen.setdefault(fingerprint, image.position) != image.position:
+                    detail = "the same image has another label earlier in this request"
+                    faults.append(Fault(image.label_pointer, image.about + detail))
+                kept.add(content, image.position)
+                count += 1
+                size += len(content)
+            if size > limits.bytes:
+                faults.append(Fault(image.pointer, f"the images have more than {limits.bytes} bytes together"))
+                break
             if len(faults) == _MOST_FAULTS:
                 break
     if faults:
         raise InvalidInput(*faults)
-    return Kept(len(positions), _together(seen))
+    return Kept(count, _together(seen))
+
+
+class _Unfit(Exception):
+    """What is wrong with an image."""
 
 
 def _fingerprint(content: bytes, limits: Limits) -> bytes:
-    """A hash of the decoded pixels; `ValueError` says what is wrong with the image."""
+    """A hash of the decoded pixels."""
     if not content:
-        raise ValueError("the file is empty")
+        raise _Unfit("the file is empty")
     if len(content) > limits.encoded:
-        raise ValueError(f"the file has more than {limits.encoded} bytes")
+        raise _Unfit(f"the file has more than {limits.encoded} bytes")
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError:
-        raise ValueError(f"the image has more than {limits.pixels} pixels") from None
+        raise _Unfit(f"the image has more than {limits.pixels} pixels") from None
     except (OSError, ValueError, SyntaxError):  # Pillow's parsers raise all three
-        raise ValueError("is not a PNG, JPEG or WebP image") from None
+        raise _Unfit("is not a PNG, JPEG or WebP image") from None
     with image:
         if image.width * image.height > limits.pixels:  # known from the header, before anything is decoded
-            raise ValueError(f"the image has more than {limits.pixels} pixels")
+            raise _Unfit(f"the image has more than {limits.pixels} pixels")
         try:
             image.load()
         except (OSError, ValueError, SyntaxError, EOFError):
-            raise ValueError("the image is damaged") from None
+            raise _Unfit("the image is damaged") from None
         return _digest(image.mode, image.size, image.tobytes())
 
 

@@ -24,7 +24,10 @@ from service.registry.tables import Alias, EvaluationSet, Model, Version
 
 MOST_TAGS = 50
 
-_FAMILY = (joinedload(Version.parent), selectinload(Version.children), selectinload(Version.aliases))
+_FAMILY = (
+    joinedload(Version.parent),
+    *(selectinload(relation) for relation in (Version.children, Version.aliases, Version.manifests)),
+)
 
 
 def register_model(
@@ -115,7 +118,7 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
 
 
 def find_version(session: Session, model: Model, reference: int | str) -> Version:
-    """One version with its parent, children and aliases, by its number, `@alias` or `latest`.
+    """One version with its parent, children, aliases and manifests, by its number, `@alias` or `latest`.
 
     Raises:
         VersionNotFound: the model has no such version.

@@ -106,7 +106,7 @@ class Creation(Base):
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     operation: Mapped[str] = mapped_column(String(300), primary_key=True)  #: method and path
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))  #: SHA-256 of what was sent
+    fingerprint: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant, of what was sent
     attempt: Mapped[uuid.UUID] = mapped_column(Uuid)  #: of the process that works on it
     in_flight_until: Mapped[datetime]
     status: Mapped[int | None]  #: nothing while it is in flight
@@ -162,6 +162,7 @@ class Version(Base):
         lazy="raise", back_populates="parent", order_by="Version.number", viewonly=True
     )
     aliases: Mapped[list["Alias"]] = relationship(lazy="raise", order_by="Alias.name", viewonly=True)
+    manifests: Mapped[list["Manifest"]] = relationship(lazy="raise", viewonly=True)
 
     __table_args__ = (UniqueConstraint("model_id", "number"),)
 
@@ -179,6 +180,44 @@ class Alias(Base):
     moved_by: Mapped[str] = mapped_column(String(200))
 
     version: Mapped[Version] = relationship(lazy="raise")
+
+
+class Manifest(Base):
+    """What a version was trained on, and with it every version that descends from it.
+
+    Its rows are `Record`s. Their URIs may be people's names and are needed as they are, to fetch the images: they stand
+    in the artifact `uris`, one line for each row, and nowhere in the database.
+    """
+
+    __tablename__ = "manifests"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("versions.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    uris: Mapped[str] = mapped_column(String(200))  #: artifact key
+    count: Mapped[int]  #: rows
+    suppressed: Mapped[int]  #: rows that stood on the suppression list when it was registered
+    created_at: Mapped[datetime]
+
+    version: Mapped[Version] = relationship(lazy="raise")
+
+    __table_args__ = (UniqueConstraint("version_id", "name"), Index(None, "version_id", "created_at", "id"))
+
+
+class Record(Base):
+    """One row of a manifest. HMACs are bytes here, not hex: there may be millions."""
+
+    __tablename__ = "records"
+
+    manifest_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("manifests.id"), primary_key=True)
+    sample_hmac: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    row: Mapped[int]  #: from 0; the line of its URI in `uris`
+    subject_hmac: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: nothing where nobody is known
+    label: Mapped[int]  #: position of its class
+
+    manifest: Mapped[Manifest] = relationship(lazy="raise")
+
+    __table_args__ = (Index(None, "manifest_id", "subject_hmac"), {"sqlite_with_rowid": False})
 
 
 class EvaluationSet(Base):
@@ -309,6 +348,21 @@ class DeletionRequest(Base):
         Index(None, "model_id", "received_at"),
         Index(None, "model_id", "samples_hmac"),
     )
+
+
+class Suppression(Base):
+    """A subject or a record that a deletion request has named: whoever trains on it again shall be told."""
+
+    __tablename__ = "suppressions"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(10))  #: "subject" or "record"
+    hmac: Mapped[bytes] = mapped_column(LargeBinary(32))
+    at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "tenant_id", "hmac"), Index(None, "tenant_id", "at", "id"))
 
 
 class Transition(Base):

@@ -2,14 +2,15 @@
 
 import uuid
 from collections.abc import AsyncIterable
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
 from service import events, uploads
 from service.answers import Everything, Listing
+from service.asked import JSON_BODY, AskedDep
 from service.dependencies import (
     Approver,
     Canceller,
@@ -24,12 +25,12 @@ from service.dependencies import (
 )
 from service.idempotency import CreationDep
 from service.problems import documented
-from service.progress import RETRY_AFTER, RequestAnswer, RequestDetails, Retried
-from service.registry import deletion_requests, models
+from service.progress import RETRY_AFTER, AcceptedRequest, RequestAnswer, RequestDetails, Retried
+from service.registry import deletion_requests, models, reach
 from service.registry.errors import DeletionRequestNotFound, NotRetriable
 from service.registry.scopes import Caller
 from service.registry.states import ENDED, State
-from service.schemas import NAME, Metadata, NewDeletionRequest, Refusal, Retries
+from service.schemas import NAME, Refusal, Retries
 
 router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
 
@@ -38,18 +39,17 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
     "",
     summary="Ask to forget images",
     status_code=202,
-    response_model=RequestAnswer,
+    response_model=AcceptedRequest,
     responses=documented(400, 409, 413, 422, 507),
+    openapi_extra=JSON_BODY,
 )
-def submit(
-    metadata: Metadata[NewDeletionRequest],
-    images: list[UploadFile],
-    caller: Creator,
-    creation: CreationDep,
-    resources: ResourcesDep,
-) -> Response:
-    """Accept images to forget: PNG, JPEG or WebP files, or one zip or npz of them. After the 202 it cannot be lost."""
-    return uploads.submit_deletion_request(resources, creation, caller, metadata, images)
+def submit(asked: AskedDep, caller: Creator, creation: CreationDep, resources: ResourcesDep) -> Response:
+    """Accept images to forget. After the 202 it cannot be lost.
+
+    They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
+    training manifests say they are: all of a `subject_id`, or those of `sample_ids`, in a form or as plain JSON.
+    """
+    return uploads.submit_deletion_request(resources, creation, caller, asked.given, asked.images)
 
 
 @router.get("", summary="List deletion requests", responses=documented(404, 422))
@@ -75,7 +75,8 @@ def read_request(
     request = deletion_requests.find(session, caller.tenant_id, request_id)
     if request.state not in ENDED:
         response.headers["Retry-After"] = str(RETRY_AFTER)
-    return RequestDetails.with_history(request, deletion_requests.transitions(session, request_id))
+    moves = deletion_requests.transitions(session, request_id)
+    return RequestDetails.with_history(request, moves, reach.of_request(session, request))
 
 
 def _watched(request_id: Identifier, caller: RequestReader, resources: ResourcesDep) -> uuid.UUID:
@@ -141,15 +142,15 @@ def retry_many(retries: Retries, caller: Creator, session: WriteSession) -> Ever
 
 
 def _retried(session: Session, caller: Caller, request_id: uuid.UUID) -> Retried:
+    outcome: Literal["queued", "not-retriable"] = "queued"
     try:
-        request = deletion_requests.find(session, caller.tenant_id, request_id)
+        deletion_requests.retry(session, deletion_requests.find(session, caller.tenant_id, request_id))
     except DeletionRequestNotFound:
         return Retried(id=request_id, outcome="not-found", request=None)
-    try:
-        request = deletion_requests.retry(session, request)
     except NotRetriable:
-        return Retried(id=request_id, outcome="not-retriable", request=RequestAnswer.of(request))
-    return Retried(id=request_id, outcome="queued", request=RequestAnswer.of(request))
+        outcome = "not-retriable"
+    now = deletion_requests.find(session, caller.tenant_id, request_id)
+    return Retried(id=request_id, outcome=outcome, request=RequestAnswer.of(now))
 
 
 @router.post("/{request_id}/retry", summary="Retry a deletion request", status_code=202, responses=documented(404, 409))

@@ -30,7 +30,7 @@ def archive(**members):
 def kept(tmp_path, labels, *contents):
     uploads = [Upload(f"#/images/{at}", io.BytesIO(content)) for at, content in enumerate(contents)]
     target = tmp_path / "kept"
-    count = keep(uploads, labels, target, classes=CLASSES, limits=LIMITS)
+    count = keep(uploads, labels, target, classes=CLASSES, limits=LIMITS).count
     found = [(np.asarray(image), label) for image, label in samples.read(target)]
     assert len(found) == count
     return found

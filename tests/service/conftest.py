@@ -24,6 +24,10 @@ def _served(request, tmp_path_factory):
         max_evaluation_images=12,
         max_image_pixels=4096,
         rate_limit=0,
+        max_manifest_rows=50,
+        max_manifest_bytes=1 << 16,
+        manifest_schemes="file",
+        manifest_root=tmp_path_factory.mktemp("photographs"),
         # Nothing happens behind a test's back.
         sweep_interval=timedelta(hours=1),
     )

@@ -1,5 +1,6 @@
 """What the tests send."""
 
+import csv
 import io
 import json
 import time
@@ -89,6 +90,14 @@ class Client:
         assert answer.status_code == 201
         return answer.json()
 
+    def manifest(self, *rows, version="pets/versions/1", name="training", content=None):
+        files = {"manifest": csv_of(*rows) if content is None else content}
+        return self.upload(f"/v1/models/{version}/manifests", {"name": name}, files)
+
+    def forget(self, **given):
+        """A deletion request as plain JSON."""
+        return self.post("/v1/deletion-requests", json={"model": "pets"} | given)
+
     def deletion_request(self, *contents, **metadata):
         contents = contents or (png(1), png(2))
         return self.upload(
@@ -114,3 +123,16 @@ def problem(answer, status, slug, *pointers):
     assert body["instance"].startswith("urn:uuid:")
     assert [error["pointer"] for error in body["errors"]] == list(pointers)
     return body
+
+
+def row(sample, subject="jane", label="cat", uri=None):
+    """A row of a training manifest."""
+    return {"sample_id": sample, "subject_id": subject, "label": label, "uri": uri or f"s3://photographs/{sample}.png"}
+
+
+def csv_of(*rows):
+    file = io.StringIO()
+    writer = csv.DictWriter(file, ["uri", "sample_id", "label", "subject_id"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()

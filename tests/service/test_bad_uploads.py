@@ -151,9 +151,11 @@ def test_malformed_metadata_is_pointed_to(client, kept, metadata):
 
 
 def test_a_request_without_parts_names_what_is_missing(client, kept):
-    """Metadata and images both."""
+    """Of a deletion request the metadata, which may name images that lie elsewhere; else metadata and files both."""
     before = kept()
     answer = client.post("/v1/deletion-requests", files={"other": b"x"})
+    problem(answer, 422, "invalid-input", "#/metadata")
+    answer = client.post("/v1/models/pets/evaluation-sets", files={"other": b"x"})
     problem(answer, 422, "invalid-input", "#/metadata", "#/images")
     assert kept() == before
 

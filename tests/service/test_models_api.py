@@ -108,6 +108,7 @@ def test_versions_are_numbered_and_know_their_parent(client):
     assert (second["method"], second["gate"], second["classes"]) == ("registered", None, CLASSES)
     assert second["size"] == len(checkpoint())
     assert client.get("/v1/models/pets/versions/2").json() == second
+    first["children"] = [2]
     assert client.get("/v1/models/pets/versions").json() == {"items": [second, first], "next": None}
 
 

@@ -1,0 +1,44 @@
+"""Training manifests as they are uploaded: check them, keep the URIs, and write the rows, all of it or nothing."""
+
+import uuid
+from typing import BinaryIO
+
+from fastapi import Response
+
+from service.dependencies import Resources
+from service.idempotency import Creation
+from service.record_answers import ManifestAnswer
+from service.registry import access, manifest_files, manifests, models
+from service.registry.scopes import Caller
+from service.schemas import NewManifest
+
+
+def add_manifest(
+    resources: Resources,
+    creation: Creation,
+    caller: Caller,
+    model_name: str,
+    reference: int | str,
+    given: NewManifest,
+    manifest: BinaryIO,
+) -> Response:
+    """Register what a version was trained on; the answer.
+
+    Raises:
+        InvalidInput: with a fault for every cell that is wrong.
+    """
+    settings = resources.settings
+    with resources.database.read() as session:
+        model = models.find_model(session, caller.tenant_id, model_name)
+        version = models.find_version(session, model, reference)
+        pseudonyms = access.pseudonyms(session, caller.tenant_id)
+    limits = manifest_files.Limits(rows=settings.max_manifest_rows, bytes=settings.max_manifest_bytes)
+    with resources.artifacts.stage() as staged:
+        rows = manifest_files.keep(manifest, staged.path, classes=version.classes, pseudonyms=pseudonyms, limits=limits)
+        key = f"manifests/{uuid.uuid4()}"
+        with resources.database.write() as session:
+            row = manifests.add(session, caller.tenant_id, version, rows, name=given.name, uris=key)
+            answer = ManifestAnswer.of(model, version, row)
+            response = creation.answer(session, answer, 201, location=answer.links["self"])
+            staged.keep(key)
+    return response

@@ -1,0 +1,89 @@
+"""What a deletion request means that brings no images: records of training manifests, and the images they stand for."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from service.dependencies import Resources
+from service.fetching import fetch
+from service.registry import access, manifest_files, manifests
+from service.registry.errors import Fault, InvalidInput
+from service.registry.intake import Labelled
+from service.registry.tables import Record, Version
+from service.schemas import NewDeletionRequest
+
+_MOST_FAULTS = 20  # per answer
+
+
+@dataclass(frozen=True)
+class Named:
+    """Whom and what a request names, as pseudonyms, and the images that are meant; nothing if it brings its own."""
+
+    subject: bytes | None = None
+    records: Sequence[bytes] = ()
+    images: Sequence[Labelled] = ()
+
+
+def look_up(
+    session: Session, resources: Resources, tenant_id: uuid.UUID, version: Version, given: NewDeletionRequest
+) -> Named:
+    """Find the records in the manifests of `version` and its ancestors. Their images are fetched as they are read.
+
+    Raises:
+        InvalidInput: there are none, or too many.
+    """
+    pseudonyms = access.pseudonyms(session, tenant_id)
+    if given.subject_id is not None:
+        subject = pseudonyms.subject(given.subject_id)
+        found = manifests.records_of_subject(session, version, subject)
+        pointers = {record.sample_hmac: "#/subject_id" for record in found}
+        if not found:
+            raise InvalidInput(Fault("#/subject_id", "no manifest of the model's lineage has a record of this subject"))
+    else:
+        subject = None
+        pointers = {
+            pseudonyms.record(sample_id): f"#/sample_ids/{at}" for at, sample_id in enumerate(given.sample_ids or ())
+        }
+        found = manifests.records(session, version, list(pointers))
+        _check_all_found(pointers, found)
+    if len(pointers) > resources.settings.max_images:
+        raise InvalidInput(
+            Fault(
+                "#/subject_id" if subject else "#/sample_ids",
+                f"means {len(pointers)} records; at most {resources.settings.max_images} are allowed",
+            )
+        )
+    return Named(subject, list(pointers), _images(resources, found, pointers))
+
+
+def _check_all_found(pointers: dict[bytes, str], found: Sequence[Record]) -> None:
+    there = {record.sample_hmac for record in found}
+    missing = [pointer for sample, pointer in pointers.items() if sample not in there]
+    if missing:
+        detail = "no manifest of the model's lineage has this record"
+        raise InvalidInput(*(Fault(pointer, detail) for pointer in missing[:_MOST_FAULTS]))
+
+
+def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes, str]) -> list[Labelled]:
+    """The image of each record; of a record with one image in several manifests the newest one knows the label."""
+    rows = defaultdict(set)
+    for record in found:
+        rows[record.manifest.uris].add(record.row)
+    uris = {key: manifest_files.uris(resources.artifacts.path(key), wanted) for key, wanted in rows.items()}
+    images: dict[tuple[bytes, str], Labelled] = {}
+    for record in found:
+        manifest, pointer = record.manifest, pointers[record.sample_hmac]
+        uri = uris[manifest.uris][record.row]
+        image = Labelled(
+            read=partial(fetch, uri, resources.settings),
+            pointer=pointer,
+            position=record.label,
+            label_pointer=pointer,
+            about=f"row {record.row} of the manifest `{manifest.name}` of version {manifest.version.number}: ",
+        )
+        images.setdefault((record.sample_hmac, uri), image)
+    return list(images.values())

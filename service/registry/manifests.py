@@ -1,0 +1,111 @@
+"""Training manifests: what a version has learned from, and with it every version that descends from it."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import CTE, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, contains_eager
+
+from service.registry.database import batches, clock
+from service.registry.errors import Fault, ManifestNameTaken, ManifestNotFound
+from service.registry.manifest_files import Rows
+from service.registry.pages import Page, paginate
+from service.registry.tables import Manifest, Record, Suppression, Version
+
+
+def add(session: Session, tenant_id: uuid.UUID, version: Version, rows: Rows, *, name: str, uris: str) -> Manifest:
+    """Add a manifest, and count those of its rows that somebody has asked to be forgotten before.
+
+    Raises:
+        ManifestNameTaken: the version has one of this name.
+    """
+    manifest = Manifest(
+        version_id=version.id, name=name, uris=uris, count=len(rows), suppressed=0, created_at=clock(session)
+    )
+    try:
+        with session.begin_nested():
+            session.add(manifest)
+    except IntegrityError as error:
+        raise ManifestNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    for batch in batches(_columns(manifest, rows)):
+        session.execute(insert(Record), batch)
+    listed = select(Suppression.hmac).where(Suppression.tenant_id == tenant_id)
+    suppressed = (
+        select(func.count())
+        .select_from(Record)
+        .where(Record.manifest_id == manifest.id, or_(Record.sample_hmac.in_(listed), Record.subject_hmac.in_(listed)))
+    )
+    session.execute(update(Manifest).where(Manifest.id == manifest.id).values(suppressed=suppressed.scalar_subquery()))
+    session.refresh(manifest)
+    return manifest
+
+
+def find(session: Session, version: Version, name: str) -> Manifest:
+    """One manifest of a version.
+
+    Raises:
+        ManifestNotFound: the version has none of this name.
+    """
+    found = session.scalar(select(Manifest).where(Manifest.version_id == version.id, Manifest.name == name))
+    if found is None:
+        raise ManifestNotFound
+    return found
+
+
+def list_manifests(session: Session, version: Version, *, cursor: str | None, limit: int) -> Page[Manifest]:
+    """All manifests of a version, newest first."""
+    return paginate(
+        session,
+        select(Manifest).where(Manifest.version_id == version.id),
+        newest=Manifest.created_at,
+        identity=Manifest.id,
+        listing=f"manifests/{version.id.hex}",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def records_of_subject(session: Session, version: Version, subject: bytes) -> list[Record]:
+    """What `version` and its ancestors have learned of a person; of the newest manifest first."""
+    return _records(session, version, subject_hmac=[subject])
+
+
+def records(session: Session, version: Version, samples: Sequence[bytes]) -> list[Record]:
+    """These records, from every manifest of `version` and its ancestors; of the newest manifest first."""
+    return _records(session, version, sample_hmac=samples)
+
+
+def _records(session: Session, version: Version, **wanted: Sequence[bytes]) -> list[Record]:
+    ((column, hmacs),) = wanted.items()
+    ancestry = _ancestry(version)
+    rows = (
+        select(Record)
+        .join(Record.manifest)
+        .join(Manifest.version)
+        .where(Manifest.version_id.in_(select(ancestry.c.id)))
+        .options(contains_eager(Record.manifest).contains_eager(Manifest.version))
+    )
+    found = [
+        record for batch in batches(hmacs) for record in session.scalars(rows.where(getattr(Record, column).in_(batch)))
+    ]
+    by_row = sorted(found, key=lambda record: record.row)
+    return sorted(by_row, key=lambda record: (record.manifest.created_at, record.manifest_id), reverse=True)
+
+
+def _ancestry(version: Version) -> CTE:
+    """The version and all that it descends from."""
+    ancestry = select(Version.id, Version.parent_id).where(Version.id == version.id).cte("ancestry", recursive=True)
+    return ancestry.union(select(Version.id, Version.parent_id).join(ancestry, Version.id == ancestry.c.parent_id))
+
+
+def _columns(manifest: Manifest, rows: Rows) -> Iterator[dict[str, Any]]:
+    for at, row in enumerate(rows):
+        yield {
+            "manifest_id": manifest.id,
+            "row": at,
+            "sample_hmac": row.sample_hmac,
+            "subject_hmac": row.subject_hmac,
+            "label": row.label,
+        }
