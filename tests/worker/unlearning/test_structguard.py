@@ -97,7 +97,7 @@ def test_progress_goes_from_surrogates_to_updates(model, forget):
     made = [s for s in steps if s.phase == "surrogates"]
     updates = [s for s in steps if s.phase == "unlearn"]
     assert steps == made + updates
-    assert made[-1].step == made[-1].total == 1536
+    assert made[-1].step == made[-1].total == 1280
     assert [s.step for s in updates[:-1]] == list(range(1, len(updates)))
     assert set(updates[0].terms) == {"deletion", "retention", "alignment", "importance", "elastic_net"}
     assert [s.step for s in updates[:-1] if s.forget_accuracy is not None] == list(range(10, len(updates), 10))
