@@ -43,7 +43,7 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
     responses=documented(400, 409, 413, 422, 507),
     openapi_extra=JSON_BODY,
 )
-def submit(asked: AskedDep, caller: Creator, creation: CreationDep, resources: ResourcesDep) -> Response:
+def submit(caller: Creator, asked: AskedDep, creation: CreationDep, resources: ResourcesDep) -> Response:
     """Accept images to forget. After the 202 it cannot be lost.
 
     They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
