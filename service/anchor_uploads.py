@@ -16,15 +16,13 @@ from service.idempotency import Creation
 from service.registry import anchor_sets
 from service.registry.artifacts import CHUNK
 from service.registry.errors import Fault, InvalidInput
+from service.registry.intake import BROKEN_ZIP
 from service.registry.scopes import Caller
 from service.registry.tables import AnchorSet
 from service.schemas import NewAnchorSet
 
 _MOST_DIMENSIONS = 16_384  # the largest text encoders have a quarter of it
 _LONGEST_NAME = 4 * 200  # bytes of one class name in UTF-32
-
-#: What reading a broken npz can raise, see zipfile.ZipFile.open, zlib and numpy.lib.format.
-_BROKEN = (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError)
 
 
 def register_anchors(
@@ -88,7 +86,7 @@ def _read(file: BinaryIO, classes: list[str]) -> "np.ndarray":
                 raise InvalidInput(*(Fault(f"#/anchors/{name}", "this array is missing") for name in missing))
             vectors = _array(archive, "emb", (len(classes), None), kinds="f", item=8)
             names = _array(archive, "names", (len(classes),), kinds="U", item=_LONGEST_NAME)
-    except _BROKEN as error:
+    except BROKEN_ZIP as error:
         raise InvalidInput(Fault("#/anchors", "is not a whole npz file")) from error
     position = {name: at for at, name in enumerate(names.tolist())}
     if position.keys() != set(classes):

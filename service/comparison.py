@@ -50,10 +50,12 @@ class TensorChange(BaseModel):
 class ParameterChange(BaseModel):
     """How the checkpoints differ."""
 
-    tensors: int
+    tensors: int = Field(description="Of both versions, each name once.")
     tensors_changed: int
-    parameters: int
-    parameters_changed: int | None = Field(description="Numbers that differ; nothing if a type could not be read.")
+    parameters: int = Field(description="Of the first version.")
+    parameters_changed: int | None = Field(
+        description="Those that differ in the second, or are not there; nothing if a type could not be read."
+    )
     farthest: list[TensorChange] = Field(description="The tensors that moved farthest, at most fifty.")
 
 
@@ -130,9 +132,13 @@ def _parameters(first: Path, second: Path) -> ParameterChange:
                 if count:
                     differ += count
                     moved.append(TensorChange(name=name, shape=shape, relative_change=_relative(before, after)))
+        moved += (
+            TensorChange(name=name, shape=other.get_slice(name).get_shape(), relative_change=None)
+            for name in others.difference(names)
+        )
     moved.sort(key=lambda change: -(change.relative_change or 0.0))
     return ParameterChange(
-        tensors=len(names),
+        tensors=len(others.union(names)),
         tensors_changed=len(moved),
         parameters=parameters,
         parameters_changed=differ if all_known else None,

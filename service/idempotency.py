@@ -89,7 +89,7 @@ def _creation(
     operation = f"{request.method} {request.url.path}"
     once = Once(caller.tenant_id, operation, _read(key), attempt=uuid.uuid4())
     with resources.database.write() as session:
-        fingerprint = access.pseudonym(session, caller.tenant_id, _digest(sent))
+        fingerprint = access.pseudonyms(session, caller.tenant_id).content(_digest(sent))
         answered = creations.begin(session, once, fingerprint)
     if answered is not None:
         raise Replay(answered)

@@ -11,12 +11,10 @@ from sqlalchemy.orm import Session
 from service.dependencies import Resources
 from service.fetching import fetch
 from service.registry import access, manifest_files, manifests
-from service.registry.errors import Fault, InvalidInput
+from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.intake import Labelled
 from service.registry.tables import Record, Version
 from service.schemas import NewDeletionRequest
-
-_MOST_FAULTS = 20  # per answer
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def _check_all_found(pointers: dict[bytes, str], found: Sequence[Record]) -> Non
     missing = [pointer for sample, pointer in pointers.items() if sample not in there]
     if missing:
         detail = "no manifest of the model's lineage has this record"
-        raise InvalidInput(*(Fault(pointer, detail) for pointer in missing[:_MOST_FAULTS]))
+        raise InvalidInput(*(Fault(pointer, detail) for pointer in missing[:MOST_FAULTS]))
 
 
 def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes, str]) -> list[Labelled]:

@@ -25,7 +25,6 @@ from service.registry.errors import Fault, RegistryError
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_MOST_ERRORS = 20  # per answer
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,7 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     found = error.errors()
     if any(item["loc"][0] == "path" for item in found):  # what cannot be an identifier identifies nothing
         return answer(request.state.request_id, _NOT_FOUND, (errors.NotFound.__doc__ or "").strip())
-    faults = [Fault(pointer(item["loc"]), _message(item)) for item in found[:_MOST_ERRORS]]
+    faults = [Fault(pointer(item["loc"]), _message(item)) for item in found[: errors.MOST_FAULTS]]
     return answer(request.state.request_id, _INVALID, (errors.InvalidInput.__doc__ or "").strip(), faults)
 
 

@@ -170,7 +170,7 @@ def submit_deletion_request(
                 regulation=given.regulation,
                 samples=key,
                 sample_count=kept.count,
-                samples_hmac=access.pseudonym(session, caller.tenant_id, kept.fingerprint),
+                samples_hmac=access.pseudonyms(session, caller.tenant_id).content(kept.fingerprint),
                 submitted_by=caller.subject,
                 options=given.options,
             )

@@ -22,7 +22,8 @@ from worker.settings import WorkerSettings
 logger = logging.getLogger(__name__)
 
 #: How a run on a CPU uses its machine; whatever the environment says itself has precedence. Measured on two cores that
-#: others used too: ten gradients of a ResNet-20 took 29 s of CPU without, 20 s with the first three, 5 s with all.
+#: others used too: ten gradients of a ResNet-20 took 29 s of CPU without, 20 s with what keeps memory, 5 s with the
+#: last one as well.
 ON_CPU = {
     # Each step allocates and frees the same large blocks. By default glibc asks the kernel for zeroed pages every time;
     # kept, they are used again. The peak stays what it was, it is only not given back while the process lives.
@@ -30,7 +31,8 @@ ON_CPU = {
     "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
     "MALLOC_TOP_PAD_": str(2**30),
     # On huge pages: where a virtual machine translates addresses twice, small ones take longer than the arithmetic.
-    # Ten gradients of a batch of 256, beside two other runs: 7.4 to 11.1 s of CPU without, 3.8 to 4.1 s with them.
+    # Five gradients of a batch of 256 in bfloat16, beside two other runs: 7.4 and 11.1 s of CPU without, 3.8 and 4.1 s
+    # with them.
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     # A thread of torch that waits for another one spins, and so keeps the core from whoever it waits for.
     "OMP_WAIT_POLICY": "PASSIVE",

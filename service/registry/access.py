@@ -24,6 +24,7 @@ KEY_PREFIX = "sg_"
 
 _PREFIX_BYTES = 6  # 48 random bits: enough to be unique
 _SECRET_BYTES = 32
+_KEY = re.compile(rf"({KEY_PREFIX}[0-9a-f]{{{2 * _PREFIX_BYTES}}})_[0-9a-f]{{{2 * _SECRET_BYTES}}}")
 
 
 def ensure_tenant(session: Session, name: str) -> Tenant:
@@ -75,7 +76,7 @@ def create_key(
 
 def caller_of(session: Session, secret: str) -> Caller | None:
     """Whose key this is; nobody's, if there is no such key or it is no longer good."""
-    shape = re.fullmatch(r"(sg_[0-9a-f]{12})_[0-9a-f]{64}", secret)
+    shape = _KEY.fullmatch(secret)
     if shape is None:
         return None
     row = session.scalar(select(ApiKey).where(ApiKey.prefix == shape[1]))
@@ -127,17 +128,18 @@ def revoke_key(session: Session, tenant_id: uuid.UUID, key_id: uuid.UUID) -> Api
     return row
 
 
-def pseudonym(session: Session, tenant_id: uuid.UUID, value: bytes) -> str:
-    """What stands for a person's identifier or images in a tenant's rows: HMAC-SHA256 with the tenant's key, in hex."""
-    tenant = session.get_one(Tenant, tenant_id)
-    return hmac.new(tenant.pseudonym_key, value, hashlib.sha256).hexdigest()
-
-
 @dataclass(frozen=True)
 class Pseudonyms:
-    """Like `pseudonym`, for any number of identifiers; a subject and a record of the same name have different ones."""
+    """What stands for people, their records and their images in a tenant's rows: HMAC-SHA256 with the tenant's key.
+
+    A subject and a record of the same name have different ones.
+    """
 
     key: bytes = field(repr=False)
+
+    def content(self, digest: bytes) -> str:
+        """What stands for something that was sent, given its digest; in hex."""
+        return hmac.digest(self.key, b"content\0" + digest, "sha256").hex()
 
     def subject(self, identifier: str) -> bytes:
         """What stands for a person."""

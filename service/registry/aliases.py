@@ -34,13 +34,10 @@ def point(
     alias = session.scalar(_alias(model, name))
     if only_from is not None and only_from != (alias.version.number if alias else 0):
         raise PreconditionFailed
-    now = clock(session)
+    now, is_new = clock(session), alias is None  # before the row is there: asking the database would write it half-made
     if alias is None:
         alias = Alias(model_id=model.id, name=name)
         session.add(alias)
-        is_new = True
-    else:
-        is_new = False
     alias.version_id, alias.version = version.id, version
     alias.follows_gate, alias.moved_at, alias.moved_by = follows_gate, now, by
     session.flush()

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MOST_FAULTS = 20
+"""As many as one answer names: whoever sent a thousand wrong labels has understood by then."""
+
 
 @dataclass(frozen=True)
 class Fault:

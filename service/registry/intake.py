@@ -18,15 +18,14 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from service.registry.artifacts import CHUNK
-from service.registry.errors import Fault, InvalidInput
+from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.samples import Writer
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_MOST_FAULTS = 20  # per answer
 _DAMAGED = "the archive is damaged, encrypted or compressed in an unknown way"
 
-#: What reading a broken zip member can raise, see zipfile.ZipFile.open and zlib.
-_BROKEN_ZIP = (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError, KeyError)
+#: What reading a broken zip or npz can raise, see zipfile.ZipFile.open, zlib and numpy.lib.format.
+BROKEN_ZIP = (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError, KeyError)
 
 Labels = Sequence[str | int]
 
@@ -112,7 +111,7 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
                 labels = [PurePosixPath(member.filename).parent.name for member in members]
             sources = [(partial(_member, archive, m), f"{upload.pointer}/{at}") for at, m in enumerate(members)]
             return keep_images(_labelled(sources, _positions(labels, len(members), classes)), target, limits)
-    except _BROKEN_ZIP as error:
+    except BROKEN_ZIP as error:
         raise InvalidInput(Fault(upload.pointer, _DAMAGED)) from error
 
 
@@ -166,7 +165,7 @@ def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[in
         if not 0 <= position < len(classes)
     ]
     if faults:
-        raise InvalidInput(*faults[:_MOST_FAULTS])
+        raise InvalidInput(*faults[:MOST_FAULTS])
     return positions
 
 
@@ -196,7 +195,7 @@ def keep_images(images: Iterable[Labelled], target: Path, limits: Limits) -> Kep
             if size > limits.bytes:
                 faults.append(Fault(image.pointer, f"the images have more than {limits.bytes} bytes together"))
                 break
-            if len(faults) == _MOST_FAULTS:
+            if len(faults) == MOST_FAULTS:
                 break
     if faults:
         raise InvalidInput(*faults)
@@ -242,7 +241,7 @@ def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: 
     _check_count(shape[0], limits)
     with archive.open("labels.npy") as file:
         labels = npy.read_array(file, allow_pickle=False)
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))[:_MOST_FAULTS]
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))[:MOST_FAULTS]
     if wrong.size:
         detail = f"must be 0 to {classes - 1}"
         raise InvalidInput(*(Fault(f"{pointer}/labels/{at}", detail) for at in wrong.tolist()))

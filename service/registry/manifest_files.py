@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.registry.access import Pseudonyms
-from service.registry.errors import Fault, InvalidInput
+from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 
 COLUMNS = ("sample_id", "subject_id", "label", "uri")
 
@@ -22,7 +22,6 @@ MAX_IDENTIFIER = 500  # characters
 _MAX_URI = 2000  # characters
 _MAX_CELL = 1 << 16  # bytes, before anything is known about it
 _BATCH = 1000  # rows of a Parquet file that are held at once
-_MOST_FAULTS = 20  # per answer
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://.+")
 
@@ -105,10 +104,10 @@ def keep(file: BinaryIO, target: Path, *, classes: list[str], pseudonyms: Pseudo
                 seen.add(sample)
                 rows.append(Row(sample, pseudonyms.subject(subject) if subject else None, values["label"]))
                 uris.write(values["uri"] + "\n")
-            if len(faults) >= _MOST_FAULTS:
+            if len(faults) >= MOST_FAULTS:
                 break
     if faults:
-        raise InvalidInput(*faults[:_MOST_FAULTS])
+        raise InvalidInput(*faults[:MOST_FAULTS])
     if not rows:
         raise InvalidInput(Fault("#/manifest", "holds no row"))
     return rows

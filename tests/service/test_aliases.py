@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from given import checkpoint, problem, tensors
 from given_jobs import Jobs
+from safetensors.numpy import save
+
+from service.registry.architectures import Architecture, expected_tensors
 
 
 @pytest.fixture
@@ -108,6 +111,23 @@ def test_two_versions_are_compared_number_by_number(client):
     ]
     same = client.get("/v1/models/pets/versions/1/compare/1").json()
     assert (same["relation"], same["parameters"]["tensors_changed"]) == ("same", 0)
+
+
+def test_a_larger_network_is_compared_too(client):
+    """Tensors that only one of the versions has, and those of another shape, differ."""
+    client.model_with_version()
+    deeper = Architecture(name="cifar_resnet20")
+    wanted = expected_tensors(deeper, num_classes=3, image_size=(32, 32))
+    weights = {name: np.zeros(want.shape, np.int64 if want.integer else np.float16) for name, want in wanted.items()}
+    assert client.version(files={"checkpoint": save(weights)}, architecture={"name": deeper.name}).status_code == 201
+    only_there = wanted.keys() - tensors().keys()
+    found = client.get("/v1/models/pets/versions/1/compare/2").json()["parameters"]
+    assert found["tensors"] == len(wanted.keys() | tensors().keys())
+    assert found["tensors_changed"] == len(only_there) > 0
+    assert {change["name"] for change in found["farthest"]} <= only_there
+    back = client.get("/v1/models/pets/versions/2/compare/1").json()["parameters"]
+    assert (back["tensors"], back["tensors_changed"]) == (found["tensors"], len(only_there))
+    assert back["parameters_changed"] == sum(weights[name].size for name in only_there)
 
 
 def test_metrics_are_compared_where_both_were_measured(client, jobs):
