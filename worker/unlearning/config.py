@@ -22,8 +22,8 @@ class Config:
 
     # The terms of the objective, each with its weight. Weights depend on no batch size and no k.
     deletion: Literal["margin", "ascent"] = "margin"  # bounded hinge, or the paper's −CE
-    deletion_weight: float = 1.0
-    deletion_growth: float = 100.0  # factor reached at max_steps; images past the margin feel nothing of it
+    deletion_weight: float = 8.0
+    deletion_growth: float = 2.0  # factor per 100 steps without the goal; images past the margin feel nothing of it
     margin: float = 1.0  # logits past the boundary at which the hinge falls silent
     retention: Literal["distil", "labels"] = "distil"  # original logits, or the paper's CE through the projector
     retention_weight: float = 40.0
@@ -55,7 +55,6 @@ class Config:
     # The optimiser.
     optimiser: Literal["adam", "sgd"] = "adam"
     lr: float = 2e-3
-    lr_end: float = 1e-4  # reached, linearly, at max_steps
     momentum: float = 0.9  # of SGD
     weight_decay: float = 0.0
     clip: float | None = 5.0  # L2 norm of the whole gradient
@@ -67,7 +66,8 @@ class Config:
     bfloat16: bool = True  # autocast in training; every check runs in float32
 
     # When to stop.
-    max_steps: int = 400
+    max_steps: int = 1000  # until the goal is reached
+    settling: int = 200  # steps thereafter, while the learning rate falls to 0; the last weights that hold are kept
     max_seconds: float = 3600.0  # whole run, surrogates included
     check_every: int = 10  # steps
     line_search: int = 10  # bisections back towards the original weights; 0 = none
@@ -92,6 +92,7 @@ VIEWS = replace(
 PAPER = Config(
     stop_margin=0.0,
     deletion="ascent",
+    deletion_weight=1.0,
     deletion_growth=1.0,
     retention="labels",
     retention_weight=1.0,
@@ -109,7 +110,6 @@ PAPER = Config(
     adversarial_iterations=100,
     optimiser="sgd",
     lr=1e-3,
-    lr_end=1e-3,
     weight_decay=1e-4,
     clip=None,
     frozen_batch_norm=False,
@@ -119,6 +119,7 @@ PAPER = Config(
     forget_batch=32,
     surrogate_batch=256,
     max_steps=2000,
+    settling=0,
     check_every=1,
     line_search=0,
 )

@@ -35,14 +35,13 @@ class Objective:
         pool: Pool,
         index: Tensor,
         *,
-        step: int,
+        pressure: float,
     ) -> dict[str, Tensor]:
         """The weighted terms on the `aims` drawn (N,) and the surrogates at `index` (n,).
 
-        Their sum is the loss of `step`. `model` is what takes the inputs that both hold.
+        Their sum is the loss. `model` is what takes the inputs that both hold, `pressure` the weight of the deletion.
         """
         config = self.config
-        pressure = config.deletion_weight * config.deletion_growth ** ((step - 1) / config.max_steps)
         # Surrogates and forget images in one pass, unless BatchNorm would mix their statistics.
         parts = [pool.inputs[index].float(), aims.inputs[drawn].float()]
         parts = [torch.cat(parts)] if config.frozen_batch_norm else parts

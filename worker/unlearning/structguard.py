@@ -31,9 +31,11 @@ def unlearn(
 ) -> Iterator[Step]:
     """Change `model` in place until `config.goal` is reached for `forget`; yield after every piece of work.
 
-    Ends after `config.max_steps` updates or `config.max_seconds` at the latest, and where the loss stops being a
-    number. The last Step says what was reached: below 100 the request was not fulfilled, and nothing is raised for
-    that. A consumer may stop at any time; finished or closed, the model is in eval mode and holds no gradients.
+    Once the goal is reached, the run settles: the learning rate falls to 0 in `config.settling` updates, which mend
+    what reaching it tore, and the last weights seen to hold the goal are kept. Ends after `config.max_steps` updates
+    without the goal or after `config.max_seconds`, and where the loss stops being a number. The last Step says what
+    was reached: below 100 the request was not fulfilled, and nothing is raised for that. A consumer may stop at any
+    time; finished or closed, the model is in eval mode and holds no gradients.
     On a CPU the result depends on the inputs and the state of `rng` only, unless the time limit cuts in.
 
     Args:
@@ -83,12 +85,17 @@ def _optimise(
     drawn = _draws(aims, len(goal.forget), config, rng=rng)
     surrogates = shuffled(len(pool.labels), config.surrogate_batch, rng=rng, like=pool.labels)
 
-    progress, step, ended = goal.progress(model), 0, False
-    while not (progress.reaches(config.view_target) or ended):
+    progress, step, pressed = goal.progress(model), 0, 0
+    reached: int | None = None  # the step after which the goal was
+    held: list[Tensor] = []  # the last weights seen to reach it
+    ended = progress.reaches(config.view_target)
+    while not ended:
         step += 1
-        optimiser.param_groups[0]["lr"] = _rate(step, config)
+        pressed += not progress.reaches(config.view_target)  # while it settles, only what was lost again is pressed for
+        optimiser.param_groups[0]["lr"] = _rate(step, reached, config)
         model.train(not config.frozen_batch_norm)
-        terms = objective.terms(tail.classifier, aims, next(drawn), pool, next(surrogates), step=step)
+        pressure = config.deletion_weight * config.deletion_growth ** ((pressed - 1) / 100)
+        terms = objective.terms(tail.classifier, aims, next(drawn), pool, next(surrogates), pressure=pressure)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
@@ -97,17 +104,25 @@ def _optimise(
         optimiser.step()
 
         values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
-        ended = step == config.max_steps or time.monotonic() > deadline or not math.isfinite(sum(values.values()))
+        last = config.max_steps if reached is None else reached + config.settling
+        ended = step == last or time.monotonic() > deadline or not math.isfinite(sum(values.values()))
         if checked := ended or step % config.check_every == 0:
             progress = goal.progress(model)
+            if progress.reaches(config.view_target):
+                reached = reached or step
+                held = [p.detach().clone() for p in moving]
+                ended = ended or config.settling == 0
         yield _report(step, config, progress if checked else None, values)
 
+    if held:
+        _restore(moving, held)
+        progress = goal.progress(model)
     if progress.held and step and config.line_search:
-        reached = progress.views or 0.0
+        views = progress.views or 0.0
         nearest_holding(
             moving,
             original,
-            lambda: goal.progress(model).reaches(reached),
+            lambda: goal.progress(model).reaches(views),
             bisections=config.line_search,
         )
         progress = goal.progress(model)
@@ -124,10 +139,16 @@ def _draws(aims: Aims, k: int, config: Config, *, rng: torch.Generator) -> Itera
         yield torch.cat([images, k + variations])
 
 
-def _rate(step: int, config: Config) -> float:
-    """The learning rate of `step`: up to `lr` in the first `warm_up` steps, then linearly down to `lr_end`."""
-    decayed = config.lr + (config.lr_end - config.lr) * (step - 1) / config.max_steps
-    return decayed * min(1.0, step / max(1, config.warm_up))
+@torch.no_grad()
+def _restore(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    for p, value in zip(parameters, values, strict=True):
+        p.copy_(value)
+
+
+def _rate(step: int, reached: int | None, config: Config) -> float:
+    """The learning rate of `step`: linearly up to `lr`, and down to 0 once the goal was, at the step `reached`."""
+    settled = 0.0 if reached is None else (step - reached) / (config.settling + 1)
+    return config.lr * min(1.0, step / max(1, config.warm_up)) * (1 - settled)
 
 
 def _optimiser(parameters: list[nn.Parameter], config: Config) -> torch.optim.Optimizer:
@@ -140,7 +161,7 @@ def _report(step: int, config: Config, progress: Progress | None, terms: dict[st
     return Step(
         phase="unlearn",
         step=step,
-        total=config.max_steps,
+        total=config.max_steps + config.settling,
         forget_accuracy=None if progress is None else 100 * progress.forgotten,
         view_accuracy=None if progress is None or progress.views is None else 100 * progress.views,
         terms=terms,

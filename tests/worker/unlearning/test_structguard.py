@@ -17,8 +17,8 @@ from worker.unlearning import (
     unlearn,
 )
 
-QUICK = dataclasses.replace(DEFAULT, mixup=512, cutmix=512, inverted=256)
-QUICK_VIEWS = dataclasses.replace(VIEWS, mixup=512, inverted=512, view_target=0.9)
+QUICK = dataclasses.replace(DEFAULT, mixup=512, cutmix=512, inverted=256, settling=20)
+QUICK_VIEWS = dataclasses.replace(VIEWS, mixup=512, inverted=512, view_target=0.9, settling=20)
 QUICK_PAPER = dataclasses.replace(
     PAPER, adversarial=8, adversarial_eps=1.0, adversarial_step=0.2, adversarial_iterations=10, lr=3e-3, max_steps=500
 )
@@ -41,6 +41,19 @@ def test_default_forgets_every_image_with_a_margin_and_keeps_the_rest(model, for
     assert before - accuracy(model, test) <= 4
     assert all(torch.equal(statistics[name], t) for name, t in model.named_buffers())
     assert all_finite(model)
+
+
+def test_a_run_settles_once_the_goal_is_reached(model, forget):
+    """What reaching it tore is mended in smaller and smaller steps, and the goal still holds."""
+    torn = run(copy.deepcopy(model), forget, dataclasses.replace(QUICK, settling=0))
+    settled = run(model, forget, dataclasses.replace(QUICK, settling=100))
+    assert settled[-1].step == torn[-1].step + 100
+    assert batch_margins(model, forget).max() <= -QUICK.stop_margin
+
+    def retention(steps):  # of the last ten updates; the very last step only says what was reached
+        return sum(s.terms["retention"] for s in steps[-11:-1])
+
+    assert retention(settled) < retention(torn)
 
 
 def test_views_are_forgotten_too_when_asked_for(model, forget, digits):
