@@ -64,8 +64,8 @@ class Erasure(BaseModel):
     """Our extension of a status."""
 
     outcome: str | None = Field(
-        description="`completed`; `nothing_held` where no training manifest has a record of the person; `failed`, and "
-        "may be tried again; `needs_review`, `rejected` or `cancelled`. Nothing while it simply goes on."
+        description="`completed`; `nothing_to_do` where the newest version of no model has learned from the person; "
+        "`failed`, and may be tried again; `needs_review`, `rejected`, `cancelled`. Nothing while it simply goes on."
     )
     deletion_requests: list[ServingRequest]
     needs_unlearning: int = Field(

@@ -18,8 +18,8 @@ from service.registry.tables import (
     WebhookEndpoint,
 )
 
-NOTHING_HELD = "nothing_held"
-"""The outcome where no training manifest has a record of the person."""
+NOTHING_TO_DO = "nothing_to_do"
+"""The outcome where no model's newest version has learned from the person."""
 
 _NOT_BEGUN = frozenset({State.RECEIVED, State.AWAITING_APPROVAL, State.QUEUED, State.REJECTED, State.CANCELLED})
 
@@ -38,7 +38,7 @@ def status_of(states: Collection[State]) -> RequestStatus:
 def outcome_of(states: Collection[State]) -> str | None:
     """How it has ended, or what keeps it from ending; nothing while it simply goes on."""
     if not states:
-        return NOTHING_HELD
+        return NOTHING_TO_DO
     if State.FAILED not in states and not ENDED.issuperset(states):
         return None
     return next(state for state in _TELLING if state in states)

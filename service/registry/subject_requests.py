@@ -84,13 +84,17 @@ def serve(session: Session, whole: SubjectRequest, request: DeletionRequest) -> 
     session.flush()
 
 
-def find(session: Session, tenant_id: uuid.UUID, subject_request_id: uuid.UUID) -> SubjectRequest:
-    """A tenant's request with its tenant and its deletion requests.
+def find(
+    session: Session, tenant_id: uuid.UUID, subject_request_id: uuid.UUID, *, lock: bool = False
+) -> SubjectRequest:
+    """A tenant's request with its tenant and its deletion requests, as it is now.
+
+    With `lock` nobody else changes it until the transaction ends.
 
     Raises:
         SubjectRequestNotFound: there is none.
     """
-    found = _find(session, tenant_id, subject_request_id)
+    found = _find(session, tenant_id, subject_request_id, lock=lock)
     if found is None:
         raise SubjectRequestNotFound
     return found
@@ -104,7 +108,7 @@ def cancel(session: Session, whole: SubjectRequest) -> SubjectRequest:
     """
     for job_id in sorted({request.job_id for request in whole.deletion_requests}):  # two of us take them in one order
         jobs.lock(session, job_id)  # so that none begins from here on
-    whole = session.get_one(SubjectRequest, whole.id, with_for_update={"key_share": True}, populate_existing=True)
+    whole = find(session, whole.tenant_id, whole.subject_request_id, lock=True)
     if whole.cancelled_at is None:
         if whole.status is not RequestStatus.PENDING:
             raise NotPending
@@ -129,14 +133,13 @@ def forget_callbacks(session: Session) -> None:
     )
 
 
-def _find(session: Session, tenant_id: uuid.UUID, subject_request_id: uuid.UUID) -> SubjectRequest | None:
+def _find(
+    session: Session, tenant_id: uuid.UUID, subject_request_id: uuid.UUID, *, lock: bool = False
+) -> SubjectRequest | None:
     mine = (SubjectRequest.tenant_id == tenant_id, SubjectRequest.subject_request_id == subject_request_id)
-    return session.scalar(
-        select(SubjectRequest)
-        .where(*mine)
-        .options(
-            joinedload(SubjectRequest.tenant),
-            selectinload(SubjectRequest.deletion_requests).joinedload(DeletionRequest.model),
-        )
-        .execution_options(populate_existing=True)
+    rows = select(SubjectRequest).where(*mine).execution_options(populate_existing=True)
+    rows = rows.options(
+        joinedload(SubjectRequest.tenant),
+        selectinload(SubjectRequest.deletion_requests).joinedload(DeletionRequest.model),
     )
+    return session.scalar(rows.with_for_update(of=SubjectRequest, key_share=True) if lock else rows)
