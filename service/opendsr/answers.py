@@ -72,6 +72,7 @@ class Erasure(BaseModel):
         description="Versions that still know the person and that no request under way will replace: earlier ones, "
         "above all. To take them out of use is up to their owner."
     )
+    failed_callbacks: int = Field(description="Callbacks of the last 30 days that were given up.")
 
 
 class StatusAnswer(BaseModel):
@@ -85,7 +86,7 @@ class StatusAnswer(BaseModel):
     extensions: dict[str, Erasure]
 
     @classmethod
-    def of(cls, row: tables.SubjectRequest, reached: list[Reached], *, api_version: str) -> Self:
+    def of(cls, row: tables.SubjectRequest, reached: list[Reached], *, failed_callbacks: int, api_version: str) -> Self:
         """From its row, loaded with the tenant and the deletion requests."""
         serving = row.deletion_requests
         erasure = Erasure(
@@ -100,6 +101,7 @@ class StatusAnswer(BaseModel):
                 for request in serving
             ],
             needs_unlearning=sum(found.state is Reach.NEEDS_UNLEARNING for found in reached),
+            failed_callbacks=failed_callbacks,
         )
         return cls(
             controller_id=row.tenant.name,

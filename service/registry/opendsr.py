@@ -64,7 +64,7 @@ def settle(session: Session, whole: SubjectRequest, *, at: datetime) -> None:
     whole.status = status
     controller = session.get_one(Tenant, whole.tenant_id).name
     told = select(WebhookEndpoint).join(StatusCallback).where(StatusCallback.request_id == whole.id)
-    for endpoint in session.scalars(told):
+    for endpoint in session.scalars(told.where(WebhookEndpoint.disabled_at.is_(None))):
         body = {  # OpenDSR 2.0, section 8.6
             "controller_id": controller,
             "expected_completion_time": timestamp(whole.due_at),

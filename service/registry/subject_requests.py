@@ -3,14 +3,14 @@
 import uuid
 from collections.abc import Iterable
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from service.registry import deletion_requests, jobs
 from service.registry.database import clock
 from service.registry.errors import NotPending, SubjectRequestNotFound, SubjectRequestReused
-from service.registry.states import ENDED, RequestStatus
+from service.registry.states import ENDED, DeliveryState, RequestStatus
 from service.registry.tables import (
     DeletionRequest,
     Erasure,
@@ -117,6 +117,17 @@ def cancel(session: Session, whole: SubjectRequest) -> SubjectRequest:
                 deletion_requests.cancel(session, request)
         whole.cancelled_at = clock(session)
     return find(session, whole.tenant_id, whole.subject_request_id)
+
+
+def failed_callbacks(session: Session, whole: SubjectRequest) -> int:
+    """How many callbacks of the last 30 days were given up."""
+    failed = (
+        select(func.count())
+        .select_from(WebhookDelivery)
+        .join(StatusCallback, StatusCallback.endpoint_id == WebhookDelivery.endpoint_id)
+        .where(StatusCallback.request_id == whole.id, WebhookDelivery.state == DeliveryState.FAILED)
+    )
+    return session.scalar(failed) or 0
 
 
 def forget_callbacks(session: Session) -> None:

@@ -77,7 +77,7 @@ def discover(request: Request, resources: ResourcesDep, api_version: ApiVersion)
 @v2.get("/cert.pem", summary="Read the processor's certificate", response_class=Response)
 def read_certificate(resources: ResourcesDep) -> Response:
     """The X.509 certificate that answers and callbacks are signed by, as PEM. Anybody may ask."""
-    return Response(resources.processor.certificate, media_type="application/x-pem-file")
+    return Response(resources.processor.certificate, media_type="application/pem-certificate-chain")
 
 
 @v2.post("/requests", summary="Ask to erase a person", **_CREATE)
@@ -108,8 +108,13 @@ def read_status(
 ) -> Response:
     """How far a request is, and in `extensions` which deletion requests serve it."""
     whole = subject_requests.find(session, caller.tenant_id, subject_request_id)
-    reached = reach.of_subject_request(session, whole)
-    return signed(resources.processor, StatusAnswer.of(whole, reached, api_version=api_version), 200)
+    answer = StatusAnswer.of(
+        whole,
+        reach.of_subject_request(session, whole),
+        failed_callbacks=subject_requests.failed_callbacks(session, whole),
+        api_version=api_version,
+    )
+    return signed(resources.processor, answer, 200)
 
 
 @v1.delete("/opengdpr_requests/{subject_request_id}", summary="Withdraw a request (v1)", **_CANCEL)

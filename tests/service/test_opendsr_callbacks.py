@@ -117,6 +117,14 @@ def test_a_callback_that_fails_is_sent_again(service, database):
     assert seen[0].headers["X-OpenDSR-Signature"] == seen[1].headers["X-OpenDSR-Signature"]
 
 
+def test_a_callback_that_is_given_up_is_in_the_status(service):
+    """Here at once: the other side says that it is gone for good."""
+    with scripted(script(Answer(b"", 410))) as (url, _):
+        receipt = ask(service, url, subject="nobody")
+        here = f"/v2/requests/{receipt['subject_request_id']}"
+        wait_for(lambda: service.get(here).json()["extensions"]["localhost"]["failed_callbacks"] == 1)
+
+
 def test_callbacks_are_no_webhooks_of_the_tenant(service, database, jobs):
     """Not listed, not counted, and told nothing of other requests."""
     with scripted(script(Answer(b""))) as (url, seen):
