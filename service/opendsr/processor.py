@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from service.settings import ServiceSettings
 
 _BITS = 3072
+_LOCALHOST = "localhost"
 _SELF_SIGNED_FOR = timedelta(days=3650)
 
 
@@ -86,11 +87,12 @@ def _self_signed(domain: str) -> bytes:
     key = generate_private_key(public_exponent=65537, key_size=_BITS)
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "StructGuard, self-signed")])
     now = datetime.now(UTC)
+    hosts = [domain, "127.0.0.1", "::1"] if domain == _LOCALHOST else [domain]
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + _SELF_SIGNED_FOR)
-        .add_extension(x509.SubjectAlternativeName([_general_name(domain)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(key, SHA256())
     )

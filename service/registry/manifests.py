@@ -78,9 +78,13 @@ def records_of_subjects(session: Session, version: Version, subjects: Sequence[b
 
 def models_of_subjects(session: Session, tenant_id: uuid.UUID, subjects: Sequence[bytes]) -> list[Model]:
     """The tenant's models of which some version has learned from these people, by name."""
-    held = select(Record.manifest_id).where(Record.subject_hmac.in_(subjects))
-    holding = select(Version.model_id).join(Manifest, Manifest.version_id == Version.id).where(Manifest.id.in_(held))
-    rows = select(Model).where(Model.tenant_id == tenant_id, Model.id.in_(holding))
+    held = (  # by way of the manifests: that is how the index of the records begins
+        select(Record.manifest_id)
+        .join(Record.manifest)
+        .join(Manifest.version)
+        .where(Version.model_id == Model.id, Record.subject_hmac.in_(subjects))
+    )
+    rows = select(Model).where(Model.tenant_id == tenant_id, held.exists())
     return list(session.scalars(rows.order_by(Model.name)))
 
 

@@ -1,7 +1,9 @@
 """`structguard opendsr-check`: our own server passes, and each check fails where it should."""
 
 import os
+import re
 import uuid
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -156,6 +158,14 @@ def test_every_check_can_fail():
     """None of them is there for show."""
     assert set().union(*(noticed for _, noticed in FAULTS)) == set(NAMES)
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_every_erratum_that_a_check_is_about_is_published():
+    """By its number, in the profile."""
+    profile = (Path(__file__).parents[2] / "docs/opendsr.md").read_text()
+    numbers = {number for check in CHECKS for number in re.findall(r"erratum (\d+)", check.clause)}
+    assert numbers
+    assert all(f"\n| {number} |" in profile for number in numbers)
 
 
 def test_what_should_be_must_be_when_asked_for(run):
