@@ -18,6 +18,7 @@ from pydantic import (
 
 from service.schemas import NAME, RecordIdentifier, WebhookUrl, each_once
 
+_GUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
 
 
@@ -28,9 +29,7 @@ def _rfc3339(value: object) -> object:
 
 
 def _guid(value: object) -> object:
-    if not isinstance(value, str) or not re.fullmatch(
-        "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", value
-    ):
+    if not isinstance(value, str) or not re.fullmatch(_GUID, value):
         raise ValueError("must be a UUID of version 4, in lower case")
     return value
 
@@ -91,7 +90,8 @@ class SubjectRequestBody(BaseModel):
 
     regulation: Literal["gdpr", "ccpa"] = Field(description="Sets the deadline.")
     subject_request_id: Annotated[uuid.UUID, BeforeValidator(_guid)] = Field(
-        description="The controller's own. Sent again with the same body, it is the same request."
+        description="The controller's own. Sent again with the same body, it is the same request.",
+        json_schema_extra={"pattern": f"^{_GUID}$"},
     )
     subject_request_type: Literal["access", "portability", "erasure"] = Field(
         description="Only those that the discovery document lists are accepted."

@@ -48,8 +48,8 @@ def create(
     Raises:
         InvalidInput: the tenant has as many as it may have.
     """
-    mine = select(func.count()).select_from(WebhookEndpoint)
-    if (session.scalar(mine.where(*_of(tenant_id))) or 0) >= MOST:
+    mine = select(func.count()).select_from(WebhookEndpoint).where(*_of(tenant_id))
+    if (session.scalar(mine) or 0) >= MOST:
         raise InvalidInput(Fault("#", f"a tenant has at most {MOST} webhooks"))
     endpoint = WebhookEndpoint(
         tenant_id=tenant_id,

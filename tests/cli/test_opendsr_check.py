@@ -177,6 +177,13 @@ def test_what_should_be_must_be_when_asked_for(run):
     assert (code, outcomes["fail"]) == (Exit.NOT_CONFORMING, {"status-endpoint"})
 
 
+def test_there_are_other_ways_to_sign_in(run, monkeypatch):
+    """Any header will do."""
+    monkeypatch.delenv("OPENDSR_AUTHORIZATION")
+    assert run(SmallProcessor())[0] == Exit.NOT_CONFORMING
+    assert run(SmallProcessor(), "--header", f"Authorization: {AUTHORIZATION}")[0] == Exit.OK
+
+
 @pytest.fixture
 def known(server, register, files):
     """Whom a model of our own server has learned from."""

@@ -292,7 +292,12 @@ def test_bad_input_is_a_400_that_repeats_nothing(client, kept, wrong, pointer):
     assert kept() == before
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"erase"', b"\xff"])
+SURROGATE = json.dumps(asking(person("surrogate"))).replace("surrogate", r"\ud800").encode()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'"erase"', b"\xff", b"[" * 100_000, SURROGATE], ids=range(8)
+)
 def test_what_is_no_request_is_a_400(client, body):
     """Whatever arrives."""
     answer = client.post("/v2/requests", content=body, headers={"content-type": "application/json"})
