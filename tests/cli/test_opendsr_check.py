@@ -1,5 +1,6 @@
 """`structguard opendsr-check`: our own server passes, and each check fails where it should."""
 
+import json
 import os
 import re
 import uuid
@@ -13,7 +14,7 @@ from service.cli.client import API_KEY
 from service.cli.exits import Exit
 from service.cli.opendsr import checks  # noqa: F401  (importing them declares them)
 from service.cli.opendsr.suite import CHECKS
-from tests.cli.scripted_server import scripted
+from tests.cli.scripted_server import Answer, script, scripted
 from tests.cli.small_processor import AUTHORIZATION, KNOWN, SmallProcessor, authority, certificate
 
 NAMES = [check.name for check in CHECKS]
@@ -213,6 +214,24 @@ def test_our_own_server_passes_everything(structguard, server, known, monkeypatc
     assert [(check["name"], check["outcome"]) for check in others] == [("certificate-authority", "skip")]
     assert len(ran.document["checks"]) == len(NAMES)
     assert ran.code == Exit.OK
+
+
+ODD = {name: [[7]] for name in ("supported_identities", "supported_subject_request_types", "processor_certificate")}
+
+
+@pytest.mark.parametrize("status", [200, 201, 500])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"7", b"\xff", b'{"error": 7, "request_status": {}, "encoded_request": "\xc3\xbc"}', ODD],
+)
+def test_a_server_that_talks_nonsense_is_judged_like_any_other(structguard, status, body):
+    """To the end, and without a traceback."""
+    content = json.dumps(body).encode() if body is ODD else body
+    with scripted(script(Answer(content, status, {"X-OpenDSR-Signature": "\xfc"}))) as (url, _):
+        ran = structguard("opendsr-check", url, "--json")
+    assert ran.code == Exit.NOT_CONFORMING
+    assert [check["name"] for check in ran.document["checks"]] == NAMES
+    assert not [check for check in ran.document["checks"] if "understood" in check["detail"]]
 
 
 def test_a_report_for_people(structguard, server, monkeypatch):

@@ -1,7 +1,6 @@
 """Certificates and signatures, as docs/opendsr.md reads sections 4.1, 4.2 and 6.3."""
 
 import base64
-import binascii
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -78,7 +77,7 @@ def fault_of_signature(certificate: x509.Certificate, headers: Mapping[str, str]
         return f"there is no {header}"
     try:
         signature = base64.b64decode("".join(headers[header].split()), validate=True)
-    except binascii.Error:
+    except ValueError:
         return f"{header} is not Base64"
     key = certificate.public_key()
     if not isinstance(key, RSAPublicKey):

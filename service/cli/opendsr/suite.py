@@ -73,5 +73,7 @@ def results(target: Target, *, strict: bool) -> Iterator[Result]:
             outcome, detail = Outcome.FAIL if check.is_must or strict else Outcome.WARN, str(missed)
         except httpx.HTTPError as error:
             outcome, detail = Outcome.FAIL, f"there was no answer: {type(error).__name__}"
+        except Exception as error:  # noqa: BLE001  (servers are wrong in ways of their own; none may end the run)
+            outcome, detail = Outcome.FAIL, f"the answer cannot be understood: {type(error).__name__}"
         yield Result(check, outcome, detail)
     target.tidy_up()

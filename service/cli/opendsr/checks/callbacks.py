@@ -17,7 +17,7 @@ def callback(target: Target) -> None:
     url = target.receiver.url + path
     body = target.request(names_known=True, status_callback_urls=[url])
     expectations.status(target.create(body), 201)
-    if target.status(body["subject_request_id"]).json().get("request_status") == "pending":
+    if expectations.request_status(target, body["subject_request_id"]) == "pending":
         target.cancel(body["subject_request_id"])
     received = target.receiver.first(path)
     if received is None:

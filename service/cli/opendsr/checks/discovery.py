@@ -31,10 +31,10 @@ def document(target: Target) -> None:
         raise Missed("supported_identities is not a list of identities")
     for identity in identities:
         known = expectations.has(identity, ["identity_type", "identity_format"])
-        if known["identity_type"] not in _TYPES or known["identity_format"] not in _FORMATS:
+        if str(known["identity_type"]) not in _TYPES or str(known["identity_format"]) not in _FORMATS:
             raise Missed("supported_identities has one that sections 5.1 and 5.2 do not know")
     types = found["supported_subject_request_types"]
-    if not isinstance(types, list) or not types or not _REQUESTS.issuperset(types):
+    if not isinstance(types, list) or not types or not _REQUESTS.issuperset(map(str, types)):
         raise Missed("supported_subject_request_types has one that section 6.2 does not know")
 
 

@@ -40,6 +40,13 @@ def has(found: object, fields: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def request_status(target: Target, subject_request_id: str) -> str:
+    """How far a request is, by its own word."""
+    answer = target.status(subject_request_id)
+    status(answer, 200)
+    return str(document(answer, "request_status")["request_status"])
+
+
 def time(found: Mapping[str, Any], name: str) -> datetime:
     """The field is a time with an offset, as of RFC 3339."""
     text = found.get(name)

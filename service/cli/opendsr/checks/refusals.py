@@ -54,7 +54,9 @@ def not_json(target: Target) -> None:
 @must("refused-unsupported-type", "6.3, 7.5")
 def unsupported_type(target: Target) -> None:
     """What discovery does not list is declined, and not accepted and forgotten."""
-    supported = target.discovery.get("supported_subject_request_types") or ()
+    supported = target.discovery.get("supported_subject_request_types")
+    if not isinstance(supported, list):
+        raise Skipped("discovery has no list of what is supported")
     others = [kind for kind in ("access", "portability", "erasure") if kind not in supported]
     if not others:
         raise Skipped("every type is supported")

@@ -23,6 +23,6 @@ def cancellation(target: Target) -> None:
     """The old route withdraws like the new one; or says that there is nothing left to withdraw."""
     body = target.request(names_known=True)
     expectations.status(target.create(body), 201)
-    is_pending = target.status(body["subject_request_id"]).json().get("request_status") == "pending"
+    is_pending = expectations.request_status(target, body["subject_request_id"]) == "pending"
     answer = target.call("DELETE", f"/opengdpr_requests/{body['subject_request_id']}")
     expectations.status(answer, *((202,) if is_pending else (400, 409)))
