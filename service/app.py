@@ -12,6 +12,8 @@ from service.authentication import Authentication
 from service.dependencies import Resources
 from service.fetching import silence_stores
 from service.middleware import BodyLimit, RequestIdentity
+from service.opendsr.errors import OpenDsrErrors
+from service.opendsr.processor import Processor
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.relay import Relay
@@ -27,6 +29,7 @@ from service.routes import (
     jobs,
     manifests,
     models,
+    opendsr,
     subjects,
     versions,
     webhooks,
@@ -49,11 +52,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         database = Database(settings.resolved_database_url())
         artifacts = Artifacts(settings.data_dir)
         relay = Relay(database, artifacts, settings)
-        sender = WebhookSender(database, settings)
+        processor = Processor(settings)
+        sender = WebhookSender(database, settings, processor)
         relay.start()
         sender.start()
         try:
-            yield {"resources": Resources(settings, database, artifacts, relay, sender)}
+            yield {"resources": Resources(settings, database, artifacts, relay, sender, processor)}
         finally:
             relay.stop()
             sender.stop()
@@ -71,6 +75,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     app.add_middleware(Authentication, settings=settings)
+    app.add_middleware(OpenDsrErrors)
     app.add_middleware(RequestIdentity)
     problems.install(app)
     for routes in (
@@ -80,6 +85,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):
         app.include_router(routes.router)
+    for prefix, router in (("/v2", opendsr.v2), ("", opendsr.v2), ("/v1", opendsr.v1), ("", opendsr.v1)):
+        app.include_router(router, prefix=prefix)
+    app.include_router(opendsr.v1_discovery)
     _describe_problems(app)
     return app
 

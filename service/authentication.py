@@ -15,8 +15,11 @@ from service.registry.scopes import Caller
 from service.settings import ServiceSettings
 from service.tokens import JsonWebTokens
 
-#: What anybody may read: is it up, what does it offer, what does an error mean.
-_OPEN = ("/livez", "/readyz", "/docs", "/openapi.json", "/problems")
+#: What anybody may read: is it up, what does it offer, what does an error mean, and who signs for it.
+_OPEN = (
+    *("/livez", "/readyz", "/docs", "/openapi.json", "/problems"),
+    *("/discovery", "/v1/discovery", "/v2/discovery", "/cert.pem", "/v2/cert.pem"),
+)
 
 _CHALLENGE = 'Bearer realm="structguard"'
 

@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
+from service.opendsr.processor import Processor
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import ScopeMissing
@@ -29,6 +30,7 @@ class Resources:
     artifacts: Artifacts
     relay: Relay
     sender: WebhookSender
+    processor: Processor
 
     def committed(self) -> None:
         """Something was committed that others may be waiting for."""

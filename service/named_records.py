@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +21,7 @@ from service.schemas import NewDeletionRequest
 class Named:
     """Whom and what a request names, as pseudonyms, and the images that are meant; nothing if it brings its own."""
 
-    subject: bytes | None = None
+    subjects: Sequence[bytes] = ()
     records: Sequence[bytes] = ()
     images: Sequence[Labelled] = ()
 
@@ -37,25 +37,35 @@ def look_up(
     pseudonyms = access.pseudonyms(session, tenant_id)
     if given.subject_id is not None:
         subject = pseudonyms.subject(given.subject_id)
-        found = manifests.records_of_subject(session, version, subject)
-        pointers = {record.sample_hmac: "#/subject_id" for record in found}
-        if not found:
+        named = of_subjects(session, resources, version, {subject: "#/subject_id"})
+        if not named.records:
             raise InvalidInput(Fault("#/subject_id", "no manifest of the model's lineage has a record of this subject"))
-    else:
-        subject = None
-        pointers = {
-            pseudonyms.record(sample_id): f"#/sample_ids/{at}" for at, sample_id in enumerate(given.sample_ids or ())
-        }
-        found = manifests.records(session, version, list(pointers))
-        _check_all_found(pointers, found)
-    if len(pointers) > resources.settings.max_images:
-        raise InvalidInput(
-            Fault(
-                "#/subject_id" if subject else "#/sample_ids",
-                f"means {len(pointers)} records; at most {resources.settings.max_images} are allowed",
-            )
-        )
-    return Named(subject, list(pointers), _images(resources, found, pointers))
+        return named
+    pointers = {
+        pseudonyms.record(sample_id): f"#/sample_ids/{at}" for at, sample_id in enumerate(given.sample_ids or ())
+    }
+    _check_count(resources, len(pointers), "#/sample_ids")
+    found = manifests.records(session, version, list(pointers))
+    _check_all_found(pointers, found)
+    return Named((), list(pointers), _images(resources, found, pointers))
+
+
+def of_subjects(session: Session, resources: Resources, version: Version, subjects: Mapping[bytes, str]) -> Named:
+    """Like `look_up`, of these people; each with the pointer to where they are named. It may find no record.
+
+    Raises:
+        InvalidInput: there are too many.
+    """
+    found = manifests.records_of_subjects(session, version, list(subjects))
+    pointers = {record.sample_hmac: subjects[record.subject_hmac] for record in found if record.subject_hmac}
+    _check_count(resources, len(pointers), next(iter(subjects.values())))
+    return Named(list(subjects), list(pointers), _images(resources, found, pointers))
+
+
+def _check_count(resources: Resources, count: int, pointer: str) -> None:
+    most = resources.settings.max_images
+    if count > most:
+        raise InvalidInput(Fault(pointer, f"means {count} records; at most {most} are allowed"))
 
 
 def _check_all_found(pointers: dict[bytes, str], found: Sequence[Record]) -> None:

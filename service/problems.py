@@ -86,6 +86,15 @@ TABLE: dict[type[Exception] | int, Kind] = {
     errors.PreconditionFailed: Kind(
         412, "precondition-failed", "It has changed since it was read.", "Read it again, then decide again."
     ),
+    errors.SubjectRequestReused: Kind(
+        409,
+        "subject-request-reused",
+        "The subject_request_id was used for another request.",
+        "Make a new identifier for each request; send the same body again only to repeat the same request.",
+    ),
+    errors.NotPending: Kind(
+        409, "not-pending", "The request is no longer pending.", "It can no longer be cancelled; read its status."
+    ),
     errors.PastCommitPoint: Kind(
         409, "past-commit-point", "The request has ended.", "It can no longer be cancelled; read its state."
     ),

@@ -29,7 +29,8 @@ def _without_nul(text: str) -> str:
     return text
 
 
-def _each_once(names: list[T]) -> list[T]:
+def each_once(names: list[T]) -> list[T]:
+    """The list, if nothing in it stands twice."""
     if len(set(names)) != len(names):
         raise ValueError("must be different from each other")
     return names
@@ -52,7 +53,7 @@ ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
 Classes = Annotated[
     list[ClassName],
     Field(min_length=2, max_length=100_000, description="Names, in the order of the classifier's outputs."),
-    AfterValidator(_each_once),
+    AfterValidator(each_once),
 ]
 Labels = Annotated[
     list[Annotated[int | str, PlainValidator(_label, json_schema_input_type=int | str)]],
@@ -153,7 +154,7 @@ WebhookUrl = Annotated[Text, Field(min_length=1, max_length=2000, description="`
 Events = Annotated[
     list[Event],
     Field(max_length=len(Event), description="What it hears of; empty means everything."),
-    AfterValidator(_each_once),
+    AfterValidator(each_once),
 ]
 WebhookDescription = Annotated[Text, Field(max_length=2000, description="Name no person.")]
 
@@ -190,7 +191,7 @@ class NewDeletionRequest(_Body):
         default=None, description="Every record of this person in the manifests of the model's lineage."
     )
     sample_ids: (
-        Annotated[list[RecordIdentifier], Field(min_length=1, max_length=100_000), AfterValidator(_each_once)] | None
+        Annotated[list[RecordIdentifier], Field(min_length=1, max_length=100_000), AfterValidator(each_once)] | None
     ) = Field(default=None, description="These records, from the manifests of the model's lineage.")
     regulation: str = Field(
         default="gdpr", pattern="^[a-z0-9_-]{1,40}$", description="Sets the deadline: `gdpr`, `ccpa`, or another name."

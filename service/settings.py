@@ -2,9 +2,10 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import fsspec
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
 from service.registry.settings import RegistrySettings
@@ -22,6 +23,16 @@ def _installed(schemes: frozenset[str]) -> frozenset[str]:
             raise ValueError(f"`{scheme}` takes another package: {error}") from error
     return schemes
 
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or "#" in url:
+        raise ValueError("must be scheme, host and perhaps port, such as https://dsr.example.com")
+    return url
+
+
+Identity = Annotated[str, StringConstraints(pattern="^[a-z_]+:(raw|sha1|md5|sha256)$")]
+"""A kind of identity, by type and format (OpenDSR 2.0, sections 5.1 and 5.2)."""
 
 Scheme = Literal["file", "s3", "gs", "az", "abfs"]
 """What images may be fetched by: stores that hold files, and none that calls an address of the manifest's choosing."""
@@ -77,6 +88,32 @@ class ServiceSettings(RegistrySettings):
 
     webhook_private: bool = False
     """Whether callbacks may go to private addresses, and over plain HTTP. For development."""
+
+    opendsr_url: Annotated[str, AfterValidator(_origin)] | None = None
+    """Public address of the OpenDSR endpoints, such as `https://dsr.example.com`; its host is the processor's domain.
+    Default: whatever address the service is asked under, and the domain `localhost`."""
+
+    opendsr_key: Path | None = None
+    """PEM file with the RSA key that signs OpenDSR answers. Default: one is made, and kept in the data folder."""
+
+    opendsr_certificate: Path | None = None
+    """PEM file with the certificate of `opendsr_key`, and those that it was issued by. Default: self-signed."""
+
+    opendsr_identities: Annotated[frozenset[Identity], NoDecode, BeforeValidator(_listed)] = Field(
+        default=frozenset({"controller_customer_id:raw"}), min_length=1
+    )
+    """What the `subject_id` of training manifests may be, as OpenDSR identities `type:format` with commas between."""
+
+    @property
+    def opendsr_domain(self) -> str:
+        """The processor's domain."""
+        return (self.opendsr_url and urlsplit(self.opendsr_url).hostname) or "localhost"
+
+    @model_validator(mode="after")
+    def _opendsr_key_has_a_certificate(self) -> Self:
+        if bool(self.opendsr_key) != bool(self.opendsr_certificate):
+            raise ValueError("opendsr_key and opendsr_certificate go together")
+        return self
 
     @model_validator(mode="after")
     def _files_have_a_root(self) -> Self:

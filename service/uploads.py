@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from typing import BinaryIO
 
@@ -24,9 +25,11 @@ from service.registry import (
     suppressions,
 )
 from service.registry.architectures import expected_tensors
+from service.registry.artifacts import Staged
 from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
 from service.registry.scopes import Caller
+from service.registry.tables import DeletionRequest
 from service.schemas import NewDeletionRequest, NewEvaluationSet, NewVersion
 
 # All of these look the model up twice: before the files are read, because many mistakes show there, and again in the
@@ -154,34 +157,62 @@ def submit_deletion_request(
         classes = version.classes
         _check_anchors(session, caller.tenant_id, given.options, classes)
         named = Named() if images else look_up(session, resources, caller.tenant_id, version, given)
-    limits = _limits(resources, resources.settings.max_images)
-    request_id = uuid.uuid4()
     with resources.artifacts.stage() as staged:
         if images:
+            limits = _limits(resources, resources.settings.max_images)
             kept = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+            brought = Brought(staged, kept, named)
         else:
-            kept = intake.keep_images(named.images, staged.path, limits)
-        key = f"samples/{request_id}"
+            brought = bring(resources, named, staged)
         with resources.database.write() as session:
-            request = deletion_requests.submit(
-                session,
-                models.find_model(session, caller.tenant_id, given.model),
-                request_id=request_id,
-                regulation=given.regulation,
-                samples=key,
-                sample_count=kept.count,
-                samples_hmac=access.pseudonyms(session, caller.tenant_id).content(kept.fingerprint),
-                submitted_by=caller.subject,
-                options=given.options,
-            )
-            suppressions.add(session, request, subject=named.subject, records=named.records)
+            request = store_deletion_request(session, caller, given.model, brought, given.regulation, given.options)
             answer = AcceptedRequest.with_reach(request, reach.of_request(session, request))
             response = creation.answer(
                 session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
             )
-            staged.keep(key)
     resources.committed()
     return response
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Images that were checked and wait in a file, and whom and what they were named by."""
+
+    staged: Staged
+    kept: intake.Kept
+    named: Named
+
+
+def bring(resources: Resources, named: Named, staged: Staged) -> Brought:
+    """Fetch the images that are named.
+
+    Raises:
+        InvalidInput: with a fault for every one that cannot be had, or is none.
+    """
+    limits = _limits(resources, resources.settings.max_images)
+    return Brought(staged, intake.keep_images(named.images, staged.path, limits), named)
+
+
+def store_deletion_request(
+    session: Session, caller: Caller, model_name: str, brought: Brought, regulation: str, options: Options
+) -> DeletionRequest:
+    """Write the request, its job and whom it names, and make the images durable; all with the caller's transaction."""
+    request_id = uuid.uuid4()
+    key = f"samples/{request_id}"
+    request = deletion_requests.submit(
+        session,
+        models.find_model(session, caller.tenant_id, model_name),
+        request_id=request_id,
+        regulation=regulation,
+        samples=key,
+        sample_count=brought.kept.count,
+        samples_hmac=access.pseudonyms(session, caller.tenant_id).content(brought.kept.fingerprint),
+        submitted_by=caller.subject,
+        options=options,
+    )
+    suppressions.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
+    brought.staged.keep(key)
+    return request
 
 
 def _check_one_way(given: NewDeletionRequest, images: Sequence[UploadFile]) -> None:

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     UNREACHABLE = 4
     ENDED_WITHOUT_VERSION = 5
     NEEDS_REVIEW = 6
+    NOT_CONFORMING = 7
 
 
 _MEANING = {
@@ -26,6 +27,7 @@ _MEANING = {
     Exit.UNREACHABLE: "the server does not answer, or is not ready",
     Exit.ENDED_WITHOUT_VERSION: "waited for a request, and it failed, was rejected or was cancelled",
     Exit.NEEDS_REVIEW: "waited for a request, and its new version did not pass the quality gate",
+    Exit.NOT_CONFORMING: "a check of `opendsr-check` failed",
 }
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {_MEANING[code]}" for code in Exit) + "."

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 import typer
 
 
-def _server(text: str) -> str:
+def server_url(text: str) -> str:
+    """The address of a server."""
     if not re.match(r"https?://[^/]", text):
         raise typer.BadParameter("a server is named by its URL, such as http://127.0.0.1:8000")
     return text
 
 
 Server = Annotated[
-    str, typer.Option(envvar="STRUCTGUARD_SERVER", parser=_server, metavar="URL", help="Where the service listens.")
+    str, typer.Option(envvar="STRUCTGUARD_SERVER", parser=server_url, metavar="URL", help="Where the service listens.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, and words for people on stderr.")

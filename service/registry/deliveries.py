@@ -45,6 +45,9 @@ LEASE = timedelta(minutes=2)
 KEPT = timedelta(days=30)
 """How long messages are kept, with all that became of them."""
 
+IS_REGISTERED = ~WebhookEndpoint.status_callback.has()
+"""Of endpoints: the tenant has registered it, and no OpenDSR request brought it along."""
+
 _JITTER = 0.1  # share of a delay, so that what failed together does not come back together
 _MOST_PATIENCE = SCHEDULE[-1]
 
@@ -62,6 +65,7 @@ class Claim:
     url: str = field(repr=False)
     secrets: tuple[bytes, ...] = field(repr=False)
     private_key: bytes = field(repr=False)
+    is_status_callback: bool  #: of an OpenDSR request, signed with the processor's key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ def announce(session: Session, request: DeletionRequest, *, at: datetime) -> Non
     """Tell the tenant's endpoints of the state that a request has moved to: who can read it finds the rest there."""
     kind = f"deletion_request.{request.state}"
     enabled = select(WebhookEndpoint).where(
-        WebhookEndpoint.tenant_id == request.tenant_id, WebhookEndpoint.disabled_at.is_(None)
+        WebhookEndpoint.tenant_id == request.tenant_id, WebhookEndpoint.disabled_at.is_(None), IS_REGISTERED
     )
     # An endpoint that is removed at this moment must not make the move fail: the lock waits, and leaves it out.
     endpoints = session.scalars(enabled.with_for_update(read=True, key_share=True))
@@ -101,14 +105,16 @@ def announce(session: Session, request: DeletionRequest, *, at: datetime) -> Non
 def queue(
     session: Session, endpoints: Iterable[WebhookEndpoint], kind: str, data: dict[str, Any], *, at: datetime
 ) -> list[WebhookDelivery]:
-    """Put one message on its way to these endpoints."""
+    """Put one message of Standard Webhooks on its way to these endpoints."""
     payload = {"type": kind, "timestamp": at.isoformat().replace("+00:00", "Z"), "data": data}
-    message = WebhookMessage(
-        id=f"msg_{uuid.uuid4().hex}",
-        type=kind,
-        body=json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
-        created_at=at,
-    )
+    return send(session, endpoints, kind, json.dumps(payload, ensure_ascii=False, separators=(",", ":")), at=at)
+
+
+def send(
+    session: Session, endpoints: Iterable[WebhookEndpoint], kind: str, body: str, *, at: datetime
+) -> list[WebhookDelivery]:
+    """Put one body on its way to these endpoints, as it is."""
+    message = WebhookMessage(id=f"msg_{uuid.uuid4().hex}", type=kind, body=body, created_at=at)
     deliveries = [
         WebhookDelivery(
             message=message,
@@ -148,7 +154,10 @@ def claim(session: Session, *, limit: int) -> list[Claim]:
         .where(WebhookEndpoint.disabled_at.is_(None), ~busy, WebhookDelivery.id == first_due, *due)
         .order_by(WebhookDelivery.next_at)
         .limit(limit)
-        .options(joinedload(WebhookDelivery.endpoint), joinedload(WebhookDelivery.message))
+        .options(
+            joinedload(WebhookDelivery.endpoint).joinedload(WebhookEndpoint.status_callback),
+            joinedload(WebhookDelivery.message),
+        )
         .with_for_update(of=WebhookDelivery, skip_locked=True)
     )
     return [_lease(delivery, now) for delivery in session.scalars(free)]
@@ -171,6 +180,7 @@ def _lease(delivery: WebhookDelivery, now: datetime) -> Claim:
         url=endpoint.url,
         secrets=tuple(known),
         private_key=endpoint.private_key,
+        is_status_callback=endpoint.status_callback is not None,
     )
 
 

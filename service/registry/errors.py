@@ -80,6 +80,18 @@ class DeliveryNotFound(NotFound):
     """This webhook has no such delivery."""
 
 
+class SubjectRequestNotFound(NotFound):
+    """There is no OpenDSR request under this identifier."""
+
+
+class SubjectRequestReused(RegistryError):
+    """This `subject_request_id` was used for a different request."""
+
+
+class NotPending(RegistryError):
+    """The request is no longer pending, so it cannot be cancelled."""
+
+
 class WebhookDisabled(RegistryError):
     """The webhook is disabled, so nothing is sent to it."""
 

@@ -1,6 +1,6 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
-from service.registry import claims, creations, deletion_requests, deliveries, webhooks
+from service.registry import claims, creations, deletion_requests, deliveries, subject_requests, webhooks
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
@@ -12,6 +12,7 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
         claims.reap(session, max_attempts=settings.max_attempts)
         creations.forget_expired(session)
         deliveries.forget_old(session)
+        subject_requests.forget_callbacks(session)
         webhooks.forget_previous_secrets(session)
     destroy_samples(database, artifacts)
 

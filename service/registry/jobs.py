@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from service.registry import deliveries
+from service.registry import deliveries, opendsr
 from service.registry.database import clock
 from service.registry.errors import JobNotFound
 from service.registry.options import Options
@@ -130,6 +130,7 @@ def move_request(
     request.state, request.reason = after, reason
     request.ended_at = at if after in ENDED else None
     deliveries.announce(session, request, at=at)
+    opendsr.follow(session, request, at=at)
 
 
 def _with_everything() -> Select[Job]:

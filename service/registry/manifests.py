@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, func, insert, or_, select, update
+from sqlalchemy import CTE, func, insert, or_, select, union, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, contains_eager
 
@@ -12,7 +12,7 @@ from service.registry.database import batches, clock
 from service.registry.errors import Fault, ManifestNameTaken, ManifestNotFound
 from service.registry.manifest_files import Rows
 from service.registry.pages import Page, paginate
-from service.registry.tables import Manifest, Record, Suppression, Version
+from service.registry.tables import Manifest, Model, Record, SubjectIdentity, SubjectRequest, Suppression, Version
 
 
 def add(session: Session, tenant_id: uuid.UUID, version: Version, rows: Rows, *, name: str, uris: str) -> Manifest:
@@ -31,7 +31,11 @@ def add(session: Session, tenant_id: uuid.UUID, version: Version, rows: Rows, *,
         raise ManifestNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
     for batch in batches(_columns(manifest, rows)):
         session.execute(insert(Record), batch)
-    listed = select(Suppression.hmac).where(Suppression.tenant_id == tenant_id)
+    listed = union(
+        select(Suppression.hmac).where(Suppression.tenant_id == tenant_id),
+        # Those whom nobody knew when they asked by OpenDSR are in no deletion request.
+        select(SubjectIdentity.hmac).join(SubjectRequest).where(SubjectRequest.tenant_id == tenant_id),
+    )
     suppressed = (
         select(func.count())
         .select_from(Record)
@@ -67,9 +71,21 @@ def list_manifests(session: Session, version: Version, *, cursor: str | None, li
     )
 
 
-def records_of_subject(session: Session, version: Version, subject: bytes) -> list[Record]:
-    """What `version` and its ancestors have learned of a person; of the newest manifest first."""
-    return _records(session, version, subject_hmac=[subject])
+def records_of_subjects(session: Session, version: Version, subjects: Sequence[bytes]) -> list[Record]:
+    """What `version` and its ancestors have learned of these people; of the newest manifest first."""
+    return _records(session, version, subject_hmac=subjects)
+
+
+def models_of_subjects(session: Session, tenant_id: uuid.UUID, subjects: Sequence[bytes]) -> list[Model]:
+    """The tenant's models of which some version has learned from these people, by name."""
+    held = (  # by way of the manifests: that is how the index of the records begins
+        select(Record.manifest_id)
+        .join(Record.manifest)
+        .join(Manifest.version)
+        .where(Version.model_id == Model.id, Record.subject_hmac.in_(subjects))
+    )
+    rows = select(Model).where(Model.tenant_id == tenant_id, held.exists())
+    return list(session.scalars(rows.order_by(Model.name)))
 
 
 def records(session: Session, version: Version, samples: Sequence[bytes]) -> list[Record]:

@@ -11,7 +11,16 @@ from sqlalchemy.orm import Session, joinedload, load_only, selectinload
 
 from service.registry.database import batches
 from service.registry.states import ENDED, State
-from service.registry.tables import DeletionRequest, Manifest, Model, Record, Suppression, Version
+from service.registry.tables import (
+    DeletionRequest,
+    Manifest,
+    Model,
+    Record,
+    SubjectIdentity,
+    SubjectRequest,
+    Suppression,
+    Version,
+)
 
 
 class Reach(StrEnum):
@@ -43,6 +52,12 @@ def of_request(session: Session, request: DeletionRequest) -> list[Reached] | No
     named = select(Suppression.hmac).where(Suppression.request_id == request.id)
     if session.scalar(named.limit(1)) is None:
         return None
+    return _reached(session, request.tenant_id, named)
+
+
+def of_subject_request(session: Session, request: SubjectRequest) -> list[Reached]:
+    """The versions that have learned the records of whom an OpenDSR request names."""
+    named = select(SubjectIdentity.hmac).where(SubjectIdentity.request_id == request.id)
     return _reached(session, request.tenant_id, named)
 
 

@@ -1,4 +1,4 @@
-"""The life of a deletion request, of the job that serves it, and of the messages that tell of it."""
+"""The life of a deletion request, of the job that serves it, of the OpenDSR request behind it, and of messages."""
 
 from enum import StrEnum
 
@@ -33,6 +33,15 @@ class DeliveryState(StrEnum):
     PENDING = "pending"  #: to be sent, for the first time or again
     SUCCEEDED = "succeeded"  #: the endpoint has it
     FAILED = "failed"  #: given up; it may be replayed
+
+
+class RequestStatus(StrEnum):
+    """Where an OpenDSR request stands, in the specification's words (OpenDSR 2.0, section 8)."""
+
+    PENDING = "pending"  #: received, and nothing of it has begun
+    IN_PROGRESS = "in_progress"  #: begun, or failed and to be tried again
+    COMPLETED = "completed"  #: nothing is left to do, and nothing went wrong
+    CANCELLED = "cancelled"  #: withdrawn, or ended otherwise than asked
 
 
 class IllegalMove(ValueError):

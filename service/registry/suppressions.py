@@ -10,9 +10,9 @@ from service.registry.pages import Page, paginate
 from service.registry.tables import DeletionRequest, Suppression
 
 
-def add(session: Session, request: DeletionRequest, *, subject: bytes | None, records: Iterable[bytes]) -> None:
+def add(session: Session, request: DeletionRequest, *, subjects: Iterable[bytes], records: Iterable[bytes]) -> None:
     """Put on the list whom and what an accepted request names. Its outcome takes nothing off again."""
-    named = [("subject", subject)] if subject is not None else []
+    named = [("subject", subject) for subject in subjects]
     named += [("record", record) for record in records]
     session.add_all(
         Suppression(tenant_id=request.tenant_id, request_id=request.id, kind=kind, hmac=hmac, at=request.received_at)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from service.registry.states import DeliveryState, Phase, State
+from service.registry.states import DeliveryState, Phase, RequestStatus, State
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -64,6 +64,9 @@ class Base(DeclarativeBase):
         Phase: Enum(Phase, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
         DeliveryState: Enum(
             DeliveryState, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
+        ),
+        RequestStatus: Enum(
+            RequestStatus, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
         ),
     }
 
@@ -378,6 +381,47 @@ class Transition(Base):
     reason: Mapped[str | None] = mapped_column(String(500))
 
 
+class SubjectRequest(Base):
+    """What a controller has sent by OpenDSR: a person to erase, by a deletion request for each model with them."""
+
+    __tablename__ = "subject_requests"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    subject_request_id: Mapped[uuid.UUID] = mapped_column(Uuid)  #: the controller's
+    fingerprint: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant, of the body
+    domain: Mapped[str] = mapped_column(String(253))  #: ours when it came; callbacks name it, too
+    status: Mapped[RequestStatus]  #: as the controller was last told
+    received_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    cancelled_at: Mapped[datetime | None]
+
+    tenant: Mapped[Tenant] = relationship(lazy="raise")
+    deletion_requests: Mapped[list[DeletionRequest]] = relationship(
+        lazy="raise", secondary="erasures", order_by="DeletionRequest.id", viewonly=True
+    )
+
+    __table_args__ = (UniqueConstraint("tenant_id", "subject_request_id"),)
+
+
+class SubjectIdentity(Base):
+    """Whom an OpenDSR request names: the same HMACs that training manifests have for their subjects."""
+
+    __tablename__ = "subject_identities"
+
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("subject_requests.id"), primary_key=True)
+    hmac: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+
+
+class Erasure(Base):
+    """A deletion request that serves an OpenDSR request."""
+
+    __tablename__ = "erasures"
+
+    deletion_request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("subject_requests.id"), index=True)
+
+
 class WebhookEndpoint(Base):
     """Where a tenant is called back. Its keys are kept as they are: signing takes them, and no hash would do."""
 
@@ -396,7 +440,20 @@ class WebhookEndpoint(Base):
     disabled_reason: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]
 
+    status_callback: Mapped["StatusCallback | None"] = relationship(lazy="raise", viewonly=True)
+
     __table_args__ = (Index(None, "tenant_id", "created_at", "id"),)
+
+
+class StatusCallback(Base):
+    """Makes an endpoint one that an OpenDSR request has brought along: it hears of that request and of nothing else."""
+
+    __tablename__ = "status_callbacks"
+
+    endpoint_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), primary_key=True
+    )
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("subject_requests.id"), index=True)
 
 
 class WebhookMessage(Base):

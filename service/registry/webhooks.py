@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from service.registry import deliveries
@@ -48,7 +48,7 @@ def create(
     Raises:
         InvalidInput: the tenant has as many as it may have.
     """
-    mine = select(func.count()).select_from(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id)
+    mine = select(func.count()).select_from(WebhookEndpoint).where(*_of(tenant_id))
     if (session.scalar(mine) or 0) >= MOST:
         raise InvalidInput(Fault("#", f"a tenant has at most {MOST} webhooks"))
     endpoint = WebhookEndpoint(
@@ -71,7 +71,7 @@ def find(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID, *, lock:
     Raises:
         WebhookNotFound: there is none.
     """
-    rows = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id, WebhookEndpoint.id == webhook_id)
+    rows = select(WebhookEndpoint).where(*_of(tenant_id), WebhookEndpoint.id == webhook_id)
     endpoint = session.scalar(rows.with_for_update(key_share=True) if lock else rows)
     if endpoint is None:
         raise WebhookNotFound
@@ -82,7 +82,7 @@ def list_webhooks(session: Session, tenant_id: uuid.UUID, *, cursor: str | None,
     """All endpoints of a tenant, newest first."""
     return paginate(
         session,
-        select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id),
+        select(WebhookEndpoint).where(*_of(tenant_id)),
         newest=WebhookEndpoint.created_at,
         identity=WebhookEndpoint.id,
         listing="webhooks",
@@ -120,7 +120,7 @@ def remove(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID) -> Non
     Raises:
         WebhookNotFound: there is none.
     """
-    mine = (WebhookEndpoint.tenant_id == tenant_id, WebhookEndpoint.id == webhook_id)
+    mine = (*_of(tenant_id), WebhookEndpoint.id == webhook_id)
     if session.scalar(delete(WebhookEndpoint).where(*mine).returning(WebhookEndpoint.id)) is None:
         raise WebhookNotFound
 
@@ -150,3 +150,7 @@ def forget_previous_secrets(session: Session) -> None:
     """Remove rotated secrets that no longer sign."""
     over = WebhookEndpoint.previous_secret_until < clock(session)
     session.execute(update(WebhookEndpoint).where(over).values(previous_secret=None, previous_secret_until=None))
+
+
+def _of(tenant_id: uuid.UUID) -> tuple[ColumnElement[bool], ...]:
+    return (WebhookEndpoint.tenant_id == tenant_id, deliveries.IS_REGISTERED)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import httpx
 
+from service.opendsr.processor import Processor
 from service.registry import deliveries
 from service.registry.database import Database
 from service.registry.deliveries import Claim, Outcome
@@ -27,9 +28,10 @@ class WebhookSender:
     was sending is sent again, under the same identifier, once the lease has run out.
     """
 
-    def __init__(self, database: Database, settings: ServiceSettings) -> None:
+    def __init__(self, database: Database, settings: ServiceSettings, processor: Processor) -> None:
         self._database = database
         self._settings = settings
+        self._processor = processor
         self._tls = httpx.create_ssl_context()
         self._user_agent = {"User-Agent": f"StructGuard/{version('structguard')}"}
         self._sending: set[Future[None]] = set()
@@ -89,14 +91,17 @@ class WebhookSender:
 
     def _send(self, claim: Claim) -> Outcome:
         body = claim.body.encode()
-        signed = signed_headers(
-            claim.message_id, int(time.time()), body, secrets=claim.secrets, private_key=claim.private_key
-        )
         try:
-            return post(
-                claim.url, self._user_agent | signed, body, private=self._settings.webhook_private, tls=self._tls
-            )
+            headers = self._user_agent | self._signed(claim, body)
+            return post(claim.url, headers, body, private=self._settings.webhook_private, tls=self._tls)
         except Exception:
             # A mistake of ours must count as an attempt, or it would be repeated without end.
             logger.exception("delivery %s could not be sent", claim.delivery_id)
             return Outcome(error="internal", milliseconds=0)
+
+    def _signed(self, claim: Claim, body: bytes) -> dict[str, str]:
+        if claim.is_status_callback:
+            return self._processor.headers(body)
+        return signed_headers(
+            claim.message_id, int(time.time()), body, secrets=claim.secrets, private_key=claim.private_key
+        )

@@ -62,7 +62,14 @@ def _server(tmp_path_factory):
     data, port = tmp_path_factory.mktemp("service"), free_port()
     migrate(RegistrySettings(data_dir=data))
     key = first_key(RegistrySettings(data_dir=data))
-    environment = {**os.environ, "STRUCTGUARD_DATA_DIR": str(data), "STRUCTGUARD_PORT": str(port)}
+    settings = {
+        "DATA_DIR": data,
+        "PORT": port,
+        "WEBHOOK_PRIVATE": "true",
+        "MANIFEST_SCHEMES": "file",
+        "MANIFEST_ROOT": tmp_path_factory.getbasetemp(),
+    }
+    environment = {**os.environ, **{f"STRUCTGUARD_{name}": str(value) for name, value in settings.items()}}
     process = start("service", environment, data / "log")
     address = url("127.0.0.1", port)
     wait_until_ready(address, process, data / "log")

@@ -53,6 +53,9 @@ def scripted(answer):
         def do_POST(self):
             self.respond()
 
+        def do_DELETE(self):
+            self.respond()
+
         def log_message(self, *_):
             pass
 

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from given import Client
+from given import Client, png
 from sqlalchemy import func, select
 
 from service.app import create_app
@@ -75,3 +75,16 @@ def kept(database, settings):
         return counts, sorted(path for path in settings.data_dir.rglob("*") if path.is_file())
 
     return look
+
+
+@pytest.fixture
+def photograph(settings):
+    """Put a picture below the folder that the operator allows; its URI."""
+
+    def put(name, shade=0, content=None):
+        path = settings.manifest_root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(shade) if content is None else content)
+        return f"file://{path}"
+
+    return put

@@ -5,11 +5,15 @@ import io
 import json
 import time
 import zipfile
+from contextlib import contextmanager
+from datetime import timedelta
 
 import numpy as np
+from fastapi.testclient import TestClient
 from PIL import Image
 from safetensors.numpy import save
 
+from service.app import create_app
 from service.registry import access
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.scopes import Scope
@@ -103,6 +107,15 @@ class Client:
         return self.upload(
             "/v1/deletion-requests", {"model": "pets", "labels": ["cat", 1]} | metadata, images(*contents)
         )
+
+
+@contextmanager
+def running(settings, client, **changed):
+    """Another process of the service, which may call back to this machine."""
+    changed = {"webhook_private": True, "sweep_interval": timedelta(seconds=0.1)} | changed
+    with TestClient(create_app(settings.model_copy(update=changed)), raise_server_exceptions=False) as http:
+        http.headers["Authorization"] = client.http.headers["Authorization"]
+        yield Client(http)
 
 
 def wait_for(condition):

@@ -17,19 +17,6 @@ from service.registry.tables import Model
 from service.settings import ServiceSettings
 
 
-@pytest.fixture
-def photograph(settings, tmp_path_factory):
-    """Put a picture below the folder that the operator allows; its URI."""
-
-    def put(name, shade=0, content=None):
-        path = settings.manifest_root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(shade) if content is None else content)
-        return f"file://{path}"
-
-    return put
-
-
 def stored(settings, answer):
     """The images that wait for the worker, by shade, with their labels."""
     kept = samples.read(settings.data_dir / "samples" / answer.json()["id"])

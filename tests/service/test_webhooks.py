@@ -7,19 +7,16 @@ import logging
 import re
 import socket
 import threading
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from fastapi.testclient import TestClient
-from given import UNKNOWN, Client, problem, wait_for
+from given import UNKNOWN, problem, running, wait_for
 from given_jobs import Jobs
 from pydantic import SecretStr
 from sqlalchemy import func, select, update
 
-from service.app import create_app
 from service.registry.database import clock
 from service.registry.scopes import Scope
 from service.registry.tables import WebhookDelivery, WebhookEndpoint, WebhookMessage
@@ -32,15 +29,6 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 @pytest.fixture
 def jobs(database):
     return Jobs(database)
-
-
-@contextmanager
-def running(settings, client, **changed):
-    """Another process of the service, which may call back to this machine."""
-    changed = {"webhook_private": True, "sweep_interval": timedelta(seconds=0.1)} | changed
-    with TestClient(create_app(settings.model_copy(update=changed)), raise_server_exceptions=False) as http:
-        http.headers["Authorization"] = client.http.headers["Authorization"]
-        yield Client(http)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli.commands import deletions, keys, models, serving
+from service.cli.commands import conformance, deletions, keys, models, serving
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -19,5 +19,6 @@ for command in (
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
 ):
     app.command(epilog=EPILOG)(command)
+app.command("opendsr-check", epilog=EPILOG)(conformance.opendsr_check)
 
 app.add_typer(keys.app, name="keys")

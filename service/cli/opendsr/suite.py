@@ -1,0 +1,79 @@
+"""What a check is, what can come of it, and how they are run."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+
+from service.cli.opendsr.target import Missed, Skipped, Target
+
+Run = Callable[[Target], None]
+
+
+class Outcome(StrEnum):
+    """What came of a check."""
+
+    PASS = "pass"  # noqa: S105  (no password)
+    FAIL = "fail"  #: something that MUST be is not
+    WARN = "warn"  #: something that SHOULD be is not
+    SKIP = "skip"  #: it could not be tried
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that the specification asks for."""
+
+    name: str
+    clause: str  #: section of the specification, or `erratum` and its number in docs/opendsr.md
+    run: Run  #: returns, or raises `Missed` or `Skipped`
+    is_must: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """A check and what came of it; `detail` says why, without what was sent."""
+
+    check: Check
+    outcome: Outcome
+    detail: str
+
+
+#: All checks, in the order in which they were declared.
+CHECKS: list[Check] = []
+
+
+def must(name: str, clause: str) -> Callable[[Run], Run]:
+    """Declare a check of something that MUST be."""
+    return _declared(name, clause, is_must=True)
+
+
+def should(name: str, clause: str) -> Callable[[Run], Run]:
+    """Declare a check of something that SHOULD be, or that the errata recommend."""
+    return _declared(name, clause, is_must=False)
+
+
+def _declared(name: str, clause: str, *, is_must: bool) -> Callable[[Run], Run]:
+    def declare(run: Run) -> Run:
+        CHECKS.append(Check(name, clause, run, is_must))
+        return run
+
+    return declare
+
+
+def results(target: Target, *, strict: bool) -> Iterator[Result]:
+    """Run every check, one after the other; with `strict` what SHOULD be, MUST be."""
+    for check in CHECKS:
+        outcome, detail = Outcome.PASS, ""
+        try:
+            check.run(target)
+        except Skipped as skipped:
+            outcome, detail = Outcome.SKIP, str(skipped)
+        except Missed as missed:
+            outcome, detail = Outcome.FAIL if check.is_must or strict else Outcome.WARN, str(missed)
+        except httpx.HTTPError as error:
+            outcome, detail = Outcome.FAIL, f"there was no answer: {type(error).__name__}"
+        except Exception as error:  # noqa: BLE001  (servers are wrong in ways of their own; none may end the run)
+            outcome, detail = Outcome.FAIL, f"the answer cannot be understood: {type(error).__name__}"
+        yield Result(check, outcome, detail)
+    target.tidy_up()

@@ -1,0 +1,122 @@
+"""An erasure request becomes one deletion request for each model that has learned from the person."""
+
+import hashlib
+from contextlib import ExitStack
+
+from sqlalchemy.orm import Session
+
+from service import named_records, uploads
+from service.dependencies import Resources
+from service.named_records import Named
+from service.opendsr.schemas import SubjectRequestBody
+from service.registry import access, manifests, models, opendsr, subject_requests
+from service.registry.access import Pseudonyms
+from service.registry.errors import Fault, InvalidInput, ModelNotFound
+from service.registry.options import Options
+from service.registry.scopes import Caller
+from service.registry.tables import Model, SubjectRequest
+from service.settings import ServiceSettings
+from service.webhooks import addresses
+
+ERASURE = "erasure"
+"""The only type of request that there is here: the others ask for data, and a model holds none that can be given."""
+
+
+def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body: bytes) -> SubjectRequest:
+    """Store the request and its deletion requests, all or nothing. After this returns, it cannot be lost.
+
+    Raises:
+        SubjectRequestReused: its identifier was used for another request.
+        InvalidInput: with a fault for every field that is wrong, and every image that cannot be fetched.
+    """
+    with resources.database.read() as session:
+        pseudonyms = access.pseudonyms(session, caller.tenant_id)
+        same = (caller.tenant_id, given.subject_request_id, pseudonyms.content(hashlib.sha256(body).digest()))
+        known = subject_requests.repeated(session, *same)
+        if known is not None:
+            return known
+        _check(given, resources.settings)
+        subjects = _subjects(given, pseudonyms, resources.settings)
+        wanted = _models(session, caller, given, list(subjects), resources.settings.opendsr_domain)
+        named = _named(session, resources, wanted, subjects)
+    with ExitStack() as stages:
+        brought = {
+            name: uploads.bring(resources, of_model, stages.enter_context(resources.artifacts.stage()))
+            for name, of_model in named.items()
+        }
+        with resources.database.write() as session:
+            whole = subject_requests.accept(
+                session,
+                caller.tenant_id,
+                subject_request_id=given.subject_request_id,
+                fingerprint=same[-1],
+                domain=resources.settings.opendsr_domain,
+                regulation=given.regulation,
+                subjects=subjects,
+                callbacks=given.status_callback_urls,
+            )
+            if whole is None:  # the same request, at the same moment
+                known = subject_requests.repeated(session, *same)
+                assert known is not None
+                return known
+            for name, images in brought.items():
+                request = uploads.store_deletion_request(session, caller, name, images, given.regulation, Options())
+                subject_requests.serve(session, whole, request)
+            opendsr.settle(session, whole, at=whole.received_at)
+    resources.committed()
+    return whole
+
+
+def _check(given: SubjectRequestBody, settings: ServiceSettings) -> None:
+    faults = []
+    if given.subject_request_type != ERASURE:
+        faults.append(Fault("#/subject_request_type", f"only `{ERASURE}` is supported, as the discovery document says"))
+    for at, url in enumerate(given.status_callback_urls):
+        try:
+            addresses.check(url, private=settings.webhook_private)
+        except addresses.NotAllowed as error:
+            faults.append(Fault(f"#/status_callback_urls/{at}", str(error)))
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def _subjects(given: SubjectRequestBody, pseudonyms: Pseudonyms, settings: ServiceSettings) -> dict[bytes, str]:
+    """Whom the request names, by pseudonym, with pointers."""
+    subjects = {
+        pseudonyms.subject(identity.subject_id): f"#/subject_identities/{at}"
+        for at, identity in enumerate(given.subject_identities)
+        if identity.kind in settings.opendsr_identities
+    }
+    if not subjects:
+        raise InvalidInput(Fault("#/subject_identities", "none is of a kind that the discovery document lists"))
+    return subjects
+
+
+def _models(
+    session: Session, caller: Caller, given: SubjectRequestBody, subjects: list[bytes], domain: str
+) -> list[Model]:
+    """Those that our extension names, or all that have learned from the person."""
+    held = manifests.models_of_subjects(session, caller.tenant_id, subjects)
+    only = given.erasing(domain)
+    if only is None:
+        return held
+    faults = []
+    for at, name in enumerate(only.models):
+        try:
+            models.find_model(session, caller.tenant_id, name)
+        except ModelNotFound as error:
+            faults.append(Fault(f"#/extensions/{domain}/models/{at}", error.detail))
+    if faults:
+        raise InvalidInput(*faults)
+    return [model for model in held if model.name in only.models]
+
+
+def _named(session: Session, resources: Resources, wanted: list[Model], subjects: dict[bytes, str]) -> dict[str, Named]:
+    """What is to be forgotten by the newest version of each model; nothing of one that never learned it."""
+    found = {
+        model.name: named_records.of_subjects(
+            session, resources, models.require_latest_version(session, model), subjects
+        )
+        for model in wanted
+    }
+    return {name: named for name, named in found.items() if named.records}

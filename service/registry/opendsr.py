@@ -1,0 +1,81 @@
+"""What an OpenDSR request comes to: its status, out of the states of its deletion requests, and who is told of it."""
+
+import json
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.registry import deliveries
+from service.registry.states import ENDED, RequestStatus, State
+from service.registry.tables import (
+    DeletionRequest,
+    Erasure,
+    StatusCallback,
+    SubjectRequest,
+    Tenant,
+    WebhookEndpoint,
+)
+
+NOTHING_TO_DO = "nothing_to_do"
+"""The outcome where no model's newest version has learned from the person."""
+
+_NOT_BEGUN = frozenset({State.RECEIVED, State.AWAITING_APPROVAL, State.QUEUED, State.REJECTED, State.CANCELLED})
+
+#: What tells most, first: the outcome of several deletion requests is the first of these that one of them came to.
+_TELLING = (State.FAILED, State.NEEDS_REVIEW, State.REJECTED, State.CANCELLED, State.COMPLETED)
+
+
+def status_of(states: Collection[State]) -> RequestStatus:
+    """The status of a request with deletion requests in these states. A failed one may be tried again: it goes on."""
+    if any(state not in ENDED or state is State.FAILED for state in states):
+        return RequestStatus.PENDING if _NOT_BEGUN.issuperset(states) else RequestStatus.IN_PROGRESS
+    is_done = all(state is State.COMPLETED for state in states)
+    return RequestStatus.COMPLETED if is_done else RequestStatus.CANCELLED
+
+
+def outcome_of(states: Collection[State]) -> str | None:
+    """How it has ended, or what keeps it from ending; nothing while it simply goes on."""
+    if not states:
+        return NOTHING_TO_DO
+    if State.FAILED not in states and not ENDED.issuperset(states):
+        return None
+    return next(state for state in _TELLING if state in states)
+
+
+def follow(session: Session, request: DeletionRequest, *, at: datetime) -> None:
+    """A deletion request has moved: so may have the OpenDSR request that it serves, if any."""
+    behind = select(SubjectRequest).join(Erasure).where(Erasure.deletion_request_id == request.id)
+    # Two models may finish at the same moment: the second has to see what the first has done.
+    locked = behind.with_for_update(of=SubjectRequest, key_share=True).execution_options(populate_existing=True)
+    whole = session.scalar(locked)
+    if whole is not None:
+        settle(session, whole, at=at)
+
+
+def settle(session: Session, whole: SubjectRequest, *, at: datetime) -> None:
+    """Bring the status up to date, and tell all callbacks if it has changed."""
+    served = select(DeletionRequest.state).join(Erasure).where(Erasure.request_id == whole.id)
+    states = session.scalars(served).all()
+    status = status_of(states)
+    if status is RequestStatus.PENDING or status is whole.status:  # what has begun does not become pending again
+        return
+    whole.status = status
+    controller = session.get_one(Tenant, whole.tenant_id).name
+    told = select(WebhookEndpoint).join(StatusCallback).where(StatusCallback.request_id == whole.id)
+    for endpoint in session.scalars(told.where(WebhookEndpoint.disabled_at.is_(None))):
+        body = {  # OpenDSR 2.0, section 8.6
+            "controller_id": controller,
+            "expected_completion_time": timestamp(whole.due_at),
+            "status_callback_url": endpoint.url,
+            "subject_request_id": str(whole.subject_request_id),
+            "request_status": status,
+            "extensions": {whole.domain: {"outcome": outcome_of(states)}},
+        }
+        deliveries.send(session, [endpoint], f"opendsr.{status}", json.dumps(body, separators=(",", ":")), at=at)
+
+
+def timestamp(time: datetime) -> str:
+    """As RFC 3339 has it, to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
