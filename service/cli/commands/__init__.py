@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli.commands import deletions, keys, models, serving
+from service.cli.commands import deletions, exchange, keys, models, serving
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -20,4 +20,5 @@ for command in (
 ):
     app.command(epilog=EPILOG)(command)
 
+app.add_typer(exchange.app, name="models")
 app.add_typer(keys.app, name="keys")
