@@ -88,6 +88,12 @@ class NewVersion(_Body):
     parent: int | None = Field(
         default=None, ge=1, lt=2**31, strict=True, description="Number of the version that it was made from."
     )
+    # Not a `Repr-Digest` of the part: RFC 7578, section 4.8, has servers ignore such fields there.
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-fA-F]{64}$",
+        description="SHA-256 of the checkpoint in hex. If what arrives has another one, it is refused.",
+    )
 
 
 class Pointer(_Body):

@@ -57,8 +57,10 @@ def register_version(
     expected = expected_tensors(given.architecture, num_classes=len(given.classes), image_size=given.preprocessing.size)
     with resources.artifacts.stage() as staged:
         staged.fill(checkpoint)
-        checkpoints.inspect(staged.path, expected)
         sha256, size = staged.digest()
+        if given.sha256 is not None and given.sha256.lower() != sha256:
+            raise InvalidInput(Fault("#/sha256", "is not the digest of the checkpoint that arrived"))
+        checkpoints.inspect(staged.path, expected)
         key = f"checkpoints/{uuid.uuid4()}.safetensors"
         with resources.database.write() as session:
             model = models.find_model(session, caller.tenant_id, model_name)

@@ -29,10 +29,11 @@ def pixels(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
     """
     height, width = preprocessing.size
     image = image.convert(_MODES[len(preprocessing.mean)])
-    if image.size != (width, height):
-        filter_ = _RESAMPLING[preprocessing.interpolation]
-        fit = ImageOps.fit if preprocessing.resize == "crop" else Image.Image.resize
-        image = fit(image, (width, height), filter_)
+    filter_ = _RESAMPLING[preprocessing.interpolation]
+    if preprocessing.resize == "crop":
+        image = ImageOps.fit(image, (width, height), filter_, bleed=(1 - preprocessing.crop_pct) / 2)
+    else:
+        image = image.resize((width, height), filter_)
     values = np.array(image, dtype=np.float32)  # (H, W) or (H, W, C)
     return torch.from_numpy(values.reshape(height, width, -1)).permute(2, 0, 1).contiguous() / 255
 

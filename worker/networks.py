@@ -34,6 +34,7 @@ PATCHES = {  # the side of a patch in pixels: the position embedding has one row
     "timm/deit_small_patch16_224": 16,
 }
 SWIN = "timm/swin_tiny_patch4_window7_224"  # any size, but below 224 pixels its windows, hence its shapes, shrink
+SIZED = {SWIN, *(name for name in PATCHES if name.startswith("timm/"))}  # those that timm builds for one image size
 
 
 def build(architecture: Architecture, *, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
@@ -50,7 +51,7 @@ def build(architecture: Architecture, *, num_classes: int, image_size: tuple[int
             options["image_size"] = image_size[0]
         network = torchvision.models.get_model(name, weights=None, **options)
     elif library == "timm":
-        if architecture.name in PATCHES or architecture.name == SWIN:
+        if architecture.name in SIZED:
             options["img_size"] = image_size
         network = timm.create_model(name, pretrained=False, in_chans=architecture.in_channels, **options)
     else:

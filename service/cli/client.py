@@ -62,6 +62,10 @@ class Client:
         """Send JSON, or nothing, and read the answer."""
         return _document(self._send("POST", path, json=body))
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace what is at this path, and read the answer."""
+        return _document(self._send("PUT", path, json=body))
+
     def upload(self, path: str, metadata: Mapping[str, Any], files: Files) -> dict[str, Any]:
         """Send files with their description, and read the answer."""
         return _document(self._send("POST", path, data={"metadata": json.dumps(metadata)}, files=files))

@@ -3,7 +3,6 @@
 import json
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -13,9 +12,8 @@ from typing import Any
 from service.cli import following, render, uploads
 from service.cli.client import API_KEY, Client
 from service.cli.download import download
-from service.cli.exits import CommandError
 from service.cli.output import Output
-from service.cli.processes import resident_bytes
+from service.cli.processes import resident_bytes, run
 from service.cli.stack import Stack
 from service.registry.states import State
 
@@ -64,12 +62,15 @@ def succeeded(request: Document) -> bool:
 
 
 def _train(files: Path, environment: Mapping[str, str]) -> Document:
-    """In a process of its own, because torch lives with the worker and not here."""
-    command = [sys.executable, "-P", "-m", "worker.digits", str(files), "--seed", "0"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  (our own module)
-    if done.returncode:
-        raise CommandError("The classifier could not be trained.", done.stderr[-2000:].strip())
-    trained: Document = json.loads(done.stdout)
+    printed = run(
+        "worker.digits",
+        str(files),
+        "--seed",
+        "0",
+        environment=environment,
+        failure="The classifier could not be trained.",
+    )
+    trained: Document = json.loads(printed)
     return trained
 
 

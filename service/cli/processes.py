@@ -32,6 +32,21 @@ def resident_bytes(pid: int) -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), None)
 
 
+def run(module: str, *arguments: str, failure: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run `python -m module` of the worker to its end, because torch lives there and not here; what it prints.
+
+    Raises:
+        CommandError: it did not succeed; `failure` says at what.
+    """
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  (our own module)
+    if "No module named" in done.stderr:
+        raise CommandError(failure, "This takes the packages of the worker: pip install 'structguard[worker]'.")
+    if done.returncode:
+        raise CommandError(failure, done.stderr[-2000:].strip())
+    return done.stdout
+
+
 def start(module: str, environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
     """Run `python -m module`; what it prints is appended to the log."""
     # A session of its own: Ctrl-C reaches this process only, which then ends both in order.

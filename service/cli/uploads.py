@@ -1,5 +1,6 @@
 """What the command line sends: models, versions, evaluation sets, anchors and deletion requests."""
 
+import hashlib
 import mimetypes
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,10 +27,12 @@ def register_model(client: Client, name: str, *, description: str, max_drop: flo
 
 
 def register_version(client: Client, model: str, metadata: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
-    """Upload a checkpoint as the model's next version."""
+    """Upload a checkpoint as the model's next version; the service refuses it if other bytes arrive."""
     with checkpoint.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
         part = ("checkpoint", ("checkpoint.safetensors", file, _BYTES))
-        return client.upload(f"/v1/models/{model}/versions", metadata, [part])
+        return client.upload(f"/v1/models/{model}/versions", {**metadata, "sha256": digest}, [part])
 
 
 def add_evaluation_set(client: Client, model: str, kind: str, images: Path) -> dict[str, Any]:

@@ -18,6 +18,13 @@ class Preprocessing(BaseModel):
     resize: Literal["stretch", "crop"] = Field(
         default="stretch", description="`stretch`: to the size. `crop`: scale until it is covered, keep the centre."
     )
+    crop_pct: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Of `crop`: the share of the scaled image's side that is kept, as timm has it. Scaling to 256 and "
+        "keeping the central 224 is 0.875.",
+    )
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from scripted_server import document, script, scripted
 
 from service.cli.client import Client
 
@@ -16,6 +17,18 @@ def test_registering_creates_the_model_a_version_and_its_sets(register, files, s
     assert ran.document["evaluation_sets"]["test"]["count"] == 4
     with Client(server) as client:
         assert client.get("/v1/models/new")["policy"]["max_test_accuracy_drop"] == 3
+
+
+def test_a_checkpoint_travels_with_its_digest(structguard, files):
+    """So that the service can tell whether all of it arrived."""
+    answers = script(document({}, 201), document({"number": 1, "sha256": ""}, 201))
+    with scripted(answers) as (address, seen):
+        structguard(
+            *("register", "sent", "--architecture", "cifar_resnet8", "--checkpoint", files / "model.safetensors"),
+            *("--classes", "cat,dog", "--size", "8", "--mean", "0,0,0", "--std", "1,1,1", "--server", address),
+        )
+    digest = hashlib.sha256((files / "model.safetensors").read_bytes()).hexdigest()
+    assert f'"sha256": "{digest}"'.encode() in seen[1].body
 
 
 def test_registering_again_adds_a_version_and_says_what_stays(register, files):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -110,6 +111,32 @@ def test_versions_are_numbered_and_know_their_parent(client):
     assert client.get("/v1/models/pets/versions/2").json() == second
     first["children"] = [2]
     assert client.get("/v1/models/pets/versions").json() == {"items": [second, first], "next": None}
+
+
+@pytest.mark.parametrize("spell", [str.lower, str.upper])
+def test_a_checkpoint_that_arrives_whole_has_the_digest_that_was_sent(client, spell):
+    """In the hex that `sha256sum` prints, or the capitals of other programs."""
+    client.model()
+    answer = client.version(sha256=spell(hashlib.sha256(checkpoint()).hexdigest()))
+    assert answer.status_code == 201
+    assert answer.json()["sha256"] == hashlib.sha256(checkpoint()).hexdigest()
+
+
+@pytest.mark.parametrize("content", [checkpoint(), checkpoint()[:-1], b""])
+def test_a_checkpoint_that_arrives_damaged_is_not_kept(client, kept, content):
+    """Its digest is what is wrong with it, whatever else is."""
+    client.model()
+    before = kept()
+    damaged = client.version(files={"checkpoint": content}, sha256=hashlib.sha256(b"another").hexdigest())
+    problem(damaged, 422, "invalid-input", "#/sha256")
+    assert kept() == before
+
+
+@pytest.mark.parametrize("sha256", ["", "a" * 63, "g" * 64, "sha-256=:AAAA:", 7])
+def test_a_digest_is_64_hexadecimal_digits(client, sha256):
+    """Anything else is no digest that could differ."""
+    client.model()
+    problem(client.version(sha256=sha256), 422, "invalid-input", "#/sha256")
 
 
 def test_metadata_may_come_as_a_file(client):

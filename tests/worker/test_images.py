@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms._presets import ImageClassification
 
 from service.registry.preprocessing import Preprocessing
 from service.registry.samples import Writer
@@ -39,6 +40,21 @@ def test_an_image_of_another_size_is_stretched_or_cropped(resize: str, expected:
     size = (1, len(expected[0]))
     preprocessing = Preprocessing(size=size, mean=[0], std=[1], resize=resize, interpolation="nearest")
     assert pixels(wide, preprocessing)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("side", [(300, 400), (224, 224), (256, 200)])
+def test_a_share_of_the_image_is_cropped_as_torchvision_does_it(side: tuple[int, int]) -> None:
+    """Scaled to 256, then the central 224. Theirs rounds to whole pixels between: less than one shade of 255 apart."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(side, Image.Resampling.BICUBIC)
+    preprocessing = Preprocessing(size=(224, 224), mean=[0] * 3, std=[1] * 3, resize="crop", crop_pct=0.875)
+    theirs = ImageClassification(crop_size=224, resize_size=256, mean=(0.0,) * 3, std=(1.0,) * 3)(image)
+
+    ours = pixels(image, preprocessing)
+
+    assert (ours - theirs).abs().mean() < 1 / 255
+    whole = pixels(image, preprocessing.model_copy(update={"crop_pct": 1.0}))
+    assert (whole - theirs).abs().mean() > 10 / 255
 
 
 def test_both_kept_forms_give_the_same_batches(tmp_path: Path) -> None:

@@ -1,8 +1,3 @@
-import os
-import pickle
-import subprocess
-import sys
-
 import pytest
 import torch
 from safetensors import safe_open
@@ -12,7 +7,7 @@ from benchmarks import cifar10
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.checkpoints import inspect
 from tests.conftest import needs_cifar10
-from worker.convert import NotAStateDict, convert
+from worker.convert import convert
 from worker.networks import build, load, save
 
 RESNET8 = Architecture(name="cifar_resnet8", in_channels=1)
@@ -79,33 +74,6 @@ def test_a_checkpoint_of_another_network_is_not_loaded(tmp_path):
     save(build(RESNET8, num_classes=6, image_size=(28, 28)), tmp_path / "a", {})
     with pytest.raises(RuntimeError, match=r"size mismatch for linear\.weight"):
         load(RESNET8, tmp_path / "a", **SETTINGS)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"not a checkpoint",
-        pickle.dumps(os.getcwd, protocol=2),
-        pickle.dumps([1, 2], protocol=2),
-        pickle.dumps({"state_dict": {"a": 1}}, protocol=2),
-    ],
-)
-def test_a_pickle_of_anything_else_is_not_converted(tmp_path, content):
-    """Only a dictionary of tensors passes, and no function is called."""
-    (tmp_path / "a.pt").write_bytes(content)
-    with pytest.raises(NotAStateDict):
-        convert(tmp_path / "a.pt", tmp_path / "a.safetensors")
-    assert not (tmp_path / "a.safetensors").exists()
-
-
-def test_the_converter_is_a_command_that_says_what_is_wrong(tmp_path):
-    """It runs in a process of its own; a failure is one line and a status."""
-    (tmp_path / "a.pt").write_bytes(b"")
-    command = [sys.executable, "-m", "worker.convert", tmp_path / "a.pt", tmp_path / "a.safetensors"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == f"{tmp_path / 'a.pt'}: The file does not hold a plain dictionary of tensors.\n"
 
 
 @needs_cifar10

@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli.commands import conformance, deletions, keys, models, serving
+from service.cli.commands import conformance, deletions, exchange, keys, models, serving
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -21,4 +21,5 @@ for command in (
     app.command(epilog=EPILOG)(command)
 app.command("opendsr-check", epilog=EPILOG)(conformance.opendsr_check)
 
+app.add_typer(exchange.app, name="models")
 app.add_typer(keys.app, name="keys")

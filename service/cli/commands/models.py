@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from service.cli import parameters, render, uploads
+from service.cli import exchange, parameters, render, uploads
 from service.cli.client import Client
 from service.cli.download import download as fetch
 from service.cli.output import Output
@@ -19,7 +19,9 @@ def register(
     ],
     *,
     architecture: Annotated[str, typer.Option(help="Such as torchvision/resnet50; GET /v1/architectures lists them.")],
-    checkpoint: Annotated[Path, existing_file("A safetensors file with the network's state dict.")],
+    checkpoint: Annotated[
+        Path, existing_file("The network's state dict: safetensors, or .pt, .pth and the like, which are converted.")
+    ],
     classes: Annotated[str, typer.Option(help="In the order of the outputs: a,b,c or @file with one a line.")],
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width in pixels, as the network sees images.")],
     mean: Annotated[str, typer.Option(help="Per channel, of pixels in [0, 1]: 0.485,0.456,0.406.")],
@@ -28,6 +30,9 @@ def register(
     resize: Annotated[
         Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or cover it and cut.")
     ] = "stretch",
+    crop_pct: Annotated[
+        float, typer.Option(min=0, max=1, help="What cutting keeps: 0.875 of an image scaled to 256 is 224.")
+    ] = 1.0,
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear",
     attributes: Annotated[Path | None, existing_file('JSON: {"cat": ["whiskers", …], …}.')] = None,
     parent: Annotated[int | None, typer.Option(min=1, help="Number of the version that it was made from.")] = None,
@@ -50,6 +55,7 @@ def register(
             "mean": parameters.numbers(mean),
             "std": parameters.numbers(std),
             "resize": resize,
+            "crop_pct": crop_pct,
             "interpolation": interpolation,
         },
         "attributes": parameters.json_file(attributes) if attributes else {},
@@ -60,7 +66,8 @@ def register(
         is_new = uploads.register_model(client, name, description=description, max_drop=max_drop)
         if not is_new and (description or max_drop is not None):
             output.say(f"The model {name} exists; its description and policy stay as they are.")
-        version = uploads.register_version(client, name, metadata, checkpoint)
+        with exchange.as_safetensors(checkpoint) as converted:
+            version = uploads.register_version(client, name, metadata, converted)
         output.say(f"{name} version {version['number']}, sha256 {version['sha256']}")
         kept: dict[str, Any] = {}
         for kind, path in sets.items():

@@ -1,0 +1,57 @@
+"""`python -m worker.exchange import SOURCE OUT` and `python -m worker.exchange export VERSION.json CHECKPOINT OUT`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from worker.exchange import folders, names
+from worker.exchange.export import export
+from worker.exchange.found import Found, Unsupported
+
+
+def find(source: str, checkpoint: Path | None, work: Path) -> Found:
+    """What `source` names: `timm/…`, `torchvision/…`, `hf-hub:…` or a folder.
+
+    Raises:
+        Unsupported: it names none of these.
+    """
+    library, _, name = source.partition("/")
+    if checkpoint is not None and library not in ("timm", "torchvision"):
+        raise Unsupported("A checkpoint goes with the name of a network, timm/… or torchvision/….")
+    if library == "timm":
+        return names.timm_model(name, checkpoint, work)
+    if library == "torchvision":
+        return names.torchvision_model(name, checkpoint, work)
+    if source.startswith("hf-hub:"):
+        return names.hub(source.removeprefix("hf-hub:"), work)
+    if Path(source).is_dir():
+        return folders.read(Path(source), work)
+    raise Unsupported(f"{source} is no folder, and does not begin with timm/, torchvision/ or hf-hub:.")
+
+
+def main() -> None:
+    """Import into, or export to, the folder that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m worker.exchange", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("import", help="write model.safetensors and model.json, what its source says")
+    one.add_argument("source")
+    one.add_argument("out", type=Path)
+    one.add_argument("--checkpoint", type=Path)
+    other = commands.add_parser("export", help="write config.json and model.safetensors")
+    other.add_argument("version", type=Path)
+    other.add_argument("checkpoint", type=Path)
+    other.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "import":
+            found = find(arguments.source, arguments.checkpoint, arguments.out)
+            (arguments.out / "model.json").write_text(json.dumps(found.said) + "\n")
+        else:
+            export(json.loads(arguments.version.read_text()), arguments.checkpoint, arguments.out)
+    except Unsupported as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
