@@ -1,5 +1,6 @@
 """What callers send."""
 
+import re
 import uuid
 from typing import Annotated, Literal, TypeVar
 
@@ -10,6 +11,7 @@ from starlette.datastructures import UploadFile
 from service.registry.architectures import Architecture
 from service.registry.gate import Policy
 from service.registry.manifest_files import MAX_IDENTIFIER
+from service.registry.numbers import Whole, whole
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
@@ -18,6 +20,8 @@ from service.registry.webhooks import Event
 T = TypeVar("T")
 
 NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 #: Size of one text part of a multipart body: enough for a hundred thousand class names.
 MAX_TEXT_PART = 8 * 1024**2  # bytes
@@ -35,10 +39,18 @@ def _each_once(names: list[T]) -> list[T]:
     return names
 
 
+def _moment(text: object) -> object:
+    """RFC 3339: pydantic takes seconds since 1970, too, and guesses from their number that some are milliseconds."""
+    if not (isinstance(text, str) and _RFC3339.fullmatch(text)):
+        raise ValueError("must be a date and time as of RFC 3339")
+    return text
+
+
 def _label(value: object) -> int | str:
-    if isinstance(value, str) or type(value) is int:
-        return value
-    raise ValueError("must be a class: its name, or its position")
+    try:
+        return value if isinstance(value, str) else whole(value)
+    except ValueError as error:
+        raise ValueError("must be a class: its name, or its position") from error
 
 
 def _text_of_part(part: object) -> object:
@@ -46,13 +58,16 @@ def _text_of_part(part: object) -> object:
     return part.file.read(MAX_TEXT_PART) if isinstance(part, UploadFile) else part
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_without_nul), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+Unique = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+VersionNumber = Annotated[int, Field(ge=1, lt=2**31), Whole]
 RecordIdentifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+RecordIdentifiers = Annotated[Unique[RecordIdentifier], Field(min_length=1, max_length=100_000)]
 ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
 Classes = Annotated[
-    list[ClassName],
+    Unique[ClassName],
     Field(min_length=2, max_length=100_000, description="Names, in the order of the classifier's outputs."),
-    AfterValidator(_each_once),
 ]
 Labels = Annotated[
     list[Annotated[int | str, PlainValidator(_label, json_schema_input_type=int | str)]],
@@ -84,15 +99,13 @@ class NewVersion(_Body):
     attributes: dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]] = Field(
         default={}, description="Visual attributes per class, for the anchors. May be left out."
     )
-    parent: int | None = Field(
-        default=None, ge=1, lt=2**31, strict=True, description="Number of the version that it was made from."
-    )
+    parent: VersionNumber | None = Field(default=None, description="Number of the version that it was made from.")
 
 
 class Pointer(_Body):
     """Where an alias shall point."""
 
-    version: int = Field(ge=1, lt=2**31, strict=True, description="Number of the version.")
+    version: VersionNumber = Field(description="Number of the version.")
     follows_gate: bool = Field(
         default=True,
         strict=True,
@@ -146,15 +159,19 @@ class NewApiKey(_Body):
 
     name: Text = Field(min_length=1, max_length=100)
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
-    expires_at: AwareDatetime | None = Field(default=None, description="Default: never.")
+    expires_at: Moment | None = Field(default=None, description="Default: never.")
 
 
-WebhookUrl = Annotated[Text, Field(min_length=1, max_length=2000, description="`https://`, at a public address.")]
-Events = Annotated[
-    list[Event],
-    Field(max_length=len(Event), description="What it hears of; empty means everything."),
-    AfterValidator(_each_once),
+WebhookUrl = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=2000,
+        description="`https://`, at a public address.",
+        json_schema_extra={"pattern": "^https?://[!-~]+$"},
+    ),
 ]
+Events = Annotated[Unique[Event], Field(max_length=len(Event), description="What it hears of; empty means everything.")]
 WebhookDescription = Annotated[Text, Field(max_length=2000, description="Name no person.")]
 
 
@@ -189,9 +206,9 @@ class NewDeletionRequest(_Body):
     subject_id: RecordIdentifier | None = Field(
         default=None, description="Every record of this person in the manifests of the model's lineage."
     )
-    sample_ids: (
-        Annotated[list[RecordIdentifier], Field(min_length=1, max_length=100_000), AfterValidator(_each_once)] | None
-    ) = Field(default=None, description="These records, from the manifests of the model's lineage.")
+    sample_ids: RecordIdentifiers | None = Field(
+        default=None, description="These records, from the manifests of the model's lineage."
+    )
     regulation: str = Field(
         default="gdpr", pattern="^[a-z0-9_-]{1,40}$", description="Sets the deadline: `gdpr`, `ccpa`, or another name."
     )
