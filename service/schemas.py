@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Form
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Json, PlainValidator
@@ -53,6 +53,12 @@ def _label(value: object) -> int | str:
         raise ValueError("must be a class: its name, or its position") from error
 
 
+def _named_by_pattern(schema: dict[str, Any]) -> None:
+    """Keys that do not match would be allowed anything, and generated clients know no `patternProperties`."""
+    [(pattern, values)] = schema.pop("patternProperties").items()
+    schema |= {"additionalProperties": values, "propertyNames": {**schema["propertyNames"], "pattern": pattern}}
+
+
 def _text_of_part(part: object) -> object:
     """Some clients send the JSON as a file (`curl --form metadata=@request.json`)."""
     return part.file.read(MAX_TEXT_PART) if isinstance(part, UploadFile) else part
@@ -97,7 +103,9 @@ class NewVersion(_Body):
     classes: Classes
     preprocessing: Preprocessing
     attributes: dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]] = Field(
-        default={}, description="Visual attributes per class, for the anchors. May be left out."
+        default={},
+        description="Visual attributes per class, for the anchors. May be left out.",
+        json_schema_extra=_named_by_pattern,
     )
     parent: VersionNumber | None = Field(default=None, description="Number of the version that it was made from.")
 

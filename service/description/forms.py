@@ -44,5 +44,5 @@ def _described(part: Node) -> Node:
 
 
 def _is_file(part: Node) -> bool:
-    one: Node = part.get("items", part)  # of several
-    return "application/octet-stream" == one.get("contentMediaType")
+    media_type: object = part.get("items", part).get("contentMediaType")
+    return media_type == "application/octet-stream"

@@ -62,6 +62,7 @@ def main():
     chosen, options = parser.parse_known_args()
     failed = False
     for name in [chosen.only] if chosen.only else ["sqlite", "postgresql"]:
+        print(f"{name}: this takes minutes", flush=True)
         with tempfile.TemporaryDirectory(prefix="structguard-fuzz-") as folder:
             new = new_sqlite_database(folder) if name == "sqlite" else new_postgresql_database()
             with new as database:

@@ -24,7 +24,7 @@ _FILES = {
     "image/png": st.builds(given.png, st.integers(0, 255), st.sampled_from([(8, 8), (32, 32)])),
     "application/zip": st.just(given.archive({"cat/0.png": _PICTURE})),
     "application/octet-stream": st.sampled_from([given.checkpoint(), _ANCHORS]),
-    "text/csv": st.sets(st.sampled_from("abcdefgh"), min_size=1).map(
+    "text/csv": st.lists(st.sampled_from("abcdefgh"), min_size=1, unique=True).map(
         lambda samples: given.csv_of(*map(given.row, samples))
     ),
 }
@@ -48,15 +48,15 @@ _FITTING = {
 
 #: Problems, and faults, that a request as described may meet all the same: no schema can state them.
 _BEYOND_SCHEMAS = {
-    "/problems/malformed-cursor",
-    "/problems/checkpoint-rejected",
-    "/problems/idempotency-key-reused",
-    "/problems/precondition-failed",
+    "/problems/malformed-cursor": "a cursor is good for the listing that gave it out",
+    "/problems/checkpoint-rejected": "it depends on what is in the file",
+    "/problems/idempotency-key-reused": "it depends on what was sent before",
+    "/problems/precondition-failed": "it depends on what is stored",
 }
 _FAULTS_BEYOND_SCHEMAS = re.compile(
     r"#/(images|anchors|manifest|checkpoint|labels)\b"  # what is in files, and what is said about it
-    r"|This model has no such version|No model is registered|There is no anchor set|no manifest of the model"  # refer
-    r"|at most 20 webhooks"  # to what is stored
+    r"|This model has no such version|No model is registered|There is no anchor set|no manifest of the model"  # stored
+    r"|at most 20 webhooks"  # how many there are
     r"|images are needed|cannot go with|goes with the encoder|the profile `paper`"  # one field and another
     r"|three channels only|one value for each|images of at least|multiples of|square images|are not among the classes"
 )
