@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test lint fuzz client lock clean
 
 demo: .venv/.installed
 	$(BIN)/structguard demo $(ARGS)
@@ -16,6 +16,17 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Tens of thousands of requests made up from the API's description; a short run of it is among the tests.
+fuzz: .venv/.installed
+	$(BIN)/python -m tests.contract.fuzz $(ARGS)
+
+# A Python client for the API as it is here, in ./structguard-client.
+client: .venv/.installed
+	$(BIN)/python -m service.description > .openapi.json
+	$(BIN)/openapi-python-client generate --overwrite --config service/description/client.yaml --meta uv \
+	    --path .openapi.json --output-path structguard-client
+	rm .openapi.json
 
 # Versions and hashes of everything, for all systems; addresses of this machine's mirrors stay out of it.
 lock: .venv/.installed

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, TypedDict
+from operator import attrgetter
+from typing import TypedDict
 
 from fastapi import FastAPI
 
 from service import problems
 from service.authentication import Authentication
 from service.dependencies import Resources
+from service.description import TAGS, TEXT, describe
 from service.fetching import silence_stores
 from service.middleware import BodyLimit, RequestIdentity
 from service.opendsr.errors import OpenDsrErrors
@@ -36,6 +38,7 @@ from service.routes import (
 )
 from service.schemas import MAX_TEXT_PART
 from service.settings import ServiceSettings
+from service.webhooks import messages
 from service.webhooks.sender import WebhookSender
 
 
@@ -66,6 +69,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app = FastAPI(
         title="StructGuard",
         summary="Deletion requests for image classifiers.",
+        description=TEXT,
+        openapi_tags=TAGS,
+        generate_unique_id_function=attrgetter("name"),
         version=version("structguard"),
         lifespan=lifespan,
         redirect_slashes=False,
@@ -85,31 +91,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):
         app.include_router(routes.router)
-    for prefix, router in (("/v2", opendsr.v2), ("", opendsr.v2), ("/v1", opendsr.v1), ("", opendsr.v1)):
-        app.include_router(router, prefix=prefix)
     app.include_router(opendsr.v1_discovery)
-    _describe_problems(app)
+    for prefix, router in (("/v2", opendsr.v2), ("/v1", opendsr.v1)):
+        app.include_router(router, prefix=prefix)
+        app.include_router(router, generate_unique_id_function=lambda route: f"{route.name}_without_prefix")
+    app.webhooks.include_router(messages.router)
+    describe(app)
     return app
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Give documented problems their media type, and remove FastAPI's own 422, which is never sent."""
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = describe()
-            for path in document["paths"].values():
-                for operation in path.values():
-                    for status, response in list(operation["responses"].items()):
-                        for body in list(response.get("content", {}).values()):
-                            reference = body.get("schema", {}).get("$ref", "")
-                            if reference.endswith("/HTTPValidationError"):
-                                del operation["responses"][status]
-                            elif reference.endswith("/Problem"):
-                                response["content"] = {problems.MEDIA_TYPE: body}
-            for unused in ("HTTPValidationError", "ValidationError"):
-                document["components"]["schemas"].pop(unused, None)
-        return app.openapi_schema or {}
-
-    app.openapi = openapi  # type: ignore[method-assign]

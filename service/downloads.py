@@ -3,6 +3,7 @@
 import base64
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
@@ -10,6 +11,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
 from service.registry.tables import Model, Version
+
+OCTETS = "application/octet-stream"
+
+FILE_HEADERS: dict[str, dict[str, Any]] = {
+    "ETag": {"description": "Strong; the same on every host.", "required": True, "schema": {"type": "string"}},
+    "Repr-Digest": {
+        "description": "SHA-256 of the whole file (RFC 9530).",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/=]{44}:$"},
+    },
+}
+"""How the headers of a download are described."""
 
 
 def checkpoint(request: Request, model: Model, version: Version, path: Path) -> Response:
@@ -25,7 +38,7 @@ def checkpoint(request: Request, model: Model, version: Version, path: Path) -> 
     return _Ranged(
         path,
         headers=headers | {"Repr-Digest": f"sha-256=:{digest}:", "X-Content-Type-Options": "nosniff"},
-        media_type="application/octet-stream",
+        media_type=OCTETS,
         filename=f"{model.name}-v{version.number}.safetensors",
     )
 

@@ -18,6 +18,25 @@ from service.registry.database import Database
 from service.registry.states import ENDED, State
 from service.registry.tables import DeletionRequest
 
+EXAMPLE = """\
+event: state
+data: {"at":"2026-03-02T10:15:31Z","before":"queued","after":"running","reason":null}
+id: 2.0.-1
+
+event: progress
+data: {"phase":"unlearn","step":1,"total":400,"attempt":1}
+
+event: step
+data: {"step":1,"forget_accuracy":12.5,"collapse":0.002}
+id: 2.1.1
+
+event: end
+data: {"state":"completed","reason":null,"version":2}
+id: 3.1.400
+
+"""
+"""What a stream may look like."""
+
 _EVERY = 0.5  # seconds between two looks at the database
 
 

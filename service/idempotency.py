@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
+from service.bodies import sent_body
 from service.dependencies import ResourcesDep, signed_in
 from service.registry import access, creations
 from service.registry.artifacts import CHUNK
@@ -22,7 +23,6 @@ from service.registry.errors import Fault, InvalidInput
 from service.registry.scopes import Caller
 
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 _BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
 
 
@@ -61,23 +61,17 @@ def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-async def _sent(request: Request) -> FormData | bytes:
-    """What the framework has read already, and keeps with the request."""
-    if request.headers.get("content-type", "").lower().startswith(_FORMS):
-        return await request.form()
-    return await request.body()
-
-
 def _creation(
     request: Request,
     resources: ResourcesDep,
     caller: Annotated[Caller, Depends(signed_in)],
-    sent: Annotated[Any, Depends(_sent)],
+    sent: Annotated[Any, Depends(sent_body)],
     key: Annotated[
         str | None,
         Header(
             alias="Idempotency-Key",
             max_length=600,
+            json_schema_extra={"pattern": f"^({_QUOTED.pattern}|{_BARE.pattern})$"},
             description="Any text of your own for this one creation. Sent again within 24 hours with the same body, it "
             "gets the same answer, and nothing is created twice.",
         ),

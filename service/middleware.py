@@ -43,7 +43,7 @@ class RequestIdentity:
         try:
             await self._app(scope, receive, noted)
         finally:
-            route = getattr(scope.get("route"), "path", "-")
+            route = getattr(scope.get("route"), "path_format", "-")
             milliseconds = round(1000 * (time.monotonic() - began))
             logger.info(
                 "method=%s route=%s status=%d milliseconds=%d request=%s",

@@ -1,7 +1,8 @@
 """What callers send."""
 
+import re
 import uuid
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Form
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Json, PlainValidator
@@ -10,6 +11,7 @@ from starlette.datastructures import UploadFile
 from service.registry.architectures import Architecture
 from service.registry.gate import Policy
 from service.registry.manifest_files import MAX_IDENTIFIER
+from service.registry.numbers import Whole, whole
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
@@ -18,6 +20,8 @@ from service.registry.webhooks import Event
 T = TypeVar("T")
 
 NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 #: Size of one text part of a multipart body: enough for a hundred thousand class names.
 MAX_TEXT_PART = 8 * 1024**2  # bytes
@@ -29,17 +33,31 @@ def _without_nul(text: str) -> str:
     return text
 
 
-def each_once(names: list[T]) -> list[T]:
+def _each_once(names: list[T]) -> list[T]:
     """The list, if nothing in it stands twice."""
     if len(set(names)) != len(names):
         raise ValueError("must be different from each other")
     return names
 
 
+def _moment(text: object) -> object:
+    """RFC 3339: pydantic takes seconds since 1970, too, and guesses from their number that some are milliseconds."""
+    if not (isinstance(text, str) and _RFC3339.fullmatch(text)):
+        raise ValueError("must be a date and time as of RFC 3339")
+    return text
+
+
 def _label(value: object) -> int | str:
-    if isinstance(value, str) or type(value) is int:
-        return value
-    raise ValueError("must be a class: its name, or its position")
+    try:
+        return value if isinstance(value, str) else whole(value)
+    except ValueError as error:
+        raise ValueError("must be a class: its name, or its position") from error
+
+
+def _named_by_pattern(schema: dict[str, Any]) -> None:
+    """Keys that do not match would be allowed anything, and generated clients know no `patternProperties`."""
+    [(pattern, values)] = schema.pop("patternProperties").items()
+    schema |= {"additionalProperties": values, "propertyNames": {**schema["propertyNames"], "pattern": pattern}}
 
 
 def _text_of_part(part: object) -> object:
@@ -47,13 +65,16 @@ def _text_of_part(part: object) -> object:
     return part.file.read(MAX_TEXT_PART) if isinstance(part, UploadFile) else part
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_without_nul), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+Unique = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+VersionNumber = Annotated[int, Field(ge=1, lt=2**31), Whole]
 RecordIdentifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
+RecordIdentifiers = Annotated[Unique[RecordIdentifier], Field(min_length=1, max_length=100_000)]
 ClassName = Annotated[Text, Field(min_length=1, max_length=200)]
 Classes = Annotated[
-    list[ClassName],
+    Unique[ClassName],
     Field(min_length=2, max_length=100_000, description="Names, in the order of the classifier's outputs."),
-    AfterValidator(each_once),
 ]
 Labels = Annotated[
     list[Annotated[int | str, PlainValidator(_label, json_schema_input_type=int | str)]],
@@ -83,10 +104,9 @@ class NewVersion(_Body):
     classes: Classes
     preprocessing: Preprocessing
     attributes: dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]] = Field(
-        default={}, description="Visual attributes per class, for the anchors. May be left out."
-    )
-    parent: int | None = Field(
-        default=None, ge=1, lt=2**31, strict=True, description="Number of the version that it was made from."
+        default={},
+        description="Visual attributes per class, for the anchors. May be left out.",
+        json_schema_extra=_named_by_pattern,
     )
     # Not a `Repr-Digest` of the part: RFC 7578, section 4.8, has servers ignore such fields there.
     sha256: str | None = Field(
@@ -94,12 +114,13 @@ class NewVersion(_Body):
         pattern="^[0-9a-fA-F]{64}$",
         description="SHA-256 of the checkpoint in hex. If what arrives has another one, it is refused.",
     )
+    parent: VersionNumber | None = Field(default=None, description="Number of the version that it was made from.")
 
 
 class Pointer(_Body):
     """Where an alias shall point."""
 
-    version: int = Field(ge=1, lt=2**31, strict=True, description="Number of the version.")
+    version: VersionNumber = Field(description="Number of the version.")
     follows_gate: bool = Field(
         default=True,
         strict=True,
@@ -153,15 +174,19 @@ class NewApiKey(_Body):
 
     name: Text = Field(min_length=1, max_length=100)
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
-    expires_at: AwareDatetime | None = Field(default=None, description="Default: never.")
+    expires_at: Moment | None = Field(default=None, description="Default: never.")
 
 
-WebhookUrl = Annotated[Text, Field(min_length=1, max_length=2000, description="`https://`, at a public address.")]
-Events = Annotated[
-    list[Event],
-    Field(max_length=len(Event), description="What it hears of; empty means everything."),
-    AfterValidator(each_once),
+WebhookUrl = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=2000,
+        description="`https://`, at a public address.",
+        json_schema_extra={"pattern": "^https?://[!-~]+$"},
+    ),
 ]
+Events = Annotated[Unique[Event], Field(max_length=len(Event), description="What it hears of; empty means everything.")]
 WebhookDescription = Annotated[Text, Field(max_length=2000, description="Name no person.")]
 
 
@@ -196,9 +221,9 @@ class NewDeletionRequest(_Body):
     subject_id: RecordIdentifier | None = Field(
         default=None, description="Every record of this person in the manifests of the model's lineage."
     )
-    sample_ids: (
-        Annotated[list[RecordIdentifier], Field(min_length=1, max_length=100_000), AfterValidator(each_once)] | None
-    ) = Field(default=None, description="These records, from the manifests of the model's lineage.")
+    sample_ids: RecordIdentifiers | None = Field(
+        default=None, description="These records, from the manifests of the model's lineage."
+    )
     regulation: str = Field(
         default="gdpr", pattern="^[a-z0-9_-]{1,40}$", description="Sets the deadline: `gdpr`, `ccpa`, or another name."
     )

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -16,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from service.schemas import NAME, RecordIdentifier, WebhookUrl, each_once
+from service.schemas import NAME, RecordIdentifier, Unique, WebhookUrl
 
 _GUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
@@ -78,9 +77,7 @@ class Erasing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: Annotated[
-        list[Annotated[str, Field(pattern=NAME)]], Field(min_length=1, max_length=100), AfterValidator(each_once)
-    ]
+    models: Annotated[Unique[Annotated[str, Field(pattern=NAME)]], Field(min_length=1, max_length=100)]
 
 
 class SubjectRequestBody(BaseModel):
@@ -101,7 +98,7 @@ class SubjectRequestBody(BaseModel):
         min_length=1, max_length=50, description="All of one person. Those of a kind that is not supported are ignored."
     )
     api_version: str | None = Field(default=None, pattern=r"^2(\.[0-9]{1,3}){0,2}$")
-    status_callback_urls: Annotated[list[WebhookUrl], Field(max_length=10), AfterValidator(each_once)] = Field(
+    status_callback_urls: Annotated[Unique[WebhookUrl], Field(max_length=10)] = Field(
         default=[], description="Each is told of every change of the status."
     )
     extensions: dict[str, Any] = Field(

@@ -8,11 +8,12 @@ import difflib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, TypeAdapter, model_validator
 
 from service.registry.errors import RegistryError
+from service.registry.numbers import Whole
 
 MANIFEST = Path(__file__).with_name("architectures.json")
 COUNTER = ".num_batches_tracked"  # batch norm's step counter: older files lack it, and prediction never reads it
@@ -59,8 +60,8 @@ def names() -> list[str]:
 class Architecture(BaseModel, frozen=True, extra="forbid"):
     """A network on the allow-list, and how many channels its images have."""
 
-    name: str = Field(examples=["torchvision/resnet18"])
-    in_channels: int = Field(default=3, ge=1, le=16)
+    name: str = Field(json_schema_extra=lambda schema: schema.update(enum=[*names()]))
+    in_channels: Annotated[int, Field(ge=1, le=16), Whole] = 3
 
     @model_validator(mode="after")
     def _is_allowed(self) -> Self:

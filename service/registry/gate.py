@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.registry.numbers import Real
 from service.registry.options import Options
 
 LEAST_UNSEEN = 100  # test images without which membership inference is not measured
@@ -14,20 +15,20 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    max_test_accuracy_drop: float = Field(
+    max_test_accuracy_drop: Real = Field(
         default=5.0, ge=0, le=100, description="Percentage points of A_test that a version may lose against its parent."
     )
-    max_collapse: float = Field(
+    max_collapse: Real = Field(
         default=0.25, ge=0, le=2, description="Structural collapse (1 − mean cosine of affinities) that is tolerated."
     )
-    min_robust_forget_accuracy: float = Field(
+    min_robust_forget_accuracy: Real = Field(
         default=80.0,
         ge=0,
         le=100,
         description="Percent of the views (flips, shifts, noise, …) of the images to forget that must be misclassified "
         "where the scope is `views` and the goal `misclassify`.",
     )
-    max_membership_advantage: float = Field(
+    max_membership_advantage: Real = Field(
         default=0.1,
         ge=0,
         le=0.5,

@@ -1,9 +1,11 @@
 """What a caller may choose about an unlearning run; stored with the job, read by the worker."""
 
 import uuid
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from service.registry.numbers import Whole
 
 
 class Options(BaseModel):
@@ -26,7 +28,10 @@ class Options(BaseModel):
         description="`views`: forget the image and its flips, shifts and lightings. `exact`: the very pixels only, "
         "which is all that the profile `paper` knows. Default: `views`, or `exact` with the profile `paper`.",
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random in the run.")
+    # Larger numbers are not the same to every reader of JSON (RFC 7493, section 2.2).
+    seed: Annotated[int, Field(ge=0, lt=2**53), Whole] = Field(
+        default=0, description="Seed of everything random in the run."
+    )
     encoder: Literal["minilm", "openclip", "precomputed"] | None = Field(
         default=None, description="Semantic encoder of the anchors. Default: the one the worker is configured with."
     )

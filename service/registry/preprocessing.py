@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_Side = Annotated[int, Field(ge=1, le=2048)]
+from service.registry.numbers import Real, Whole
+
+_Side = Annotated[int, Field(ge=1, le=2048), Whole]
 
 
 class Preprocessing(BaseModel):
@@ -13,8 +15,8 @@ class Preprocessing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     size: tuple[_Side, _Side] = Field(description="Height and width in pixels, as the network sees them.")
-    mean: list[float] = Field(min_length=1, max_length=16, description="Per channel, of pixels in [0, 1].")
-    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, max_length=16, description="Per channel, above 0.")
+    mean: list[Real] = Field(min_length=1, max_length=16, description="Per channel, of pixels in [0, 1].")
+    std: list[Annotated[Real, Field(gt=0)]] = Field(min_length=1, max_length=16, description="Per channel, above 0.")
     resize: Literal["stretch", "crop"] = Field(
         default="stretch", description="`stretch`: to the size. `crop`: scale until it is covered, keep the centre."
     )

@@ -18,7 +18,7 @@ AliasName = Annotated[str, Path(pattern=NAME, description="The alias's name, suc
 
 @router.get("", summary="List aliases", responses=documented(404))
 def list_aliases(name: ModelName, caller: ModelReader, session: ReadSession) -> Everything[AliasAnswer]:
-    """All aliases of a model, by name."""
+    """All aliases of a model, by name, each with the version that it points to."""
     model = models.find_model(session, caller.tenant_id, name)
     return Everything(items=[AliasAnswer.of(model, row) for row in aliases.list_aliases(session, model)])
 

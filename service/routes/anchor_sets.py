@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/anchor-sets", tags=["Anchor sets"])
         **documented(400, 409, 413, 422, 507),
     },
 )
-def register_anchors(
+def register_anchor_set(
     metadata: Metadata[NewAnchorSet],
     anchors: UploadFile,
     caller: Registrar,

@@ -12,7 +12,7 @@ router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])
 
 
 @router.post("", summary="Make an API key", status_code=201, responses=documented(400, 413, 422))
-def create_key(new: NewApiKey, caller: Admin, session: WriteSession, response: Response) -> NewKeyAnswer:
+def create_api_key(new: NewApiKey, caller: Admin, session: WriteSession, response: Response) -> NewKeyAnswer:
     """The key is in this answer and never again, which is why no `Idempotency-Key` can bring the answer back."""
     row, secret = access.create_key(
         session, caller.tenant_id, name=new.name, scopes=new.scopes, expires_at=new.expires_at
@@ -22,18 +22,20 @@ def create_key(new: NewApiKey, caller: Admin, session: WriteSession, response: R
 
 
 @router.get("", summary="List API keys", responses=documented(422))
-def list_keys(caller: Admin, session: ReadSession, cursor: Cursor = None, limit: Limit = 50) -> Listing[ApiKeyAnswer]:
+def list_api_keys(
+    caller: Admin, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
+) -> Listing[ApiKeyAnswer]:
     """All keys of the tenant, newest first, the revoked ones too."""
     return Listing.of(access.list_keys(session, caller.tenant_id, cursor=cursor, limit=limit), ApiKeyAnswer.of)
 
 
 @router.get("/{key_id}", summary="Read an API key", responses=documented(404))
-def read_key(key_id: Identifier, caller: Admin, session: ReadSession) -> ApiKeyAnswer:
+def read_api_key(key_id: Identifier, caller: Admin, session: ReadSession) -> ApiKeyAnswer:
     """One key, without its secret."""
     return ApiKeyAnswer.of(access.find_key(session, caller.tenant_id, key_id))
 
 
 @router.delete("/{key_id}", summary="Revoke an API key", responses=documented(404))
-def revoke_key(key_id: Identifier, caller: Admin, session: WriteSession) -> ApiKeyAnswer:
+def revoke_api_key(key_id: Identifier, caller: Admin, session: WriteSession) -> ApiKeyAnswer:
     """End a key at once. Doing it again changes nothing."""
     return ApiKeyAnswer.of(access.revoke_key(session, caller.tenant_id, key_id))

@@ -11,6 +11,6 @@ router = APIRouter(prefix="/v1/architectures", tags=["Architectures"])
 
 @router.get("", summary="List architectures")
 def list_architectures(_: ModelReader) -> Everything[ArchitectureAnswer]:
-    """Every network on the allow-list."""
+    """Every network on the allow-list, with the images and channels that it takes."""
     allowed = architectures.manifest().items()
     return Everything(items=[ArchitectureAnswer.of(name, shapes) for name, shapes in allowed])

@@ -43,7 +43,9 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
     responses=documented(400, 409, 413, 422, 507),
     openapi_extra=JSON_BODY,
 )
-def submit(caller: Creator, asked: AskedDep, creation: CreationDep, resources: ResourcesDep) -> Response:
+def submit_deletion_request(
+    caller: Creator, asked: AskedDep, creation: CreationDep, resources: ResourcesDep
+) -> Response:
     """Accept images to forget. After the 202 it cannot be lost.
 
     They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
@@ -53,7 +55,7 @@ def submit(caller: Creator, asked: AskedDep, creation: CreationDep, resources: R
 
 
 @router.get("", summary="List deletion requests", responses=documented(404, 422))
-def list_requests(
+def list_deletion_requests(
     caller: RequestReader,
     session: ReadSession,
     model: Annotated[str | None, Query(pattern=NAME, description="Of this model only.")] = None,
@@ -61,14 +63,14 @@ def list_requests(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Listing[RequestAnswer]:
-    """All deletion requests, newest first."""
+    """All deletion requests of the tenant, newest first; those of one model or in one state, if asked for."""
     of = models.find_model(session, caller.tenant_id, model) if model is not None else None
     page = deletion_requests.list_requests(session, caller.tenant_id, model=of, state=state, cursor=cursor, limit=limit)
     return Listing.of(page, RequestAnswer.of)
 
 
-@router.get("/{request_id}", summary="Read a deletion request", responses=documented(404))
-def read_request(
+@router.get("/{request_id:uuid}", summary="Read a deletion request", responses=documented(404))
+def read_deletion_request(
     request_id: Identifier, caller: RequestReader, session: ReadSession, response: Response
 ) -> RequestDetails:
     """One deletion request, in every state the same resource. `Retry-After` says when to look again."""
@@ -89,14 +91,20 @@ def _watched(request_id: Identifier, caller: RequestReader, resources: Resources
     "/{request_id}/events",
     summary="Follow a deletion request",
     response_class=EventSourceResponse,
-    responses=documented(404),
+    responses={
+        200: {
+            "description": "Events until the request has ended.",
+            "content": {"text/event-stream": {"example": events.EXAMPLE}},
+        },
+        **documented(404),
+    },
 )
-async def follow(
+async def follow_deletion_request(
     request_id: Annotated[uuid.UUID, Depends(_watched)],
     caller: RequestReader,
     resources: ResourcesDep,
     last_event_id: Annotated[
-        str | None, Header(max_length=100, description="Where an earlier connection ended; browsers send it.")
+        str | None, Header(description="Where an earlier connection ended; browsers send it.")
     ] = None,
 ) -> AsyncIterable[ServerSentEvent]:
     """Server-sent events: `state` for every move, `step` for every point of the curves, `progress`, at last `end`."""
@@ -108,7 +116,7 @@ async def follow(
 @router.post(
     "/{request_id}/cancel", summary="Withdraw a deletion request", status_code=202, responses=documented(404, 409)
 )
-def cancel(request_id: Identifier, caller: Canceller, session: WriteSession) -> RequestAnswer:
+def cancel_deletion_request(request_id: Identifier, caller: Canceller, session: WriteSession) -> RequestAnswer:
     """Withdraw it. A run in progress stops at its next step, unless it reaches the commit point first."""
     request = deletion_requests.find(session, caller.tenant_id, request_id)
     return RequestAnswer.of(deletion_requests.cancel(session, request))
@@ -117,7 +125,9 @@ def cancel(request_id: Identifier, caller: Canceller, session: WriteSession) -> 
 @router.post(
     "/{request_id}/approve", summary="Approve a deletion request", status_code=202, responses=documented(404, 409)
 )
-def approve(request_id: Identifier, caller: Approver, session: WriteSession, response: Response) -> RequestAnswer:
+def approve_deletion_request(
+    request_id: Identifier, caller: Approver, session: WriteSession, response: Response
+) -> RequestAnswer:
     """Agree to somebody else's request, where the model asks for that: it is queued."""
     request = deletion_requests.find(session, caller.tenant_id, request_id)
     response.headers["Retry-After"] = str(RETRY_AFTER)
@@ -127,14 +137,16 @@ def approve(request_id: Identifier, caller: Approver, session: WriteSession, res
 @router.post(
     "/{request_id}/reject", summary="Decline a deletion request", responses=documented(400, 404, 409, 413, 422)
 )
-def reject(request_id: Identifier, refusal: Refusal, caller: Approver, session: WriteSession) -> RequestAnswer:
+def reject_deletion_request(
+    request_id: Identifier, refusal: Refusal, caller: Approver, session: WriteSession
+) -> RequestAnswer:
     """Decline somebody else's request, where the model asks for approval. Its images are destroyed."""
     request = deletion_requests.find(session, caller.tenant_id, request_id)
     return RequestAnswer.of(deletion_requests.reject(session, request, by=caller.subject, reason=refusal.reason))
 
 
 @router.post("/retry", summary="Retry many deletion requests", status_code=202, responses=documented(400, 413, 422))
-def retry_many(retries: Retries, caller: Creator, session: WriteSession) -> Everything[Retried]:
+def retry_deletion_requests(retries: Retries, caller: Creator, session: WriteSession) -> Everything[Retried]:
     """Queue many failed requests again, in one transaction. Those that cannot be are told apart, and hold up none."""
     # In one order, whatever the caller's: two that lock the same rows must not wait for each other.
     outcomes = {request_id: _retried(session, caller, request_id) for request_id in sorted(set(retries.ids))}
@@ -154,8 +166,10 @@ def _retried(session: Session, caller: Caller, request_id: uuid.UUID) -> Retried
 
 
 @router.post("/{request_id}/retry", summary="Retry a deletion request", status_code=202, responses=documented(404, 409))
-def retry(request_id: Identifier, caller: Creator, session: WriteSession, response: Response) -> RequestAnswer:
-    """Queue a failed request again, under the same identifier."""
+def retry_deletion_request(
+    request_id: Identifier, caller: Creator, session: WriteSession, response: Response
+) -> RequestAnswer:
+    """Queue a failed request again, under the same identifier. Its deadline stays."""
     request = deletion_requests.find(session, caller.tenant_id, request_id)
     response.headers["Retry-After"] = str(RETRY_AFTER)
     return RequestAnswer.of(deletion_requests.retry(session, request))

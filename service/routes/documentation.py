@@ -1,12 +1,22 @@
 """One page per type of problem: what its `type` URI leads to."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
 from service.problems import TABLE, documented
 from service.registry.errors import NotFound
 
 router = APIRouter(prefix="/problems", tags=["Problems"])
+
+Slug = Annotated[
+    str,
+    Path(
+        description="The last part of the problem's `type`.",
+        json_schema_extra={"enum": sorted({kind.slug for kind in TABLE.values()})},
+    ),
+]
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{kind.title}</title>
@@ -16,7 +26,7 @@ _PAGE = """<!doctype html>
 
 
 @router.get("/{slug}", summary="Explain a type of problem", response_class=HTMLResponse, responses=documented(404))
-def explain(slug: str) -> str:
+def explain_problem(slug: Slug) -> str:
     """What a problem type means, and what to do about it."""
     for kind in TABLE.values():
         if kind.slug == slug:

@@ -47,7 +47,7 @@ def add_evaluation_set(
 def list_evaluation_sets(
     name: ModelName, caller: ModelReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[EvaluationSetAnswer]:
-    """All evaluation sets of a model, newest first."""
+    """All evaluation sets of a model, newest first, without the images."""
     model = models.find_model(session, caller.tenant_id, name)
     page = models.list_evaluation_sets(session, model, cursor=cursor, limit=limit)
     return Listing.of(page, partial(EvaluationSetAnswer.of, model))
@@ -57,6 +57,6 @@ def list_evaluation_sets(
 def read_evaluation_set(
     name: ModelName, evaluation_set: EvaluationSetName, caller: ModelReader, session: ReadSession
 ) -> EvaluationSetAnswer:
-    """One evaluation set."""
+    """One evaluation set: what it measures, how many images it has, and the digest of its file."""
     model = models.find_model(session, caller.tenant_id, name)
     return EvaluationSetAnswer.of(model, models.find_evaluation_set(session, model, evaluation_set))

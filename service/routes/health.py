@@ -25,13 +25,13 @@ class Health(BaseModel):
 
 
 @router.get("/livez", summary="Is the process alive?")
-def live() -> Health:
-    """Looks at nothing but the process itself."""
+def read_liveness() -> Health:
+    """Looks at nothing but the process itself: one that does not answer has to be restarted."""
     return Health()
 
 
 @router.get("/readyz", summary="Can it work?", response_model=Health, responses=problems.documented(503))
-def ready(request: Request, resources: ResourcesDep) -> Health | Response:
+def read_readiness(request: Request, resources: ResourcesDep) -> Health | Response:
     """Looks at the database, its schema, the artifact folder, and the broker if there is one; within a second."""
     found = _check_all(_checks(resources))
     if set(found.values()) == {"ok"}:

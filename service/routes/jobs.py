@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 def list_jobs(
     caller: RequestReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[JobAnswer]:
-    """All jobs, newest first."""
+    """All unlearning runs of the tenant, newest first, those that wait too."""
     return Listing.of(jobs.list_jobs(session, caller.tenant_id, cursor=cursor, limit=limit), JobAnswer.of)
 
 
@@ -26,7 +26,7 @@ def read_job(job_id: Identifier, caller: RequestReader, session: ReadSession) ->
 
 
 @router.get("/{job_id}/steps", summary="Read a job's curves", responses=documented(404))
-def read_steps(job_id: Identifier, caller: RequestReader, session: ReadSession) -> Everything[StepAnswer]:
-    """The points of the latest attempt, in order."""
+def read_job_steps(job_id: Identifier, caller: RequestReader, session: ReadSession) -> Everything[StepAnswer]:
+    """The points of the latest attempt, in order: what was measured at each step, and the terms of the objective."""
     points = jobs.curve(session, jobs.find(session, caller.tenant_id, job_id))
     return Everything(items=[StepAnswer.of(point) for point in points])

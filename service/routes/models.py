@@ -37,11 +37,11 @@ def register_model(new: NewModel, caller: Registrar, creation: CreationDep, sess
 def list_models(
     caller: ModelReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[ModelAnswer]:
-    """All models, newest first."""
+    """All models of the tenant, newest first, a page at a time."""
     return Listing.of(models.list_models(session, caller.tenant_id, cursor=cursor, limit=limit), ModelAnswer.of)
 
 
 @router.get("/{name}", summary="Read a model", responses=documented(404))
 def read_model(name: ModelName, caller: ModelReader, session: ReadSession) -> ModelAnswer:
-    """One model."""
+    """One model: the limits of its quality gate, and whether deletion requests for it need approval."""
     return ModelAnswer.of(models.find_model(session, caller.tenant_id, name))

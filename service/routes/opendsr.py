@@ -30,6 +30,7 @@ v1 = APIRouter(tags=["OpenDSR 1"])
 v1_discovery = APIRouter(prefix="/v1", tags=["OpenDSR 1"])
 """Not without: that is the discovery of version 2."""
 
+_ONE = "/{subject_request_id}"
 _CREATE: dict[str, Any] = {
     "status_code": 201,
     "response_model": ReceiptAnswer,
@@ -60,9 +61,9 @@ ApiVersion = Annotated[str, Depends(_spoken)]
 """The version that the path is of."""
 
 
-@v1_discovery.get("/discovery", summary="Discover this processor (v1)")
+@v1_discovery.get("/discovery", name="discover_processor_v1", summary="Discover this processor (v1)")
 @v2.get("/discovery", summary="Discover this processor")
-def discover(request: Request, resources: ResourcesDep, api_version: ApiVersion) -> DiscoveryAnswer:
+def discover_processor(request: Request, resources: ResourcesDep, api_version: ApiVersion) -> DiscoveryAnswer:
     """Which identities and types of requests are supported, and where the certificate is. Anybody may ask."""
     origin = resources.settings.opendsr_url or str(request.base_url).rstrip("/")
     kinds = (kind.split(":") for kind in sorted(resources.settings.opendsr_identities))
@@ -75,13 +76,13 @@ def discover(request: Request, resources: ResourcesDep, api_version: ApiVersion)
 
 
 @v2.get("/cert.pem", summary="Read the processor's certificate", response_class=Response)
-def read_certificate(resources: ResourcesDep) -> Response:
+def read_processor_certificate(resources: ResourcesDep) -> Response:
     """The X.509 certificate that answers and callbacks are signed by, as PEM. Anybody may ask."""
     return Response(resources.processor.certificate, media_type="application/pem-certificate-chain")
 
 
 @v2.post("/requests", summary="Ask to erase a person", **_CREATE)
-def create(given: SubjectRequestBody, caller: Creator, body: Body, resources: ResourcesDep) -> Response:
+def create_subject_request(given: SubjectRequestBody, caller: Creator, body: Body, resources: ResourcesDep) -> Response:
     """Accept a request of the type `erasure`: a deletion request for each model that has learned from the person.
 
     After the 201 it cannot be lost. The same body again gets the same answer.
@@ -91,15 +92,17 @@ def create(given: SubjectRequestBody, caller: Creator, body: Body, resources: Re
 
 
 @v1.post("/opengdpr_requests", summary="Ask to erase a person (v1)", **_CREATE)
-def create_v1(given: SubjectRequestBodyV1, caller: Creator, body: Body, resources: ResourcesDep) -> Response:
+def create_subject_request_v1(
+    given: SubjectRequestBodyV1, caller: Creator, body: Body, resources: ResourcesDep
+) -> Response:
     """As of version 1, which has no `regulation`."""
-    return create(given, caller, body, resources)
+    return create_subject_request(given, caller, body, resources)
 
 
-@v1.get("/opengdpr_requests/{subject_request_id}", summary="Read the status (v1)", **_STATUS)
-@v2.get("/status/{subject_request_id}", summary="Read the status, by its other name", **_STATUS)
-@v2.get("/requests/{subject_request_id}", summary="Read the status", **_STATUS)
-def read_status(
+@v1.get(f"/opengdpr_requests{_ONE}", name="read_subject_request_v1", summary="Read the status (v1)", **_STATUS)
+@v2.get(f"/status{_ONE}", name="read_subject_request_status", summary="Read the status, by its other name", **_STATUS)
+@v2.get(f"/requests{_ONE}", summary="Read the status", **_STATUS)
+def read_subject_request(
     subject_request_id: Identifier,
     caller: RequestReader,
     session: ReadSession,
@@ -117,9 +120,9 @@ def read_status(
     return signed(resources.processor, answer, 200)
 
 
-@v1.delete("/opengdpr_requests/{subject_request_id}", summary="Withdraw a request (v1)", **_CANCEL)
-@v2.delete("/requests/{subject_request_id}", summary="Withdraw a request", **_CANCEL)
-def cancel(
+@v1.delete(f"/opengdpr_requests{_ONE}", name="cancel_subject_request_v1", summary="Withdraw a request (v1)", **_CANCEL)
+@v2.delete(f"/requests{_ONE}", summary="Withdraw a request", **_CANCEL)
+def cancel_subject_request(
     subject_request_id: Identifier,
     caller: Canceller,
     session: WriteSession,

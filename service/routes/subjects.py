@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1", tags=["Subjects"])
 
 # Read by POST: a path is written down by every proxy on the way.
 @router.post("/subjects/reach", summary="Ask what has learned from a subject", responses=documented(400, 413, 422))
-def read_reach(subject: Subject, caller: RequestReader, session: ReadSession) -> Everything[ReachedVersion]:
+def read_subject_reach(subject: Subject, caller: RequestReader, session: ReadSession) -> Everything[ReachedVersion]:
     """Every version of every model whose lineage has a record of the subject, and whether it still knows it.
 
     Changes nothing.

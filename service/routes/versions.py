@@ -20,6 +20,7 @@ from service.dependencies import (
     ResourcesDep,
     WriteSession,
 )
+from service.downloads import FILE_HEADERS, OCTETS
 from service.idempotency import CreationDep
 from service.problems import documented
 from service.registry import models
@@ -103,13 +104,24 @@ def compare_versions(
     return comparison.compare(model, first, second, resources.artifacts)
 
 
-@router.head("/{number}/checkpoint", summary="Ask about a checkpoint", responses=documented(404, 416))
+@router.head(
+    "/{number}/checkpoint",
+    summary="Ask about a checkpoint",
+    operation_id="head_checkpoint",
+    response_class=Response,
+    responses={
+        200: {"description": "The headers of the file.", "content": {OCTETS: {}}, "headers": FILE_HEADERS},
+        206: {"description": "The headers of the range."},
+        304: {"description": "The caller has it already, says `If-None-Match`."},
+        **documented(404, 416),
+    },
+)
 @router.get(
     "/{number}/checkpoint",
     summary="Download a checkpoint",
     response_class=Response,
     responses={
-        200: {"description": "The safetensors file.", "content": {"application/octet-stream": {}}},
+        200: {"description": "The safetensors file.", "content": {OCTETS: {}}, "headers": FILE_HEADERS},
         206: {"description": "The ranges that `Range` asked for."},
         304: {"description": "The caller has it already, says `If-None-Match`."},
         **documented(404, 416),

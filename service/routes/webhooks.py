@@ -62,7 +62,9 @@ def remove_webhook(webhook_id: Identifier, caller: Admin, session: WriteSession)
 
 
 @router.post("/{webhook_id}/rotate-secret", summary="Make a new secret", responses=documented(404))
-def rotate_secret(webhook_id: Identifier, caller: Admin, session: WriteSession, response: Response) -> NewSecretAnswer:
+def rotate_webhook_secret(
+    webhook_id: Identifier, caller: Admin, session: WriteSession, response: Response
+) -> NewSecretAnswer:
     """For 24 hours messages are signed with both secrets; the new one is in this answer and never again."""
     row = webhooks.rotate_secret(session, webhooks.find(session, caller.tenant_id, webhook_id, lock=True))
     response.headers.update(_NO_STORE)
@@ -78,7 +80,7 @@ def test_webhook(webhook_id: Identifier, caller: Admin, session: WriteSession) -
 
 
 @router.get("/{webhook_id}/deliveries", summary="List deliveries", responses=documented(404, 422))
-def list_deliveries(
+def list_webhook_deliveries(
     webhook_id: Identifier, caller: Admin, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[DeliveryAnswer]:
     """What was sent to a webhook in the last 30 days, or will be, newest first, with every attempt."""
@@ -92,7 +94,7 @@ def list_deliveries(
     status_code=202,
     responses=documented(404, 409),
 )
-def replay_delivery(
+def replay_webhook_delivery(
     webhook_id: Identifier, delivery_id: Identifier, caller: Admin, session: WriteSession
 ) -> DeliveryAnswer:
     """Begin again, now: the same message under the same `webhook-id`, whether it had arrived or not."""

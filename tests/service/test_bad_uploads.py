@@ -153,10 +153,19 @@ def test_malformed_metadata_is_pointed_to(client, kept, metadata):
 def test_a_request_without_parts_names_what_is_missing(client, kept):
     """Of a deletion request the metadata, which may name images that lie elsewhere; else metadata and files both."""
     before = kept()
-    answer = client.post("/v1/deletion-requests", files={"other": b"x"})
-    problem(answer, 422, "invalid-input", "#/metadata")
-    answer = client.post("/v1/models/pets/evaluation-sets", files={"other": b"x"})
+    problem(client.post("/v1/deletion-requests", files={}), 422, "invalid-input", "#/metadata")
+    answer = client.post("/v1/models/pets/evaluation-sets", files={})
     problem(answer, 422, "invalid-input", "#/metadata", "#/images")
+    assert kept() == before
+
+
+def test_parts_that_nobody_asked_for_are_refused(client, kept):
+    """As unknown fields of JSON are: `image` for `images` should not go unnoticed."""
+    client.model_with_version()
+    before = kept()
+    for path in ("/v1/deletion-requests", "/v1/models/pets/evaluation-sets", "/v1/anchor-sets"):
+        answer = client.upload(path, {}, {"image": png()})
+        problem(answer, 422, "invalid-input", "#/image")
     assert kept() == before
 
 
@@ -192,7 +201,7 @@ VERSIONS = {
     "an unknown parent": ({"parent": 7}, None, ["#/parent"]),
     "a parent beyond 64 bits": ({"parent": 2**70}, None, ["#/parent"]),
     "other classes than before": ({"classes": ["cat", "bird", "dog"]}, None, ["#/classes"]),
-    "no checkpoint": ({}, {"other": b"x"}, ["#/checkpoint"]),
+    "another file": ({}, {"other": b"x"}, ["#/other"]),
 }
 
 

@@ -73,6 +73,7 @@ def test_no_route_is_a_problem(client):
         ("/v1/models/pets", "GET"),
         ("/v1/models/pets/versions/1/checkpoint", "GET, HEAD"),
         ("/v1/deletion-requests/x/cancel", "POST"),
+        ("/v1/deletion-requests/retry", "POST"),
         ("/livez", "GET"),
     ],
 )
