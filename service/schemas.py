@@ -4,7 +4,19 @@ import uuid
 from typing import Annotated, Literal, TypeVar
 
 from fastapi import Form
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Json, PlainValidator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    PlainValidator,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from starlette.datastructures import UploadFile
 
 from service.registry.architectures import Architecture
@@ -39,6 +51,13 @@ def _label(value: object) -> int | str:
     if isinstance(value, str) or type(value) is int:
         return value
     raise ValueError("must be a class: its name, or its position")
+
+
+def _attributes(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return check(value)
+    except ValidationError:  # it would point to the key, which is the caller's own text
+        raise ValueError("must name words of 1 to 200 characters for each class, without NUL characters") from None
 
 
 def _text_of_part(part: object) -> object:
@@ -81,9 +100,9 @@ class NewVersion(_Body):
     architecture: Architecture
     classes: Classes
     preprocessing: Preprocessing
-    attributes: dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]] = Field(
-        default={}, description="Visual attributes per class, for the anchors. May be left out."
-    )
+    attributes: Annotated[
+        dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]], WrapValidator(_attributes)
+    ] = Field(default={}, description="Visual attributes per class, for the anchors. May be left out.")
     parent: int | None = Field(
         default=None, ge=1, lt=2**31, strict=True, description="Number of the version that it was made from."
     )
