@@ -227,7 +227,7 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _place(item: Mapping[str, Any]) -> tuple[str | int, ...]:
-    """What a fault points to. A key that is unknown was made up by the caller and may be a name: its object stands for it."""
+    """What a fault points to. An unknown key was made up by the caller and may be a name: its object stands for it."""
     location: tuple[str | int, ...] = item["loc"]
     return location[:-1] if item["type"] == "extra_forbidden" else location
 

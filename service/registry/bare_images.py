@@ -1,4 +1,4 @@
-"""Image files without what they say besides their pixels: where, when and by whom they were taken, of whom, thumbnails."""
+"""Image files without what they say besides their pixels: where and by whom they were taken, of whom, thumbnails."""
 
 import io
 import re
@@ -19,7 +19,7 @@ _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 
 
 def strip(content: bytes) -> bytes | None:
-    """A PNG or a JPEG with the same compressed pixels and nothing else; nothing, if it is not one of these or broken."""
+    """A PNG or JPEG with the same compressed pixels and nothing else. `None` if it is neither, or broken."""
     if content.startswith(_PNG):
         return _png(content)
     if content.startswith(_JPEG):
