@@ -7,7 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.quota import POLICY, Quota
+from service.quota import POLICY, Quota, Window
 from service.registry import access
 from service.registry.database import Database
 from service.registry.errors import TenantNotFound
@@ -36,7 +36,7 @@ class Authentication:
         state = scope["state"]
         credentials = _bearer(Headers(scope=scope).get("authorization"))
         try:
-            caller = await run_in_threadpool(self._identify, state["resources"].database, credentials)
+            caller, window = await run_in_threadpool(self._admit, state["resources"].database, credentials)
         except (OperationalError, PoolTimeout):
             await problems.unavailable(state["request_id"])(scope, receive, send)
             return
@@ -51,15 +51,12 @@ class Authentication:
             )(scope, receive, send)
             return
         state["caller"] = caller
-        if self._quota is None:
+        if window is None:
             await self._app(scope, receive, send)
             return
-        await self._limited(caller, scope, receive, send)
+        await self._limited(window, scope, receive, send)
 
-    async def _limited(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._quota is not None
-        window = await run_in_threadpool(self._quota.spend, caller)
-
+    async def _limited(self, window: Window, scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(window.headers)
@@ -75,6 +72,10 @@ class Authentication:
             headers={"Retry-After": str(window.seconds), "Connection": "close"},
             more={"violated-policies": [POLICY]},
         )(scope, receive, told)
+
+    def _admit(self, database: Database, credentials: str | None) -> tuple[Caller | None, Window | None]:
+        caller = self._identify(database, credentials)
+        return caller, self._quota.spend(caller) if self._quota and caller else None
 
     def _identify(self, database: Database, credentials: str | None) -> Caller | None:
         if credentials is None:

@@ -165,7 +165,7 @@ def submit_deletion_request(
         with resources.database.write() as session:
             request = deletion_requests.submit(
                 session,
-                models.find_model(session, caller.tenant_id, given.model),
+                model,
                 request_id=request_id,
                 regulation=given.regulation,
                 samples=key,
@@ -174,8 +174,11 @@ def submit_deletion_request(
                 submitted_by=caller.subject,
                 options=given.options,
             )
-            suppressions.add(session, request, subject=named.subject, records=named.records)
-            answer = AcceptedRequest.with_reach(request, reach.of_request(session, request))
+            reached = None  # nobody knows where else images are that were brought
+            if not images:
+                suppressions.add(session, request, subject=named.subject, records=named.records)
+                reached = reach.of_request(session, request)
+            answer = AcceptedRequest.with_reach(request, reached)
             response = creation.answer(
                 session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
             )
