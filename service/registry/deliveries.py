@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, exists, or_, select
+from sqlalchemy import BindParameter, Select, bindparam, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from service.registry.database import clock
@@ -51,7 +51,7 @@ _MOST_PATIENCE = SCHEDULE[-1]
 
 def _free() -> Select[WebhookDelivery]:
     """The first due delivery of each endpoint that nobody is sending to."""
-    now = bindparam("now")
+    now: BindParameter[datetime] = bindparam("now")
     due = (
         WebhookDelivery.state == DeliveryState.PENDING,
         WebhookDelivery.next_at <= now,

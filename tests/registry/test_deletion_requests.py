@@ -2,7 +2,7 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
-from given_rows import claim, model_with_version, publish, register_model, request, tenant
+from given_rows import claim, model_with_version, publish, request, tenant
 
 from service.registry import claims, deletion_requests
 from service.registry.deletion_requests import due_at
