@@ -1,5 +1,7 @@
 """Who is calling? Answered before the body is read, which may be gigabytes from a stranger. Pure ASGI."""
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +15,9 @@ from service.registry.database import Database
 from service.registry.errors import TenantNotFound
 from service.registry.scopes import Caller
 from service.settings import ServiceSettings
-from service.tokens import JsonWebTokens
+
+if TYPE_CHECKING:
+    from service.tokens import JsonWebTokens
 
 #: What anybody may read: is it up, what does it offer, what does an error mean.
 _OPEN = ("/livez", "/readyz", "/docs", "/openapi.json", "/problems")
@@ -26,7 +30,7 @@ class Authentication:
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
-        self._tokens = JsonWebTokens(settings) if settings.jwks_url else None
+        self._tokens = _tokens(settings)
         self._quota = Quota(settings) if settings.rate_limit else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
@@ -92,6 +96,15 @@ class Authentication:
             except TenantNotFound:
                 return None
         return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes)
+
+
+def _tokens(settings: ServiceSettings) -> "JsonWebTokens | None":
+    if settings.jwks_url is None:
+        return None
+    # Here, because PyJWT and cryptography take a while to import, and many installations have no identity provider.
+    from service.tokens import JsonWebTokens  # noqa: PLC0415
+
+    return JsonWebTokens(settings)
 
 
 def _is_open(path: str) -> bool:

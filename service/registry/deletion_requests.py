@@ -49,6 +49,7 @@ def submit(
 ) -> DeletionRequest:
     """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
     now = clock(session)
+    earlier = _earlier(session, model, samples_hmac)
     job = jobs.enqueue(session, model, options)
     request = DeletionRequest(
         id=request_id,
@@ -62,7 +63,7 @@ def submit(
         samples=samples,
         sample_count=sample_count,
         samples_hmac=samples_hmac,
-        duplicate_of_id=_earlier(session, model, samples_hmac),
+        duplicate_of_id=earlier,
         submitted_by=submitted_by,
     )
     session.add(request)

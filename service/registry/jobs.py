@@ -28,7 +28,6 @@ def enqueue(session: Session, model: Model, options: Options) -> Job:
         created_at=clock(session),
     )
     session.add(job)
-    session.flush()
     return job
 
 
