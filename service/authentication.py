@@ -1,5 +1,7 @@
 """Who is calling? Answered before the body is read, which may be gigabytes from a stranger. Pure ASGI."""
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
@@ -7,13 +9,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.quota import POLICY, Quota
+from service.quota import POLICY, Quota, Window
 from service.registry import access
 from service.registry.database import Database
 from service.registry.errors import TenantNotFound
 from service.registry.scopes import Caller
 from service.settings import ServiceSettings
-from service.tokens import JsonWebTokens
+
+if TYPE_CHECKING:
+    from service.tokens import JsonWebTokens
 
 #: What anybody may read: is it up, what does it offer, what does an error mean, and who signs for it.
 _OPEN = (
@@ -29,7 +33,7 @@ class Authentication:
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
-        self._tokens = JsonWebTokens(settings) if settings.jwks_url else None
+        self._tokens = _tokens(settings)
         self._quota = Quota(settings) if settings.rate_limit else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
@@ -39,7 +43,7 @@ class Authentication:
         state = scope["state"]
         credentials = _bearer(Headers(scope=scope).get("authorization"))
         try:
-            caller = await run_in_threadpool(self._identify, state["resources"].database, credentials)
+            caller, window = await run_in_threadpool(self._admit, state["resources"].database, credentials)
         except (OperationalError, PoolTimeout):
             await problems.unavailable(state["request_id"])(scope, receive, send)
             return
@@ -54,15 +58,12 @@ class Authentication:
             )(scope, receive, send)
             return
         state["caller"] = caller
-        if self._quota is None:
+        if window is None:
             await self._app(scope, receive, send)
             return
-        await self._limited(caller, scope, receive, send)
+        await self._limited(window, scope, receive, send)
 
-    async def _limited(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._quota is not None
-        window = await run_in_threadpool(self._quota.spend, caller)
-
+    async def _limited(self, window: Window, scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(window.headers)
@@ -79,6 +80,10 @@ class Authentication:
             more={"violated-policies": [POLICY]},
         )(scope, receive, told)
 
+    def _admit(self, database: Database, credentials: str | None) -> tuple[Caller | None, Window | None]:
+        caller = self._identify(database, credentials)
+        return caller, self._quota.spend(caller) if self._quota and caller else None
+
     def _identify(self, database: Database, credentials: str | None) -> Caller | None:
         if credentials is None:
             return None
@@ -94,6 +99,15 @@ class Authentication:
             except TenantNotFound:
                 return None
         return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes)
+
+
+def _tokens(settings: ServiceSettings) -> "JsonWebTokens | None":
+    if settings.jwks_url is None:
+        return None
+    # Here, because PyJWT and cryptography take a while to import, and many installations have no identity provider.
+    from service.tokens import JsonWebTokens  # noqa: PLC0415
+
+    return JsonWebTokens(settings)
 
 
 def _is_open(path: str) -> bool:

@@ -4,8 +4,6 @@ import logging
 import re
 from pathlib import Path
 
-import fsspec
-
 from service.registry.intake import Unobtainable
 from service.settings import ServiceSettings
 
@@ -30,6 +28,8 @@ def fetch(uri: str, settings: ServiceSettings, most: int) -> bytes:
     scheme, path = parts.groups()
     if scheme == "file":
         path = _below(settings.manifest_root, path)
+    import fsspec  # noqa: PLC0415  (as in `service.settings`)
+
     try:
         content: bytes = fsspec.filesystem(scheme).cat_file(path, 0, most)
     except Exception as error:  # noqa: BLE001  (each store has errors of its own, and they quote the path)

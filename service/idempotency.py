@@ -81,10 +81,12 @@ def _creation(
         yield Creation(None)
         return
     operation = f"{request.method} {request.url.path}"
-    once = Once(caller.tenant_id, operation, _read(key), attempt=uuid.uuid4())
+    key = _read(key)
     with resources.database.write() as session:
-        fingerprint = access.pseudonyms(session, caller.tenant_id).content(_digest(sent))
-        answered = creations.begin(session, once, fingerprint)
+        pseudonyms = access.pseudonyms(session, caller.tenant_id)
+        # Some callers make their keys of what they ask for.
+        once = Once(caller.tenant_id, operation, pseudonyms.content(key.encode()), attempt=uuid.uuid4())
+        answered = creations.begin(session, once, pseudonyms.content(_digest(sent)))
     if answered is not None:
         raise Replay(answered)
     try:

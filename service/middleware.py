@@ -3,6 +3,7 @@
 import logging
 import time
 import uuid
+from http import HTTPMethod
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -13,13 +14,17 @@ from service import problems
 logger = logging.getLogger("service.access")
 
 _JSON_BYTES = 1 << 20  # a body that is no upload is held in memory
+_METHODS = frozenset(HTTPMethod)
 _DETAIL = "The body has more than {} bytes."
 #: The client may still be sending: what follows on this connection would not be a request.
 _CLOSE = {"Connection": "close"}
 
 
 class RequestIdentity:
-    """Gives each request an identifier, and logs it by route: a path or an address may hold a name."""
+    """Gives each request an identifier, and logs it by route: a path or an address may hold a name.
+
+    So may a method: the server lets every word pass (RFC 9110, section 9.1).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -44,10 +49,11 @@ class RequestIdentity:
             await self._app(scope, receive, noted)
         finally:
             route = getattr(scope.get("route"), "path_format", "-")
+            method = scope["method"] if scope["method"] in _METHODS else "-"
             milliseconds = round(1000 * (time.monotonic() - began))
             logger.info(
                 "method=%s route=%s status=%d milliseconds=%d request=%s",
-                *(scope["method"], route, status, milliseconds, request_id),
+                *(method, route, status, milliseconds, request_id),
             )
 
 

@@ -231,8 +231,14 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     found = error.errors()
     if any(item["loc"][0] == "path" for item in found):  # what cannot be an identifier identifies nothing
         return answer(request.state.request_id, _NOT_FOUND, (errors.NotFound.__doc__ or "").strip())
-    faults = [Fault(pointer(item["loc"]), _message(item)) for item in found[: errors.MOST_FAULTS]]
+    faults = dict.fromkeys(Fault(pointer(_place(item)), _message(item)) for item in found[: errors.MOST_FAULTS])
     return answer(request.state.request_id, _INVALID, (errors.InvalidInput.__doc__ or "").strip(), faults)
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """What a fault points to. An unknown key was made up by the caller and may be a name: its object stands for it."""
+    location: tuple[str | int, ...] = item["loc"]
+    return location[:-1] if item["type"] == "extra_forbidden" else location
 
 
 def pointer(location: tuple[str | int, ...]) -> str:
@@ -250,6 +256,8 @@ def _message(item: Mapping[str, Any]) -> str:
     """Pydantic's message, without the value: some of its messages quote a part of it."""
     if item["type"].startswith("uuid"):
         return "must be a UUID"
+    if item["type"] == "extra_forbidden":
+        return "has a field that is not known here"
     message: str = item["msg"]
     return re.sub(r"^Value error, |, unable to parse .*$|, got .*$", "", message)
 

@@ -5,7 +5,19 @@ import uuid
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Form
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Json, PlainValidator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    PlainValidator,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from starlette.datastructures import UploadFile
 
 from service.registry.architectures import Architecture
@@ -60,6 +72,13 @@ def _named_by_pattern(schema: dict[str, Any]) -> None:
     schema |= {"additionalProperties": values, "propertyNames": {**schema["propertyNames"], "pattern": pattern}}
 
 
+def _attributes(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return check(value)
+    except ValidationError:  # it would point to the key, which is the caller's own text
+        raise ValueError("must name words of 1 to 200 characters for each class, without NUL characters") from None
+
+
 def _text_of_part(part: object) -> object:
     """Some clients send the JSON as a file (`curl --form metadata=@request.json`)."""
     return part.file.read(MAX_TEXT_PART) if isinstance(part, UploadFile) else part
@@ -103,7 +122,9 @@ class NewVersion(_Body):
     architecture: Architecture
     classes: Classes
     preprocessing: Preprocessing
-    attributes: dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]] = Field(
+    attributes: Annotated[
+        dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]], WrapValidator(_attributes)
+    ] = Field(
         default={},
         description="Visual attributes per class, for the anchors. May be left out.",
         json_schema_extra=_named_by_pattern,

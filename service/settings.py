@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-import fsspec
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
@@ -17,6 +16,8 @@ def _listed(value: object) -> object:
 
 def _installed(schemes: frozenset[str]) -> frozenset[str]:
     for scheme in schemes:
+        import fsspec  # noqa: PLC0415  (here, because by default nothing is fetched)
+
         try:
             fsspec.get_filesystem_class(scheme)
         except ImportError as error:  # better now than at the first deletion request

@@ -29,7 +29,7 @@ from service.registry.artifacts import Staged
 from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
 from service.registry.scopes import Caller
-from service.registry.tables import DeletionRequest
+from service.registry.tables import DeletionRequest, Model
 from service.schemas import NewDeletionRequest, NewEvaluationSet, NewVersion
 
 # All of these look the model up twice: before the files are read, because many mistakes show there, and again in the
@@ -167,8 +167,9 @@ def submit_deletion_request(
         else:
             brought = bring(resources, named, staged)
         with resources.database.write() as session:
-            request = store_deletion_request(session, caller, given.model, brought, given.regulation, given.options)
-            answer = AcceptedRequest.with_reach(request, reach.of_request(session, request))
+            request = store_deletion_request(session, caller, model, brought, given.regulation, given.options)
+            # Where else images are that were brought, nobody knows.
+            answer = AcceptedRequest.with_reach(request, None if images else reach.of_request(session, request))
             response = creation.answer(
                 session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
             )
@@ -196,14 +197,17 @@ def bring(resources: Resources, named: Named, staged: Staged) -> Brought:
 
 
 def store_deletion_request(
-    session: Session, caller: Caller, model_name: str, brought: Brought, regulation: str, options: Options
+    session: Session, caller: Caller, model: Model, brought: Brought, regulation: str, options: Options
 ) -> DeletionRequest:
-    """Write the request, its job and whom it names, and make the images durable; all with the caller's transaction."""
+    """Write the request, its job and whom it names, and make the images durable; all with the caller's transaction.
+
+    The model has a version; it may come from another session.
+    """
     request_id = uuid.uuid4()
     key = f"samples/{request_id}"
     request = deletion_requests.submit(
         session,
-        models.find_model(session, caller.tenant_id, model_name),
+        model,
         request_id=request_id,
         regulation=regulation,
         samples=key,

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ API_KEY = "STRUCTGUARD_API_KEY"
 """The environment variable with the key: an option would show it to everybody who lists processes."""
 
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_IN_FLIGHT = "/problems/idempotency-key-in-flight"  # an earlier try, whose connection broke, is still worked on
 _BUSY_PATIENCE = 60.0  # seconds to wait for a server that says it will be back
 _LONGEST_PAUSE = 5.0  # seconds between two tries, unless the server names a time
 _READ_TIMEOUT = 300.0  # seconds: after an upload the server looks at every byte before it answers
@@ -31,7 +33,7 @@ Files = Sequence[tuple[str, tuple[str, BinaryIO | bytes, str]]]
 class Client:
     """A connection to one server, by default with the API key of the environment.
 
-    `patience` is how long, in seconds, reading is tried while nobody answers.
+    `patience` is how long, in seconds, reading and creating are tried again while nobody answers.
     """
 
     def __init__(self, server: str, *, patience: float = 2.0, api_key: str | None = None) -> None:
@@ -58,17 +60,29 @@ class Client:
         with self.stream(path, query=query) as response:
             return _document(response)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Send JSON, or nothing, and read the answer."""
-        return _document(self._send("POST", path, json=body))
+    def post(self, path: str) -> dict[str, Any]:
+        """Have something done, and read the answer."""
+        # Not tried again: without an answer nobody knows whether it was done.
+        try:
+            response = self._http.post(path)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if response.status_code >= 400:
+            raise self._failure(response)
+        return _document(response)
 
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Replace what is at this path, and read the answer."""
-        return _document(self._send("PUT", path, json=body))
+        return _document(self._patiently(self._http.build_request("PUT", path, json=body), whole=True))
 
-    def upload(self, path: str, metadata: Mapping[str, Any], files: Files) -> dict[str, Any]:
-        """Send files with their description, and read the answer."""
-        return _document(self._send("POST", path, data={"metadata": json.dumps(metadata)}, files=files))
+    def create(self, path: str, body: Mapping[str, Any], files: Files = ()) -> dict[str, Any]:
+        """Create something once, from JSON, or from a form if there are files, and read the answer.
+
+        It is tried again while the server is away or busy, which knows by the `Idempotency-Key` what it has done.
+        """
+        content: dict[str, Any] = {"data": {"metadata": json.dumps(body)}, "files": files} if files else {"json": body}
+        request = self._http.build_request("POST", path, headers={"Idempotency-Key": str(uuid.uuid4())}, **content)
+        return _document(self._patiently(request, whole=True))
 
     @contextmanager
     def stream(
@@ -87,36 +101,28 @@ class Client:
         finally:
             response.close()
 
-    def _patiently(self, request: httpx.Request) -> httpx.Response:
-        began = time.monotonic()
+    def _patiently(self, request: httpx.Request, *, whole: bool = False) -> httpx.Response:
+        """Its answer; if `whole`, nothing else is left to be read."""
+        failed_at = None  # the first time: what an upload takes is no waiting
         for attempt in itertools.count():
             pause = min(0.2 * 2**attempt, _LONGEST_PAUSE)
             try:
-                response = self._http.send(request, stream=True)
+                response = self._http.send(request, stream=not whole)
             except httpx.TransportError as error:
                 patience, failure = self._patience, self._unreachable(error)
             else:
                 if response.status_code < 400:
                     return response
                 failure = self._failure(response)
-                if response.status_code not in _BUSY:
+                if response.status_code not in _BUSY and failure.problem["type"] != _IN_FLIGHT:
                     raise failure
                 patience = _BUSY_PATIENCE
                 pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC), otherwise=pause)
-            if time.monotonic() - began + pause > patience:
+            failed_at = failed_at or time.monotonic()
+            if time.monotonic() - failed_at + pause > patience:
                 raise failure
             time.sleep(pause)
         raise AssertionError
-
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        # Not tried again: without an answer nobody knows whether it was done.
-        try:
-            response = self._http.request(method, path, **content)
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
-        if response.status_code >= 400:
-            raise self._failure(response)
-        return response
 
     def _unreachable(self, error: httpx.TransportError) -> CommandError:
         return Unreachable(f"{self.server} does not answer.", str(error) or type(error).__name__)
@@ -159,5 +165,5 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
     except (ValueError, httpx.TransportError):
         document = None
     status = response.status_code
-    fallback = {"title": f"HTTP {status} {response.reason_phrase}", "detail": "", "errors": []}
+    fallback = {"type": "about:blank", "title": f"HTTP {status} {response.reason_phrase}", "detail": "", "errors": []}
     return fallback | (document if isinstance(document, dict) else {}) | {"status": status}

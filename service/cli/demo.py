@@ -76,7 +76,8 @@ def _train(files: Path, environment: Mapping[str, str]) -> Document:
 
 def _forget(output: Output, client: Client, files: Path, running: Stack) -> Document:
     """Register the model and what it is measured on, ask for the deletion, and wait for its end."""
-    uploads.register_model(client, MODEL, description="scikit-learn's digits", max_drop=_MOST_TEST_DROP)
+    policy = {"max_test_accuracy_drop": _MOST_TEST_DROP}
+    uploads.register_model(client, {"name": MODEL, "description": "scikit-learn's digits", "policy": policy})
     described = json.loads((files / "model.json").read_text())
     version = uploads.register_version(client, MODEL, described, files / "model.safetensors")
     sets = [uploads.add_evaluation_set(client, MODEL, kind, files / f"{kind}.npz") for kind in ("test", "retain")]

@@ -38,6 +38,11 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in found if name.strip()]
 
 
+def private(text: str) -> str:
+    """`p-4711`, or the text in the file of `@subject.txt`: a command line is shown to whoever lists processes."""
+    return _text(Path(text[1:])).strip() if text.startswith("@") else text
+
+
 def numbers(text: str) -> list[float]:
     """`0.5,0.5,0.5`."""
     try:

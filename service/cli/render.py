@@ -117,3 +117,8 @@ def progress(document: dict[str, Any]) -> str:
 def mebibytes(size: int | None) -> str | None:
     """A size for people."""
     return None if size is None else f"{size / 2**20:,.0f} MiB"
+
+
+def reach(versions: list[dict[str, Any]]) -> list[str]:
+    """A line for each version that has learned from what a request names."""
+    return [f"{one['model']} version {one['number']}: {one['state'].replace('_', ' ')}" for one in versions]

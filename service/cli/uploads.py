@@ -14,11 +14,10 @@ _ARCHIVES = {".zip", ".npz"}
 _BYTES = "application/octet-stream"
 
 
-def register_model(client: Client, name: str, *, description: str, max_drop: float | None) -> bool:
+def register_model(client: Client, model: dict[str, Any]) -> bool:
     """Create the model unless it exists; was it created?"""
-    policy = {} if max_drop is None else {"max_test_accuracy_drop": max_drop}
     try:
-        client.post("/v1/models", {"name": name, "description": description, "policy": policy})
+        client.create("/v1/models", model)
     except Refused as refusal:
         if refusal.status != 409:
             raise
@@ -32,7 +31,7 @@ def register_version(client: Client, model: str, metadata: dict[str, Any], check
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
         part = ("checkpoint", ("checkpoint.safetensors", file, _BYTES))
-        return client.upload(f"/v1/models/{model}/versions", {**metadata, "sha256": digest}, [part])
+        return client.create(f"/v1/models/{model}/versions", {**metadata, "sha256": digest}, [part])
 
 
 def add_evaluation_set(client: Client, model: str, kind: str, images: Path) -> dict[str, Any]:
@@ -40,25 +39,25 @@ def add_evaluation_set(client: Client, model: str, kind: str, images: Path) -> d
     metadata = {"name": images.stem.lower(), "kind": kind}
     with images.open("rb") as file:
         part = ("images", (f"images{images.suffix}", file, _BYTES))
-        return client.upload(f"/v1/models/{model}/evaluation-sets", metadata, [part])
+        return client.create(f"/v1/models/{model}/evaluation-sets", metadata, [part])
 
 
 def add_anchors(client: Client, model: str, anchors: Path) -> str:
     """Upload anchors for the classes of the model; their identifier."""
     metadata = {"classes": newest_version(client, model)["classes"]}
     with anchors.open("rb") as file:
-        answer = client.upload("/v1/anchor-sets", metadata, [("anchors", ("anchors.npz", file, _BYTES))])
+        answer = client.create("/v1/anchor-sets", metadata, [("anchors", ("anchors.npz", file, _BYTES))])
     return str(answer["id"])
 
 
 def request_deletion(client: Client, metadata: dict[str, Any], images: Sequence[Path]) -> dict[str, Any]:
-    """Send images to forget. Their names stay here: a file's name may be a person's."""
+    """Send images to forget, or what names them. Files' names stay here: they may be people's."""
     with ExitStack() as opened:
         files: Files = [
             ("images", (f"{at}{path.suffix}", _content(path, opened), mimetypes.guess_type(path)[0] or _BYTES))
             for at, path in enumerate(images)
         ]
-        return client.upload("/v1/deletion-requests", metadata, files)
+        return client.create("/v1/deletion-requests", metadata, files)
 
 
 def _content(path: Path, opened: ExitStack) -> Any:

@@ -41,8 +41,8 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
         named = _named(session, resources, wanted, subjects)
     with ExitStack() as stages:
         brought = {
-            name: uploads.bring(resources, of_model, stages.enter_context(resources.artifacts.stage()))
-            for name, of_model in named.items()
+            model: uploads.bring(resources, of_model, stages.enter_context(resources.artifacts.stage()))
+            for model, of_model in named.items()
         }
         with resources.database.write() as session:
             whole = subject_requests.accept(
@@ -59,8 +59,8 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
                 known = subject_requests.repeated(session, *same)
                 assert known is not None
                 return known
-            for name, images in brought.items():
-                request = uploads.store_deletion_request(session, caller, name, images, given.regulation, Options())
+            for model, images in brought.items():
+                request = uploads.store_deletion_request(session, caller, model, images, given.regulation, Options())
                 subject_requests.serve(session, whole, request)
             opendsr.settle(session, whole, at=whole.received_at)
     resources.committed()
@@ -111,12 +111,12 @@ def _models(
     return [model for model in held if model.name in only.models]
 
 
-def _named(session: Session, resources: Resources, wanted: list[Model], subjects: dict[bytes, str]) -> dict[str, Named]:
+def _named(
+    session: Session, resources: Resources, wanted: list[Model], subjects: dict[bytes, str]
+) -> dict[Model, Named]:
     """What is to be forgotten by the newest version of each model; nothing of one that never learned it."""
     found = {
-        model.name: named_records.of_subjects(
-            session, resources, models.require_latest_version(session, model), subjects
-        )
+        model: named_records.of_subjects(session, resources, models.require_latest_version(session, model), subjects)
         for model in wanted
     }
-    return {name: named for name, named in found.items() if named.records}
+    return {model: named for model, named in found.items() if named.records}

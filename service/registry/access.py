@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,8 @@ KEY_PREFIX = "sg_"
 _PREFIX_BYTES = 6  # 48 random bits: enough to be unique
 _SECRET_BYTES = 32
 _KEY = re.compile(rf"({KEY_PREFIX}[0-9a-f]{{{2 * _PREFIX_BYTES}}})_[0-9a-f]{{{2 * _SECRET_BYTES}}}")
+
+_BY_PREFIX = select(ApiKey).where(ApiKey.prefix == bindparam("prefix"))
 
 
 def ensure_tenant(session: Session, name: str) -> Tenant:
@@ -79,7 +81,7 @@ def caller_of(session: Session, secret: str) -> Caller | None:
     shape = _KEY.fullmatch(secret)
     if shape is None:
         return None
-    row = session.scalar(select(ApiKey).where(ApiKey.prefix == shape[1]))
+    row = session.scalar(_BY_PREFIX, {"prefix": shape[1]})
     if row is None or not hmac.compare_digest(row.digest, _digest(secret)) or row.revoked_at is not None:
         return None
     if row.expires_at is not None and row.expires_at <= clock(session):

@@ -13,6 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 T = TypeVar("T")
 
+_NOW = select(func.clock_timestamp())
 _BATCH = 1000  # a statement takes 32,766 parameters at most on SQLite, 65,535 on PostgreSQL
 
 
@@ -50,7 +51,7 @@ class Database:
 def clock(session: Session) -> datetime:
     """The database's idea of now: processes on several machines agree on it, their own clocks need not."""
     if session.get_bind().dialect.name == "postgresql":
-        now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+        now: datetime = session.execute(_NOW).scalar_one()
         return now.astimezone(UTC)
     return datetime.now(UTC)  # a SQLite file has one machine
 

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session, joinedload
 
 from service.registry import jobs
@@ -16,7 +16,6 @@ from service.registry.errors import (
     OwnRequest,
     PastCommitPoint,
 )
-from service.registry.models import require_latest_version
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
 from service.registry.states import ENDED, State
@@ -48,19 +47,15 @@ def submit(
     submitted_by: str,
     options: Options,
 ) -> DeletionRequest:
-    """Store a request and the job that will serve it; after the commit it cannot be lost.
-
-    Raises:
-        VersionMissing: the model has nothing to unlearn from.
-    """
-    require_latest_version(session, model)
+    """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
     now = clock(session)
+    earlier = _earlier(session, model, samples_hmac)
     job = jobs.enqueue(session, model, options)
     request = DeletionRequest(
         id=request_id,
         tenant_id=model.tenant_id,
-        model_id=model.id,
-        job_id=job.id,
+        model=model,
+        job=job,
         state=State.RECEIVED,
         regulation=regulation,
         received_at=now,
@@ -68,14 +63,14 @@ def submit(
         samples=samples,
         sample_count=sample_count,
         samples_hmac=samples_hmac,
-        duplicate_of_id=_earlier(session, model, samples_hmac),
+        duplicate_of_id=earlier,
         submitted_by=submitted_by,
     )
     session.add(request)
     session.flush()
     session.add(Transition(request_id=request.id, at=now, before=None, after=State.RECEIVED))
     jobs.move_request(session, request, job.state, at=now)
-    return _read_again(session, request)
+    return request
 
 
 def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> DeletionRequest:
@@ -84,7 +79,7 @@ def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Delet
     Raises:
         DeletionRequestNotFound: there is none.
     """
-    request = session.scalar(_with_everything().where(DeletionRequest.id == request_id))
+    request = session.scalar(_BY_ID, {"id": request_id})
     if request is None or request.tenant_id != tenant_id:
         raise DeletionRequestNotFound
     return request
@@ -179,10 +174,7 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
 
 def _earlier(session: Session, model: Model, samples_hmac: str) -> uuid.UUID | None:
     """The first request for these images of this model that has not been given up."""
-    same = (DeletionRequest.model_id == model.id, DeletionRequest.samples_hmac == samples_hmac)
-    given_up = (State.FAILED, State.REJECTED, State.CANCELLED)
-    earlier = select(DeletionRequest.id).where(*same, DeletionRequest.state.not_in(given_up))
-    return session.scalar(earlier.order_by(DeletionRequest.received_at).limit(1))
+    return session.scalar(_EARLIEST, {"model_id": model.id, "samples_hmac": samples_hmac})
 
 
 def with_samples_to_destroy(session: Session, limit: int = 100) -> list[DeletionRequest]:
@@ -211,3 +203,16 @@ def _with_everything() -> Select[DeletionRequest]:
     return select(DeletionRequest).options(
         joinedload(DeletionRequest.model), joinedload(DeletionRequest.job).joinedload(Job.version)
     )
+
+
+_BY_ID = _with_everything().where(DeletionRequest.id == bindparam("id"))
+_EARLIEST = (
+    select(DeletionRequest.id)
+    .where(
+        DeletionRequest.model_id == bindparam("model_id"),
+        DeletionRequest.samples_hmac == bindparam("samples_hmac"),
+        DeletionRequest.state.not_in((State.FAILED, State.REJECTED, State.CANCELLED)),
+    )
+    .order_by(DeletionRequest.received_at)
+    .limit(1)
+)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, or_, select
+from sqlalchemy import BindParameter, Select, bindparam, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from service.registry.database import clock
@@ -52,6 +52,48 @@ _JITTER = 0.1  # share of a delay, so that what failed together does not come ba
 _MOST_PATIENCE = SCHEDULE[-1]
 
 
+def _free() -> Select[WebhookDelivery]:
+    """The first due delivery of each endpoint that nobody is sending to."""
+    now: BindParameter[datetime] = bindparam("now")
+    due = (
+        WebhookDelivery.state == DeliveryState.PENDING,
+        WebhookDelivery.next_at <= now,
+        or_(WebhookDelivery.lease_until.is_(None), WebhookDelivery.lease_until <= now),
+    )
+    other, first = aliased(WebhookDelivery), aliased(WebhookDelivery)
+    busy = exists().where(other.endpoint_id == WebhookEndpoint.id, other.lease_until > now)
+    first_due = (
+        select(first.id)
+        .where(first.endpoint_id == WebhookEndpoint.id, first.state == DeliveryState.PENDING, first.next_at <= now)
+        .order_by(first.next_at, first.id)
+        .limit(1)
+        .correlate(WebhookEndpoint)
+        .scalar_subquery()
+    )
+    return (
+        select(WebhookDelivery)
+        .join(WebhookDelivery.endpoint)
+        .where(WebhookEndpoint.disabled_at.is_(None), ~busy, WebhookDelivery.id == first_due, *due)
+        .order_by(WebhookDelivery.next_at)
+        .limit(bindparam("limit"))
+        .options(
+            joinedload(WebhookDelivery.endpoint).joinedload(WebhookEndpoint.status_callback),
+            joinedload(WebhookDelivery.message),
+        )
+        .with_for_update(of=WebhookDelivery, skip_locked=True)
+    )
+
+
+# Every deletion request asks these: putting a statement together takes longer than running it.
+_FREE = _free()
+_ENABLED = (
+    select(WebhookEndpoint)
+    .where(WebhookEndpoint.tenant_id == bindparam("tenant_id"), WebhookEndpoint.disabled_at.is_(None), IS_REGISTERED)
+    # An endpoint that is removed at this moment must not make a move fail: the lock waits, and leaves it out.
+    .with_for_update(read=True, key_share=True)
+)
+
+
 @dataclass(frozen=True)
 class Claim:
     """A sender's hold on a delivery, and what it has to send."""
@@ -86,11 +128,7 @@ class Outcome:
 def announce(session: Session, request: DeletionRequest, *, at: datetime) -> None:
     """Tell the tenant's endpoints of the state that a request has moved to: who can read it finds the rest there."""
     kind = f"deletion_request.{request.state}"
-    enabled = select(WebhookEndpoint).where(
-        WebhookEndpoint.tenant_id == request.tenant_id, WebhookEndpoint.disabled_at.is_(None), IS_REGISTERED
-    )
-    # An endpoint that is removed at this moment must not make the move fail: the lock waits, and leaves it out.
-    endpoints = session.scalars(enabled.with_for_update(read=True, key_share=True))
+    endpoints = session.scalars(_ENABLED, {"tenant_id": request.tenant_id})
     listening = [endpoint for endpoint in endpoints if not endpoint.events or kind in endpoint.events]
     if listening:
         data = {
@@ -133,34 +171,7 @@ def send(
 def claim(session: Session, *, limit: int) -> list[Claim]:
     """Take the first due delivery of each endpoint that nobody is sending to, so that none holds up the others."""
     now = clock(session)
-    due = (
-        WebhookDelivery.state == DeliveryState.PENDING,
-        WebhookDelivery.next_at <= now,
-        or_(WebhookDelivery.lease_until.is_(None), WebhookDelivery.lease_until <= now),
-    )
-    other, first = aliased(WebhookDelivery), aliased(WebhookDelivery)
-    busy = exists().where(other.endpoint_id == WebhookEndpoint.id, other.lease_until > now)
-    first_due = (
-        select(first.id)
-        .where(first.endpoint_id == WebhookEndpoint.id, first.state == DeliveryState.PENDING, first.next_at <= now)
-        .order_by(first.next_at, first.id)
-        .limit(1)
-        .correlate(WebhookEndpoint)
-        .scalar_subquery()
-    )
-    free = (
-        select(WebhookDelivery)
-        .join(WebhookDelivery.endpoint)
-        .where(WebhookEndpoint.disabled_at.is_(None), ~busy, WebhookDelivery.id == first_due, *due)
-        .order_by(WebhookDelivery.next_at)
-        .limit(limit)
-        .options(
-            joinedload(WebhookDelivery.endpoint).joinedload(WebhookEndpoint.status_callback),
-            joinedload(WebhookDelivery.message),
-        )
-        .with_for_update(of=WebhookDelivery, skip_locked=True)
-    )
-    return [_lease(delivery, now) for delivery in session.scalars(free)]
+    return [_lease(delivery, now) for delivery in session.scalars(_FREE, {"now": now, "limit": limit})]
 
 
 def _lease(delivery: WebhookDelivery, now: datetime) -> Claim:

@@ -6,6 +6,7 @@ What is wrong is collected and reported together, each fault with a pointer to t
 import hashlib
 import io
 import math
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
+from service.registry import bare_images
 from service.registry.artifacts import CHUNK
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.samples import Writer
@@ -104,7 +106,7 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
                 if labels is not None:
                     raise InvalidInput(Fault("#/labels", "an npz brings its own labels, leave these out"))
                 kept = _check_pixels(archive, upload.pointer, len(classes), limits)
-                _copy(upload.file, target)
+                _copy_arrays(archive, target)
                 return kept
             _check_count(len(members), limits)
             if labels is None:
@@ -182,14 +184,14 @@ def keep_images(images: Iterable[Labelled], target: Path, limits: Limits) -> Kep
         for image in images:
             try:
                 content = image.read(limits.encoded + 1)
-                fingerprint = _fingerprint(content, limits)
+                bare, fingerprint = _checked(content, limits)
             except (Unobtainable, _Unfit) as error:
                 faults.append(Fault(image.pointer, image.about + str(error)))
             else:
                 if seen.setdefault(fingerprint, image.position) != image.position:
                     detail = "the same image has another label earlier in this request"
                     faults.append(Fault(image.label_pointer, image.about + detail))
-                kept.add(content, image.position)
+                kept.add(bare, image.position)
                 count += 1
                 size += len(content)
             if size > limits.bytes:
@@ -206,14 +208,15 @@ class _Unfit(Exception):
     """What is wrong with an image."""
 
 
-def _fingerprint(content: bytes, limits: Limits) -> bytes:
-    """A hash of the decoded pixels."""
+def _checked(content: bytes, limits: Limits) -> tuple[bytes, bytes]:
+    """The file without what it says besides its pixels, and a hash of these."""
     if not content:
         raise _Unfit("the file is empty")
     if len(content) > limits.encoded:
         raise _Unfit(f"the file has more than {limits.encoded} bytes")
+    bare = bare_images.strip(content)
     try:
-        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        image = Image.open(io.BytesIO(bare or content), formats=_FORMATS)
     except Image.DecompressionBombError:
         raise _Unfit(f"the image has more than {limits.pixels} pixels") from None
     except (OSError, ValueError, SyntaxError):  # Pillow's parsers raise all three
@@ -225,7 +228,7 @@ def _fingerprint(content: bytes, limits: Limits) -> bytes:
             image.load()
         except (OSError, ValueError, SyntaxError, EOFError):
             raise _Unfit("the image is damaged") from None
-        return _digest(image.mode, image.size, image.tobytes())
+        return bare or bare_images.encode(image), _digest(image.mode, image.size, image.tobytes())
 
 
 def _check_pixels(archive: zipfile.ZipFile, pointer: str, classes: int, limits: Limits) -> Kept:
@@ -290,8 +293,13 @@ def _together(seen: dict[bytes, int]) -> bytes:
     return hashlib.sha256(b"".join(sorted(digest + label.to_bytes(8) for digest, label in seen.items()))).digest()
 
 
-def _copy(source: BinaryIO, target: Path) -> None:
-    source.seek(0)
-    with target.open("wb") as copied:
-        while chunk := source.read(CHUNK):
-            copied.write(chunk)
+def _copy_arrays(archive: zipfile.ZipFile, target: Path) -> None:
+    """Keep what was checked, and nothing else that the archive may hold or say."""
+    with zipfile.ZipFile(target, "w", archive.getinfo("images.npy").compress_type) as kept:
+        with archive.open("images.npy") as source, kept.open("images.npy", "w", force_zip64=True) as copy:
+            shape, fortran, dtype = _header(source)
+            header = {"shape": shape, "fortran_order": fortran, "descr": npy.dtype_to_descr(dtype)}
+            npy.write_array_header_1_0(copy, header)
+            shutil.copyfileobj(source, copy, CHUNK)
+        with archive.open("labels.npy") as source, kept.open("labels.npy", "w") as copy:
+            npy.write_array(copy, npy.read_array(source, allow_pickle=False), allow_pickle=False)

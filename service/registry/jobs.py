@@ -19,7 +19,8 @@ def enqueue(session: Session, model: Model, options: Options) -> Job:
     """Put a job into the queue; where the model asks for approval, it waits outside until there is one."""
     job = Job(
         tenant_id=model.tenant_id,
-        model_id=model.id,
+        model=model,
+        version=None,
         state=State.AWAITING_APPROVAL if model.approval_required else State.QUEUED,
         options=options.model_dump(mode="json"),
         metrics={},
@@ -27,7 +28,6 @@ def enqueue(session: Session, model: Model, options: Options) -> Job:
         created_at=clock(session),
     )
     session.add(job)
-    session.flush()
     return job
 
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
@@ -27,6 +27,15 @@ MOST_TAGS = 50
 _FAMILY = (
     joinedload(Version.parent),
     *(selectinload(relation) for relation in (Version.children, Version.aliases, Version.manifests)),
+)
+
+# Every deletion request asks these: putting a statement together takes longer than running it.
+_BY_NAME = select(Model).where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
+_NEWEST = (
+    select(Version)
+    .where(Version.model_id == bindparam("model_id"), Version.gate.is_distinct_from("needs_review"))
+    .order_by(Version.number.desc())
+    .limit(1)
 )
 
 
@@ -60,7 +69,7 @@ def find_model(session: Session, tenant_id: uuid.UUID, name: str) -> Model:
     Raises:
         ModelNotFound: there is none.
     """
-    model = session.scalar(select(Model).where(Model.tenant_id == tenant_id, Model.name == name))
+    model = session.scalar(_BY_NAME, {"tenant_id": tenant_id, "name": name})
     if model is None:
         raise ModelNotFound
     return model
@@ -153,12 +162,7 @@ def tag(session: Session, version: Version, key: str, value: str | None) -> None
 
 def latest_version(session: Session, model: Model) -> Version | None:
     """The newest version that a further run may build on: one that needs review is not."""
-    return session.scalar(
-        select(Version)
-        .where(Version.model_id == model.id, Version.gate.is_distinct_from("needs_review"))
-        .order_by(Version.number.desc())
-        .limit(1)
-    )
+    return session.scalar(_NEWEST, {"model_id": model.id})
 
 
 def require_latest_version(session: Session, model: Model) -> Version:

@@ -1,6 +1,6 @@
 """Labelled images as they are kept: an npz of pixels, or a zip of encoded images with their labels in `labels.json`.
 
-Images are kept as they came, byte for byte, so no pixel changes between the person's file and the model's input.
+Their compressed pixels are kept as they came, so none changes between the person's file and the model's input.
 """
 
 import json

@@ -1,5 +1,6 @@
 """Whether the database has the tables of this code, and how it gets them."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -21,9 +22,14 @@ def upgrade(database: Database) -> None:
 
 def is_current(database: Database) -> bool:
     """Is the schema the one of this code?"""
-    heads = set(ScriptDirectory.from_config(_config()).get_heads())
     with database.read() as session:
-        return set(MigrationContext.configure(session.connection()).get_current_heads()) == heads
+        return set(MigrationContext.configure(session.connection()).get_current_heads()) == _heads()
+
+
+@cache
+def _heads() -> set[str]:
+    """Of this code, which does not change while it runs; every readiness check asks."""
+    return set(ScriptDirectory.from_config(_config()).get_heads())
 
 
 def _config() -> Config:

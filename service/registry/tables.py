@@ -108,7 +108,7 @@ class Creation(Base):
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     operation: Mapped[str] = mapped_column(String(300), primary_key=True)  #: method and path
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)  #: an HMAC of what the caller sent
     fingerprint: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant, of what was sent
     attempt: Mapped[uuid.UUID] = mapped_column(Uuid)  #: of the process that works on it
     in_flight_until: Mapped[datetime]

@@ -7,8 +7,10 @@ connects to one of those: a second lookup, which could be answered differently (
 import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9_.-]{0,252}")
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
@@ -18,12 +20,14 @@ class NotAllowed(ValueError):
     """Callbacks do not go there. The message never repeats the URL."""
 
 
-def check(text: str, *, private: bool) -> httpx.URL:
+def check(text: str, *, private: bool) -> "httpx.URL":
     """The URL, if callbacks may go there as far as one can see without resolving its name.
 
     Raises:
         NotAllowed: it is no URL for callbacks; the message says why.
     """
+    import httpx  # noqa: PLC0415  (as in `service.webhooks.sender`)
+
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
@@ -44,7 +48,7 @@ def check(text: str, *, private: bool) -> httpx.URL:
     return url
 
 
-def resolve(url: httpx.URL, *, private: bool) -> list[str]:
+def resolve(url: "httpx.URL", *, private: bool) -> list[str]:
     """The addresses of a host, in the order of preference.
 
     Raises:

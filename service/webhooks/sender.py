@@ -4,17 +4,19 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from importlib.metadata import version
-
-import httpx
+from typing import TYPE_CHECKING
 
 from service.opendsr.processor import Processor
 from service.registry import deliveries
 from service.registry.database import Database
 from service.registry.deliveries import Claim, Outcome
 from service.settings import ServiceSettings
-from service.webhooks.exchange import post
 from service.webhooks.signatures import signed_headers
+
+if TYPE_CHECKING:
+    import ssl
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +34,17 @@ class WebhookSender:
         self._database = database
         self._settings = settings
         self._processor = processor
-        self._tls = httpx.create_ssl_context()
         self._user_agent = {"User-Agent": f"StructGuard/{version('structguard')}"}
         self._sending: set[Future[None]] = set()
         self._woken = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+
+    @cached_property
+    def _tls(self) -> "ssl.SSLContext":
+        import httpx  # noqa: PLC0415  (as in `_send`)
+
+        return httpx.create_ssl_context()
 
     def start(self) -> None:
         """Begin; the first turn comes at once."""
@@ -90,6 +97,9 @@ class WebhookSender:
             logger.exception("the outcome of delivery %s could not be recorded", claim.delivery_id)
 
     def _send(self, claim: Claim) -> Outcome:
+        # Here, because httpx takes a tenth of the time that the service takes to start, and not everybody has webhooks.
+        from service.webhooks.exchange import post  # noqa: PLC0415
+
         body = claim.body.encode()
         try:
             headers = self._user_agent | self._signed(claim, body)

@@ -44,6 +44,12 @@ class Stack:
                 )
             )
 
+    def start_worker(self) -> None:
+        if "STRUCTGUARD_BROKER_URL" in self.environment:
+            self.start("celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1")
+        else:
+            self.start("worker")
+
     def stop(self) -> None:
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
@@ -92,6 +98,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(data: Path, database: Database, **environment: str) -> Iterator[Stack]:
+    """The service, without a worker yet."""
     with database.write() as session:
         owner = access.ensure_tenant(session, "acme").id
         _, key = access.create_key(session, owner, name="tests", scopes=[Scope.ADMIN], expires_at=None)
@@ -100,10 +107,6 @@ def running(data: Path, database: Database, **environment: str) -> Iterator[Stac
     stack = Stack(f"http://127.0.0.1:{port}", data, environment, key)
     try:
         stack.start("service")
-        if "STRUCTGUARD_BROKER_URL" in environment:
-            stack.start("celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1")
-        else:
-            stack.start("worker")
         stack.wait_until_ready()
         yield stack
     finally:
@@ -117,6 +120,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     database = Database(f"sqlite:///{data / 'registry.sqlite'}")
     schema.upgrade(database)
     with running(data, database) as stack:
+        stack.start_worker()
         yield stack
     database.close()
 
@@ -125,6 +129,14 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL, Redis, and a Celery worker."""
     data = tmp_path_factory.mktemp("production")
+    with distributed() as (database, environment), running(data, database, **environment) as stack:
+        stack.start_worker()
+        yield stack
+
+
+@contextlib.contextmanager
+def distributed() -> Iterator[tuple[Database, dict[str, str]]]:
+    """A PostgreSQL database and a queue in Redis, and the settings that name them."""
     queue = f"test-{uuid.uuid4().hex}"
     with new_postgresql_database() as database, redis.Redis.from_url(REDIS) as broker:
         try:
@@ -133,14 +145,14 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             if "CI" in os.environ:
                 raise
             pytest.skip("no Redis")
-        with running(
-            data,
+        yield (
             database,
-            STRUCTGUARD_DATABASE_URL=database.engine.url.render_as_string(hide_password=False),
-            STRUCTGUARD_BROKER_URL=REDIS,
-            STRUCTGUARD_CELERY_QUEUE=queue,
-        ) as stack:
-            yield stack
+            {
+                "STRUCTGUARD_DATABASE_URL": database.engine.url.render_as_string(hide_password=False),
+                "STRUCTGUARD_BROKER_URL": REDIS,
+                "STRUCTGUARD_CELERY_QUEUE": queue,
+            },
+        )
         broker.delete(queue)
 
 

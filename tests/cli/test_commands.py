@@ -98,6 +98,28 @@ def test_options_reach_the_job(structguard, register, server, pictures, files):
     assert ran.document["regulation"] == "ccpa"
 
 
+@pytest.mark.parametrize("named", ["--subject-id", "--sample-ids"])
+def test_a_person_or_records_are_named_instead_of_images(structguard, register, server, tmp_path, named):
+    """The service looks them up; here, in a model without a manifest, it finds nobody, and the answer says no name."""
+    register("named")
+    (tmp_path / "who.txt").write_text("erika\n")
+    for who in ("erika", f"@{tmp_path / 'who.txt'}"):
+        ran = structguard("forget", "named", named, who, "--server", server)
+        assert ran.code == 3
+        assert "no manifest of the model's lineage has" in ran.err
+        assert "erika" not in ran.err
+
+
+def test_every_limit_of_the_policy_has_an_option(register, server):
+    """The two of them must not drift apart."""
+    limits = {"--max-drop": 1, "--max-collapse": 0.5, "--min-robust": 70, "--max-membership": 0.2}
+    register("strict", *(part for option in limits.items() for part in option), "--approval")
+    with Client(server) as client:
+        model = client.get("/v1/models/strict")
+    assert list(model["policy"].values()) == list(limits.values())
+    assert model["approval_required"]
+
+
 def test_an_archive_brings_its_own_labels(structguard, register, server, files):
     """An npz is sent as it is."""
     register("archived")
@@ -166,11 +188,20 @@ def test_a_wrong_command_line_is_a_usage_error(structguard, arguments, message):
         ["--labels", "a,b", "--label", "a"],
         ["--labels", "@missing.json"],
         ["--anchors", __file__, "--encoder", "minilm"],
+        ["--subject-id", "erika"],
+        ["--sample-ids", "1,2"],
     ],
 )
 def test_contradicting_options_of_forget_are_usage_errors(structguard, pictures, more):
     """They are noticed here, not by the server."""
     assert structguard("forget", "pets", *pictures, *more).code == 2
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--subject-id", "a", "--sample-ids", "b"], ["--subject-id", "a", "--label", "b"]]
+)
+def test_something_has_to_be_named_and_in_one_way(structguard, more):
+    assert structguard("forget", "pets", *more).code == 2
 
 
 def test_help_tells_the_exit_codes(structguard):

@@ -1,3 +1,4 @@
+import json
 import time
 from datetime import UTC, datetime
 
@@ -34,6 +35,53 @@ def test_sending_is_not_tried_again(structguard):
     with scripted(script(document(BUSY, 503, **{"Retry-After": "0"}))) as (address, seen):
         assert structguard("cancel", "any", "--server", address).code == 4
     assert len(seen) == 1
+
+
+LOST = Answer(b"{", headers={"Content-Length": "100"}, cut=1)
+IN_FLIGHT = document(BUSY | {"type": "/problems/idempotency-key-in-flight", "status": 409}, 409, **{"Retry-After": "0"})
+ACCEPTED = document({"id": "7", "due_at": "2026-12-21T12:00:00Z", "reach": None}, 202)
+
+
+@pytest.mark.parametrize("wrong", [LOST, IN_FLIGHT, document(BUSY, 503, **{"Retry-After": "0"})])
+def test_creating_is_tried_again_as_the_same_request(structguard, pictures, wrong):
+    """The server tells by the `Idempotency-Key` what it has done; the whole body comes again, files too."""
+    with scripted(script(wrong, ACCEPTED)) as (address, seen):
+        ran = structguard("forget", "pets", *pictures, "--label", "cat", "--server", address)
+    assert ran.code == 0, ran.err
+    first, again = ((request.headers["Idempotency-Key"], parts(request)) for request in seen)
+    assert first == again
+    assert len(first[0]) == 36
+
+
+def test_whom_a_request_names_is_sent_and_where_they_are_known_is_shown(structguard, tmp_path):
+    (tmp_path / "who").write_text("p-4711\n")
+    known = {"model": "faces", "number": 3, "state": "needs_unlearning"}
+    answer = document({"id": "7", "due_at": "2026-12-21T12:00:00Z", "reach": [known]}, 202)
+    with scripted(script(answer)) as (address, seen):
+        ran = structguard("forget", "faces", "--subject-id", f"@{tmp_path / 'who'}", "--server", address)
+    assert json.loads(seen[0].body)["subject_id"] == "p-4711"
+    assert "faces version 3: needs unlearning" in ran.out
+
+
+def test_each_creation_has_a_key_of_its_own(structguard, pictures):
+    with scripted(script(ACCEPTED)) as (address, seen):
+        for _ in range(2):
+            structguard("forget", "pets", *pictures, "--label", "cat", "--server", address)
+    assert seen[0].headers["Idempotency-Key"] != seen[1].headers["Idempotency-Key"]
+
+
+def test_an_archive_is_sent_again_from_its_beginning(structguard, files):
+    """It is streamed, and the first try has read it."""
+    with scripted(script(IN_FLIGHT, ACCEPTED)) as (address, seen):
+        assert structguard("forget", "pets", files / "holdout.npz", "--server", address).code == 0
+    assert parts(seen[0]) == parts(seen[1])
+    assert (files / "holdout.npz").read_bytes() in seen[1].body
+
+
+def parts(request):
+    """The body, whatever separates its parts."""
+    boundary = request.headers["Content-Type"].partition("boundary=")[2]
+    return request.body.replace(boundary.encode(), b"")
 
 
 def test_an_absent_server_is_named(structguard):

@@ -2,11 +2,11 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
-from given_rows import claim, model_with_version, publish, register_model, request, tenant
+from given_rows import claim, model_with_version, publish, request, tenant
 
 from service.registry import claims, deletion_requests
 from service.registry.deletion_requests import due_at
-from service.registry.errors import DeletionRequestNotFound, NotRetriable, PastCommitPoint, VersionMissing
+from service.registry.errors import DeletionRequestNotFound, NotRetriable, PastCommitPoint
 from service.registry.states import State
 
 
@@ -24,14 +24,6 @@ def test_the_deadline_is_the_regulation_s(regulation, received, due):
     """One month is to the same day of the next, or its last."""
     start, end = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (received, due))
     assert due_at(regulation, start) == end
-
-
-def test_a_model_without_a_version_takes_no_requests(database):
-    """There would be nothing to unlearn from."""
-    with database.write() as session:
-        model = register_model(session, "a")
-        with pytest.raises(VersionMissing):
-            request(session, model)
 
 
 def test_an_unknown_request_is_not_found(database):

@@ -384,7 +384,7 @@ def test_deliveries_come_in_pages(service):
 
 def test_a_mistake_of_ours_counts_as_an_attempt(service, monkeypatch, caplog):
     """Or it would be repeated without end."""
-    monkeypatch.setattr("service.webhooks.sender.post", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("service.webhooks.exchange.post", lambda *_, **__: 1 / 0)
     webhook = register(service, "https://hooks.example/")
     service.post(f"{webhook['links']['self']}/test")
     assert attempted(service, webhook)["attempts"][0]["error"] == "internal"

@@ -16,16 +16,23 @@ from service.cli.parameters import DEFAULT_SERVER, AsJson, ModelName, RequestId,
 def forget(
     model: ModelName,
     images: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            metavar="IMAGES...",
+            metavar="[IMAGES...]",
             exists=True,
             dir_okay=False,
             readable=True,
             help="PNG, JPEG or WebP files, or one zip or npz.",
         ),
-    ],
+    ] = None,
     *,
+    subject_id: Annotated[
+        str | None,
+        typer.Option(help="Instead of images: everything of this person in the training manifests, or @file."),
+    ] = None,
+    sample_ids: Annotated[
+        str | None, typer.Option(help="Instead of images: these records, a,b,c or @file with one a line.")
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="The class of each image, by position or name: 3,7 or @labels.json.")
     ] = None,
@@ -49,6 +56,11 @@ def forget(
     as_json: AsJson = False,
 ) -> None:
     """Ask to forget images. Once this command has printed an identifier, the request cannot be lost."""
+    if sum(map(bool, (images, subject_id, sample_ids))) != 1:
+        raise typer.BadParameter("name images, or use --subject-id or --sample-ids")
+    if not images and (labels is not None or label is not None):
+        raise typer.BadParameter("labels go with images; those of records stand in their manifest")
+    images = images or []
     if labels is not None and label is not None:
         raise typer.BadParameter("use either --labels or --label")
     if anchors is not None and encoder is not None:
@@ -70,12 +82,15 @@ def forget(
         metadata = {
             "model": model,
             "labels": given,
+            "subject_id": parameters.private(subject_id) if subject_id else None,
+            "sample_ids": parameters.names(sample_ids) if sample_ids else None,
             "regulation": regulation,
             "options": {name: value for name, value in options.items() if value is not None},
         }
         request = uploads.request_deletion(client, metadata, images)
         if not watch:
-            output.result(request, f"Accepted as {request['id']}, due {render.moment(request['due_at'])}.")
+            accepted = f"Accepted as {request['id']}, due {render.moment(request['due_at'])}."
+            output.result(request, accepted, *render.reach(request["reach"] or []))
             return
         output.say(f"Accepted as {request['id']}.")
     _wait(output, server, request["id"])

@@ -44,7 +44,7 @@ def import_(
         _check_complete(metadata)
         model = name or _name(source)
         with Client(server) as client:
-            uploads.register_model(client, model, description="", max_drop=None)
+            uploads.register_model(client, {"name": model})
             version = uploads.register_version(client, model, metadata, weights)
             if not Path(source).exists():  # a path may name a person
                 version = client.put(f"{version['links']['self']}/tags/imported-from", {"value": source})

@@ -42,6 +42,20 @@ def register(
     max_drop: Annotated[
         float | None, typer.Option(min=0, max=100, help="Points of A_test that forgetting may cost, if it is new.")
     ] = None,
+    max_collapse: Annotated[
+        float | None, typer.Option(min=0, max=2, help="Structural collapse that is tolerated, if it is new.")
+    ] = None,
+    min_robust: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Percent of the images' views that must be misclassified, if it is new."),
+    ] = None,
+    max_membership: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.5, help="|AUC - 0.5| that membership inference may reach, if it is new."),
+    ] = None,
+    approval: Annotated[
+        bool, typer.Option("--approval", help="Somebody else has to agree to each deletion request, if it is new.")
+    ] = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
@@ -61,10 +75,22 @@ def register(
         "attributes": parameters.json_file(attributes) if attributes else {},
         "parent": parent,
     }
+    limits = {
+        "max_test_accuracy_drop": max_drop,
+        "max_collapse": max_collapse,
+        "min_robust_forget_accuracy": min_robust,
+        "max_membership_advantage": max_membership,
+    }
+    model = {
+        "name": name,
+        "description": description,
+        "policy": {limit: value for limit, value in limits.items() if value is not None},
+        "approval_required": approval,
+    }
     sets = {kind: path for kind, path in (("test", test_set), ("retain", retain_set)) if path is not None}
     with output.reporting(), Client(server) as client:
-        is_new = uploads.register_model(client, name, description=description, max_drop=max_drop)
-        if not is_new and (description or max_drop is not None):
+        is_new = uploads.register_model(client, model)
+        if not is_new and (description or model["policy"] or approval):
             output.say(f"The model {name} exists; its description and policy stay as they are.")
         with exchange.as_safetensors(checkpoint) as converted:
             version = uploads.register_version(client, name, metadata, converted)
