@@ -133,7 +133,8 @@ class CancellationAnswer(BaseModel):
         )
 
 
-def signed(processor: Processor, document: BaseModel, status: int) -> Response:
+def signed(processor: Processor, document: BaseModel, status: int, **headers: str) -> Response:
     """The response, signed over the very bytes that are sent."""
     body = document.model_dump_json().encode()
-    return Response(body, status, {"Cache-Control": "no-store", **processor.headers(body)}, "application/json")
+    more = {"Cache-Control": "no-store", **processor.headers(body), **headers}
+    return Response(body, status, more, "application/json")

@@ -24,7 +24,7 @@ class Detail(BaseModel):
     message: str
 
 
-class Error(BaseModel):
+class OpenDsrError(BaseModel):
     """What went wrong, without the values that were sent."""
 
     code: int
@@ -35,7 +35,7 @@ class Error(BaseModel):
 class ErrorAnswer(BaseModel):
     """An error, as of OpenDSR. With `Accept: application/problem+json` it is a problem (RFC 9457) instead."""
 
-    error: Error
+    error: OpenDsrError
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -81,7 +81,7 @@ def _translate(start: Message, problem: bytes) -> bytes:
         start["status"] = HTTPStatus.BAD_REQUEST.value
     kind = told["type"].rpartition("/")[2]
     faults = [Detail(domain=kind, reason=fault["pointer"], message=fault["detail"]) for fault in told["errors"]]
-    error = Error(code=start["status"], message=told["detail"], errors=faults)
+    error = OpenDsrError(code=start["status"], message=told["detail"], errors=faults)
     body = ErrorAnswer(error=error).model_dump_json().encode()
     headers = MutableHeaders(scope=start)
     headers.update({"content-type": "application/json", "content-length": str(len(body)), "cache-control": "no-store"})

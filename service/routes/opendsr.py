@@ -82,21 +82,24 @@ def read_processor_certificate(resources: ResourcesDep) -> Response:
 
 
 @v2.post("/requests", summary="Ask to erase a person", **_CREATE)
-def create_subject_request(given: SubjectRequestBody, caller: Creator, body: Body, resources: ResourcesDep) -> Response:
+def create_subject_request(
+    given: SubjectRequestBody, caller: Creator, request: Request, body: Body, resources: ResourcesDep
+) -> Response:
     """Accept a request of the type `erasure`: a deletion request for each model that has learned from the person.
 
     After the 201 it cannot be lost. The same body again gets the same answer.
     """
     whole = erasure.accept(resources, caller, given, body)
-    return signed(resources.processor, ReceiptAnswer.of(whole, body), 201)
+    location = f"{request.url.path}/{whole.subject_request_id}"
+    return signed(resources.processor, ReceiptAnswer.of(whole, body), 201, Location=location)
 
 
 @v1.post("/opengdpr_requests", summary="Ask to erase a person (v1)", **_CREATE)
 def create_subject_request_v1(
-    given: SubjectRequestBodyV1, caller: Creator, body: Body, resources: ResourcesDep
+    given: SubjectRequestBodyV1, caller: Creator, request: Request, body: Body, resources: ResourcesDep
 ) -> Response:
     """As of version 1, which has no `regulation`."""
-    return create_subject_request(given, caller, body, resources)
+    return create_subject_request(given, caller, request, body, resources)
 
 
 @v1.get(f"/opengdpr_requests{_ONE}", name="read_subject_request_v1", summary="Read the status (v1)", **_STATUS)

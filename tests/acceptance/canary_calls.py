@@ -13,7 +13,19 @@ from tests.acceptance.canaries import Canaries, encoded
 
 #: Fields, of bodies and paths, for what somebody calls a thing of theirs. In all others a word stands for a person.
 LABELS = frozenset(
-    {"name", "description", "classes", "attributes", "value", "reason", "url", "regulation", "alias", "key"}
+    {
+        "name",
+        "description",
+        "classes",
+        "attributes",
+        "value",
+        "reason",
+        "url",
+        "regulation",
+        "alias",
+        "key",
+        "status_callback_urls",
+    }
 )
 
 #: What comes along with requests and means nothing to us.

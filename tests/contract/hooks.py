@@ -58,6 +58,7 @@ _FAULTS_BEYOND_SCHEMAS = re.compile(
     r"|This model has no such version|No model is registered|There is no anchor set|no manifest of the model"  # stored
     r"|at most 20 webhooks"  # how many there are
     r"|images are needed|cannot go with|goes with the encoder|the profile `paper`"  # one field and another
+    r"|only `erasure` is supported|none is of a kind that|hexadecimal digits in this format"  # OpenDSR
     r"|three channels only|one value for each|images of at least|multiples of|square images|are not among the classes"
 )
 
@@ -118,7 +119,10 @@ def filter_failure(context, failure, case, response):
 
 
 def _is_beyond_schemas(problem):
-    faults = [f"{error['pointer']} {error['detail']}" for error in problem["errors"]]
-    if problem["type"] in _BEYOND_SCHEMAS:
+    if "error" in problem:  # as OpenDSR has it
+        faults = [f"{error['reason']} {error['message']}" for error in problem["error"]["errors"]]
+    elif problem["type"] in _BEYOND_SCHEMAS:
         return True
+    else:
+        faults = [f"{error['pointer']} {error['detail']}" for error in problem["errors"]]
     return bool(faults) and all(_FAULTS_BEYOND_SCHEMAS.search(fault) for fault in faults)

@@ -94,6 +94,7 @@ def test_a_person_is_erased_from_every_model_that_learned_from_them(client, jobs
     answer = ask(client)
     assert answer.status_code == 201, answer.text
     receipt = verified(client, answer)
+    assert client.get(answer.headers["location"]).json()["subject_request_id"] == receipt["subject_request_id"]
     assert receipt["controller_id"] == "acme"
     listed = client.get("/v1/deletion-requests").json()["items"]
     assert sorted(item["model"] for item in listed) == ["cars", "pets"]

@@ -114,7 +114,7 @@ def test_the_readme_s_receiver_knows_our_signatures(service):
         service.post(f"{webhook['links']['self']}/test")
         [call] = wait_for(lambda: seen)
     scope = {}
-    exec(re.search(r"```python\n(.*?def verify.*?)```", README, re.DOTALL)[1], scope)
+    exec(re.search(r"```python\n((?:(?!```).)*def verify.*?)```", README, re.DOTALL)[1], scope)
     verify, headers = scope["verify"], dict(call.headers)
     assert verify(webhook["secret"], headers, call.body)
     assert not verify(webhook["secret"], headers, call.body + b" ")
