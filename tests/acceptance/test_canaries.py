@@ -353,14 +353,14 @@ def from_answers(words: Canaries, calls: Calls) -> list[str]:
 
 
 def from_callbacks(words: Canaries, heard: list) -> list[str]:
-    """They name the model and nothing else."""
+    """They name the model and nothing else; those of OpenDSR, as section 8.3 has it, the URL that they are sent to."""
     assert heard
-    models = {words.label("a model"), words.label("a model with approval")}
+    known = {words.label(it) for it in ("a model", "a model with approval", "url of a status callback")}
     wrong = []
     for request in heard:
         text = json.dumps(request.headers).encode() + request.body
         wrong += [f"callback: {it}" for it in words.found(text, labels=True)]
-        wrong += [f"callback: {label}" for label in words.labels_in(text) - models]
+        wrong += [f"callback: {label}" for label in words.labels_in(text) - known]
     return wrong
 
 
