@@ -38,7 +38,7 @@ def test_a_name_takes_a_checkpoint_and_its_classes(structguard, server, tmp_path
     """As training leaves it, with what else was saved beside the weights."""
     network = timm.create_model("resnet18", num_classes=2)
     torch.save({"model": network.state_dict(), "epoch": 3}, tmp_path / "last.pt")
-    given = ("models", "import", "timm/resnet18", "--name", "named", "--checkpoint", tmp_path / "last.pt")
+    given = ("models", "import", "timm/resnet18", "--name", "catalogued", "--checkpoint", tmp_path / "last.pt")
 
     without = structguard(*given, "--server", server)
     ran = structguard(*given, "--classes", "cat,dog", "--server", server, "--json")
@@ -46,7 +46,7 @@ def test_a_name_takes_a_checkpoint_and_its_classes(structguard, server, tmp_path
     assert (without.code, "--classes" in without.err) == (1, True)
     assert ran.code == 0, ran.err
     with Client(server) as client:
-        found = client.get("/v1/models/named/versions/1")
+        found = client.get("/v1/models/catalogued/versions/1")
     assert found["tags"] == {"imported-from": "timm/resnet18"}
     assert found["preprocessing"]["crop_pct"] == 0.95
 
