@@ -1,6 +1,7 @@
 """A client that was generated from the description does what the README does with curl."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def api(served, tmp_path_factory):
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PATH": f"{sys.exec_prefix}/bin:{os.environ['PATH']}"},  # it formats with ruff
     )
     assert done.returncode == 0, done.stdout + done.stderr
     sys.path.insert(0, str(folder / "project"))

@@ -34,7 +34,7 @@ def test_a_model_is_registered_once(client, kept):
         ({"name": "pets", "description": "a\0b"}, "#/description"),
         ({"name": "pets", "policy": {"max_collapse": 3}}, "#/policy/max_collapse"),
         ({"name": "pets", "policy": {"max_membership_advantage": 0.6}}, "#/policy/max_membership_advantage"),
-        ({"name": "pets", "owner/team~1": 1}, "#/owner~1team~01"),
+        ({"name": "pets", "owner/team~1": 1}, "#"),
         ([], "#"),
     ],
 )
