@@ -78,7 +78,7 @@ def page(folder: Path) -> str:
 
 def write() -> None:
     """Put the tables between the two markers of RESULTS.md, below them the plots, and draw those."""
-    drawn = plots.draw(reported(rows(RESULTS)), PLOTS)
+    drawn = plots.draw([row for row in reported(rows(RESULTS)) if is_current(row)], PLOTS)  # no place for a mark there
     pictures = "\n".join(f"![{title}](plots/{path.name})\n" for title, path in drawn.items())
     text = PAGE.read_text()
     head, rest = text.split(BEGIN)

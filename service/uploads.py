@@ -32,8 +32,8 @@ from service.registry.scopes import Caller
 from service.registry.tables import DeletionRequest, Model
 from service.schemas import NewDeletionRequest, NewEvaluationSet, NewVersion
 
-# All of these look the model up twice: before the files are read, because many mistakes show there, and again in the
-# transaction that writes. The file becomes durable inside that transaction, so that none is left when it fails.
+# All of these look the model up before the files are read, because many mistakes show there. The file becomes durable
+# inside the transaction that writes, so that none is left when it fails.
 
 
 def register_version(

@@ -8,7 +8,6 @@ import os
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -34,10 +33,10 @@ class CertifiedKey:
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._domain = settings.opendsr_domain
-        self._settings = settings
-        if settings.opendsr_key is not None:
-            _check(self._key, self._certificates, self._domain)
+        key_file = settings.opendsr_key or _own(settings.data_dir / "opendsr", settings.opendsr_domain)
+        self._key = _rsa_key(key_file)
+        self._certificates = x509.load_pem_x509_certificates((settings.opendsr_certificate or key_file).read_bytes())
+        _check(self._key, self._certificates, settings.opendsr_domain)
 
     def sign(self, body: bytes) -> bytes:
         """The signature of a body."""
@@ -48,33 +47,28 @@ class CertifiedKey:
         """The certificate and those that it was issued by, as PEM; the private key is not among them."""
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self._certificates)
 
-    @cached_property
-    def _key(self) -> RSAPrivateKey:
-        key = load_pem_private_key((self._settings.opendsr_key or self._own).read_bytes(), password=None)
-        if not isinstance(key, RSAPrivateKey):
-            raise ValueError("opendsr_key must be an RSA key")  # noqa: TRY004  (a setting is wrong)
-        return key
 
-    @cached_property
-    def _certificates(self) -> list[x509.Certificate]:
-        return x509.load_pem_x509_certificates((self._settings.opendsr_certificate or self._own).read_bytes())
+def _rsa_key(file: Path) -> RSAPrivateKey:
+    key = load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError("opendsr_key must be an RSA key")  # noqa: TRY004  (a setting is wrong)
+    return key
 
-    @cached_property
-    def _own(self) -> Path:
-        """A file with a key and a self-signed certificate, made if there is none; for all processes the same one."""
-        folder = self._settings.data_dir / "opendsr"
-        path = folder / f"{self._domain}.pem"
-        if not path.exists():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = folder / secrets.token_hex(8)
-            with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                file.write(_self_signed(self._domain))
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):  # another process was faster: its key counts
-                os.link(draft, path)
-            draft.unlink()
-        return path
+
+def _own(folder: Path, domain: str) -> Path:
+    """A file with a key and a self-signed certificate, made if there is none; for all processes the same one."""
+    path = folder / f"{domain}.pem"
+    if not path.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = folder / secrets.token_hex(8)
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(_self_signed(domain))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was faster: its key counts
+            os.link(draft, path)
+        draft.unlink()
+    return path
 
 
 def _self_signed(domain: str) -> bytes:

@@ -85,7 +85,7 @@ def _optimise(
     drawn = _draws(aims, len(goal.forget), config, rng=rng)
     surrogates = shuffled(len(pool.labels), config.surrogate_batch, rng=rng, like=pool.labels)
 
-    progress, step, pressed = goal.progress(model), 0, 0
+    progress, step, pressed, last = goal.progress(model), 0, 0, config.max_steps
     reached: int | None = None  # the step after which the goal was
     held: list[Tensor] = []  # the last weights seen to reach it
     ended = progress.reaches(config.view_target)
@@ -104,15 +104,15 @@ def _optimise(
         optimiser.step()
 
         values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
-        last = config.max_steps if reached is None else reached + config.settling
         ended = step == last or time.monotonic() > deadline or not math.isfinite(sum(values.values()))
         if checked := ended or step % config.check_every == 0:
             progress = goal.progress(model)
             if progress.reaches(config.view_target):
-                reached = reached or step
+                if reached is None:
+                    reached, last = step, step + config.settling
                 held = [p.detach().clone() for p in moving]
-                ended = ended or config.settling == 0
-        yield _report(step, config, progress if checked else None, values)
+                ended = ended or step == last
+        yield _report(step, last, progress if checked else None, values)
 
     if held:
         _restore(moving, held)
@@ -126,7 +126,7 @@ def _optimise(
             bisections=config.line_search,
         )
         progress = goal.progress(model)
-    yield _report(step, config, progress, {})
+    yield _report(step, last, progress, {})
 
 
 def _draws(aims: Aims, k: int, config: Config, *, rng: torch.Generator) -> Iterator[Tensor]:
@@ -157,11 +157,11 @@ def _optimiser(parameters: list[nn.Parameter], config: Config) -> torch.optim.Op
     return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
-def _report(step: int, config: Config, progress: Progress | None, terms: dict[str, float]) -> Step:
+def _report(step: int, total: int, progress: Progress | None, terms: dict[str, float]) -> Step:
     return Step(
         phase="unlearn",
         step=step,
-        total=config.max_steps + config.settling,
+        total=total,
         forget_accuracy=None if progress is None else 100 * progress.forgotten,
         view_accuracy=None if progress is None or progress.views is None else 100 * progress.views,
         terms=terms,
