@@ -13,6 +13,7 @@ from service.quota import POLICY, Quota, Window
 from service.registry import access
 from service.registry.database import Database
 from service.registry.errors import TenantNotFound
+from service.registry.pseudonyms import Pseudonyms
 from service.registry.scopes import Caller
 from service.settings import ServiceSettings
 
@@ -98,7 +99,7 @@ class Authentication:
                 tenant = access.find_tenant(session, claims.tenant)
             except TenantNotFound:
                 return None
-        return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes)
+        return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes, Pseudonyms(tenant.pseudonym_key))
 
 
 def _tokens(settings: ServiceSettings) -> "JsonWebTokens | None":

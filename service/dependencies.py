@@ -11,6 +11,7 @@ from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
 from service.opendsr.processor import Processor
+from service.registry import deliveries
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import ScopeMissing
@@ -32,10 +33,11 @@ class Resources:
     sender: WebhookSender
     processor: Processor
 
-    def committed(self) -> None:
+    def committed(self, session: Session) -> None:
         """Something was committed that others may be waiting for."""
         self.relay.wake()
-        self.sender.wake()
+        if deliveries.are_due(session):
+            self.sender.wake()
 
 
 # Coroutines, although they wait for nothing: the framework hands each plain function to a thread, which takes longer
@@ -88,7 +90,7 @@ def _read(resources: ResourcesDep) -> Iterator[Session]:
 def _write(resources: ResourcesDep) -> Iterator[Session]:
     with resources.database.write() as session:
         yield session
-    resources.committed()
+    resources.committed(session)
 
 
 # With the scope "function" a session ends before the answer is sent: a COMMIT that fails must not follow a 202.

@@ -6,20 +6,23 @@ The key is an RFC 8941 string (draft-ietf-httpapi-idempotency-key-header); witho
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from service.bodies import sent_body
 from service.dependencies import ResourcesDep, signed_in
-from service.registry import access, creations
+from service.registry import creations
 from service.registry.artifacts import CHUNK
 from service.registry.creations import Answered, Once
+from service.registry.database import Database
 from service.registry.errors import Fault, InvalidInput
+from service.registry.pseudonyms import Pseudonyms
 from service.registry.scopes import Caller
 
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
@@ -61,7 +64,8 @@ def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-def _creation(
+# A coroutine: most callers send no key, and the framework takes two threads for any other generator.
+async def _creation(
     request: Request,
     resources: ResourcesDep,
     caller: Annotated[Caller, Depends(signed_in)],
@@ -76,25 +80,32 @@ def _creation(
             "gets the same answer, and nothing is created twice.",
         ),
     ] = None,
-) -> Iterator[Creation]:
+) -> AsyncIterator[Creation]:
     if key is None:
         yield Creation(None)
         return
-    operation = f"{request.method} {request.url.path}"
-    key = _read(key)
-    with resources.database.write() as session:
-        pseudonyms = access.pseudonyms(session, caller.tenant_id)
-        # Some callers make their keys of what they ask for.
-        once = Once(caller.tenant_id, operation, pseudonyms.content(key.encode()), attempt=uuid.uuid4())
-        answered = creations.begin(session, once, pseudonyms.content(_digest(sent)))
+    # Some callers make their keys of what they ask for.
+    pseudonym = caller.pseudonyms.content(_read(key).encode())
+    once = Once(caller.tenant_id, f"{request.method} {request.url.path}", pseudonym, attempt=uuid.uuid4())
+    answered = await run_in_threadpool(_begin, resources.database, once, caller.pseudonyms, sent)
     if answered is not None:
         raise Replay(answered)
     try:
         yield Creation(once)
     except BaseException:
-        with resources.database.write() as session:
-            creations.abandon(session, once)
+        await run_in_threadpool(_abandon, resources.database, once)
         raise
+
+
+def _begin(database: Database, once: Once, pseudonyms: Pseudonyms, sent: FormData | bytes) -> Answered | None:
+    fingerprint = pseudonyms.content(_digest(sent))
+    with database.write() as session:
+        return creations.begin(session, once, fingerprint)
+
+
+def _abandon(database: Database, once: Once) -> None:
+    with database.write() as session:
+        creations.abandon(session, once)
 
 
 CreationDep = Annotated[Creation, Depends(_creation, scope="function")]

@@ -8,7 +8,7 @@ from fastapi import Response
 from service.dependencies import Resources
 from service.idempotency import Creation
 from service.record_answers import ManifestAnswer
-from service.registry import access, manifest_files, manifests, models
+from service.registry import manifest_files, manifests, models
 from service.registry.scopes import Caller
 from service.schemas import NewManifest
 
@@ -31,10 +31,11 @@ def add_manifest(
     with resources.database.read() as session:
         model = models.find_model(session, caller.tenant_id, model_name)
         version = models.find_version(session, model, reference)
-        pseudonyms = access.pseudonyms(session, caller.tenant_id)
     limits = manifest_files.Limits(rows=settings.max_manifest_rows, bytes=settings.max_manifest_bytes)
     with resources.artifacts.stage() as staged:
-        rows = manifest_files.keep(manifest, staged.path, classes=version.classes, pseudonyms=pseudonyms, limits=limits)
+        rows = manifest_files.keep(
+            manifest, staged.path, classes=version.classes, pseudonyms=caller.pseudonyms, limits=limits
+        )
         key = f"manifests/{uuid.uuid4()}"
         with resources.database.write() as session:
             row = manifests.add(session, caller.tenant_id, version, rows, name=given.name, uris=key)

@@ -1,6 +1,5 @@
 """What a deletion request means that brings no images: records of training manifests, and the images they stand for."""
 
-import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from service.dependencies import Resources
 from service.fetching import fetch
-from service.registry import access, manifest_files, manifests
+from service.registry import manifest_files, manifests
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.intake import Labelled
+from service.registry.pseudonyms import Pseudonyms
 from service.registry.tables import Record, Version
 from service.schemas import NewDeletionRequest
 
@@ -27,14 +27,13 @@ class Named:
 
 
 def look_up(
-    session: Session, resources: Resources, tenant_id: uuid.UUID, version: Version, given: NewDeletionRequest
+    session: Session, resources: Resources, pseudonyms: Pseudonyms, version: Version, given: NewDeletionRequest
 ) -> Named:
     """Find the records in the manifests of `version` and its ancestors. Their images are fetched as they are read.
 
     Raises:
         InvalidInput: there are none, or too many.
     """
-    pseudonyms = access.pseudonyms(session, tenant_id)
     if given.subject_id is not None:
         subject = pseudonyms.subject(given.subject_id)
         named = of_subjects(session, resources, version, {subject: "#/subject_id"})

@@ -15,7 +15,6 @@ from service.idempotency import Creation
 from service.named_records import Named, look_up
 from service.progress import RETRY_AFTER, AcceptedRequest
 from service.registry import (
-    access,
     anchor_sets,
     checkpoints,
     deletion_requests,
@@ -110,8 +109,7 @@ def add_evaluation_set(
         InvalidInput: with a fault for every file and label that is wrong.
     """
     with resources.database.read() as session:
-        model = models.find_model(session, caller.tenant_id, model_name)
-        classes = models.require_latest_version(session, model).classes
+        classes = models.find_model_to_unlearn(session, caller.tenant_id, model_name)[1].classes
     limits = _limits(resources, resources.settings.max_evaluation_images)
     with resources.artifacts.stage() as staged:
         kept = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
@@ -152,13 +150,12 @@ def submit_deletion_request(
     _check_one_way(given, images)
     with resources.database.read() as session:
         try:
-            model = models.find_model(session, caller.tenant_id, given.model)
+            model, version = models.find_model_to_unlearn(session, caller.tenant_id, given.model)
         except ModelNotFound as error:  # the path exists; a field of the body is wrong
             raise InvalidInput(Fault("#/model", error.detail)) from error
-        version = models.require_latest_version(session, model)
         classes = version.classes
         _check_anchors(session, caller.tenant_id, given.options, classes)
-        named = Named() if images else look_up(session, resources, caller.tenant_id, version, given)
+        named = Named() if images else look_up(session, resources, caller.pseudonyms, version, given)
     with resources.artifacts.stage() as staged:
         if images:
             limits = _limits(resources, resources.settings.max_images)
@@ -173,7 +170,7 @@ def submit_deletion_request(
             response = creation.answer(
                 session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
             )
-    resources.committed()
+    resources.committed(session)
     return response
 
 
@@ -212,7 +209,7 @@ def store_deletion_request(
         regulation=regulation,
         samples=key,
         sample_count=brought.kept.count,
-        samples_hmac=access.pseudonyms(session, caller.tenant_id).content(brought.kept.fingerprint),
+        samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
         submitted_by=caller.subject,
         options=options,
     )

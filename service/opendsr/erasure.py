@@ -9,10 +9,10 @@ from service import named_records, uploads
 from service.dependencies import Resources
 from service.named_records import Named
 from service.opendsr.schemas import SubjectRequestBody
-from service.registry import access, manifests, models, opendsr, subject_requests
-from service.registry.access import Pseudonyms
+from service.registry import manifests, models, opendsr, subject_requests
 from service.registry.errors import Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
+from service.registry.pseudonyms import Pseudonyms
 from service.registry.scopes import Caller
 from service.registry.tables import Model, SubjectRequest
 from service.settings import ServiceSettings
@@ -30,13 +30,12 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
         InvalidInput: with a fault for every field that is wrong, and every image that cannot be fetched.
     """
     with resources.database.read() as session:
-        pseudonyms = access.pseudonyms(session, caller.tenant_id)
-        same = (caller.tenant_id, given.subject_request_id, pseudonyms.content(hashlib.sha256(body).digest()))
+        same = (caller.tenant_id, given.subject_request_id, caller.pseudonyms.content(hashlib.sha256(body).digest()))
         known = subject_requests.repeated(session, *same)
         if known is not None:
             return known
         _check(given, resources.settings)
-        subjects = _subjects(given, pseudonyms, resources.settings)
+        subjects = _subjects(given, caller.pseudonyms, resources.settings)
         wanted = _models(session, caller, given, list(subjects), resources.settings.opendsr_domain)
         named = _named(session, resources, wanted, subjects)
     with ExitStack() as stages:
@@ -63,7 +62,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
                 request = uploads.store_deletion_request(session, caller, model, images, given.regulation, Options())
                 subject_requests.serve(session, whole, request)
             opendsr.settle(session, whole, at=whole.received_at)
-    resources.committed()
+    resources.committed(session)
     return whole
 
 

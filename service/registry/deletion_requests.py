@@ -4,10 +4,11 @@ import uuid
 from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, insert, select
 from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import jobs
+from service.registry import deliveries, jobs
 from service.registry.database import clock
 from service.registry.errors import (
     DeletionRequestNotFound,
@@ -50,13 +51,13 @@ def submit(
     """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
     now = clock(session)
     earlier = _earlier(session, model, samples_hmac)
-    job = jobs.enqueue(session, model, options)
+    job = jobs.enqueue(session, model, options, at=now)
     request = DeletionRequest(
         id=request_id,
         tenant_id=model.tenant_id,
-        model=model,
-        job=job,
-        state=State.RECEIVED,
+        model_id=model.id,
+        job_id=job.id,
+        state=job.state,
         regulation=regulation,
         received_at=now,
         due_at=due_at(regulation, now),
@@ -67,9 +68,13 @@ def submit(
         submitted_by=submitted_by,
     )
     session.add(request)
+    set_committed_value(request, "model", model)  # as in `jobs.enqueue`
+    set_committed_value(request, "job", job)
     session.flush()
-    session.add(Transition(request_id=request.id, at=now, before=None, after=State.RECEIVED))
-    jobs.move_request(session, request, job.state, at=now)
+    moves = ((None, State.RECEIVED), (State.RECEIVED, job.state))
+    values = [{"request_id": request_id, "at": now, "before": before, "after": after} for before, after in moves]
+    session.connection().execute(_MOVES, values)
+    deliveries.announce(session, request, at=now)
     return request
 
 
@@ -206,6 +211,7 @@ def _with_everything() -> Select[DeletionRequest]:
 
 
 _BY_ID = _with_everything().where(DeletionRequest.id == bindparam("id"))
+_MOVES = insert(Transition)
 _EARLIEST = (
     select(DeletionRequest.id)
     .where(

@@ -48,6 +48,7 @@ KEPT = timedelta(days=30)
 IS_REGISTERED = ~WebhookEndpoint.status_callback.has()
 """Of endpoints: the tenant has registered it, and no OpenDSR request brought it along."""
 
+_DUE = "deliveries are due"  # key of a session's `info`
 _JITTER = 0.1  # share of a delay, so that what failed together does not come back together
 _MOST_PATIENCE = SCHEDULE[-1]
 
@@ -165,7 +166,18 @@ def send(
         for endpoint in endpoints
     ]
     session.add_all(deliveries)
+    announce_due(session)
     return deliveries
+
+
+def announce_due(session: Session) -> None:
+    """This session makes deliveries due."""
+    session.info[_DUE] = True
+
+
+def are_due(session: Session) -> bool:
+    """Has this session made deliveries due? Then a sender need not wait for its next turn."""
+    return _DUE in session.info
 
 
 def claim(session: Session, *, limit: int) -> list[Claim]:
@@ -266,6 +278,7 @@ def replay(session: Session, endpoint: WebhookEndpoint, delivery_id: uuid.UUID) 
     if endpoint.disabled_at is not None:
         raise WebhookDisabled
     delivery.state, delivery.tries, delivery.next_at = DeliveryState.PENDING, 0, clock(session)
+    announce_due(session)
     return delivery
 
 

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from service.registry.access import Pseudonyms
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
+from service.registry.pseudonyms import Pseudonyms
 
 COLUMNS = ("sample_id", "subject_id", "label", "uri")
 

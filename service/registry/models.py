@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from service.registry.database import clock
 from service.registry.errors import (
@@ -31,6 +31,21 @@ _FAMILY = (
 
 # Every deletion request asks these: putting a statement together takes longer than running it.
 _BY_NAME = select(Model).where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
+_newest = aliased(Version)
+_BY_NAME_WITH_NEWEST = (
+    select(Model, Version)
+    .where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
+    .outerjoin(
+        Version,
+        Version.id
+        == select(_newest.id)
+        .where(_newest.model_id == Model.id, _newest.gate.is_distinct_from("needs_review"))
+        .order_by(_newest.number.desc())
+        .limit(1)
+        .correlate(Model)
+        .scalar_subquery(),
+    )
+)
 _NEWEST = (
     select(Version)
     .where(Version.model_id == bindparam("model_id"), Version.gate.is_distinct_from("needs_review"))
@@ -73,6 +88,22 @@ def find_model(session: Session, tenant_id: uuid.UUID, name: str) -> Model:
     if model is None:
         raise ModelNotFound
     return model
+
+
+def find_model_to_unlearn(session: Session, tenant_id: uuid.UUID, name: str) -> tuple[Model, Version]:
+    """The tenant's model of this name, with the version that the next run would start from.
+
+    Raises:
+        ModelNotFound: there is none.
+        VersionMissing: it has no version yet.
+    """
+    row = session.execute(_BY_NAME_WITH_NEWEST, {"tenant_id": tenant_id, "name": name}).one_or_none()
+    if row is None:
+        raise ModelNotFound
+    model, version = row
+    if version is None:
+        raise VersionMissing
+    return model, version
 
 
 def list_models(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[Model]:

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.registry.pseudonyms import Pseudonyms
+
 DEFAULT_TENANT = "default"
 """The tenant of an installation that has only one."""
 
@@ -30,6 +32,7 @@ class Caller:
     tenant_id: uuid.UUID
     subject: str  #: stable and not secret: `key:` and an identifier, or `jwt:` and a digest
     scopes: frozenset[Scope]
+    pseudonyms: Pseudonyms  #: of the tenant
 
     def may(self, wanted: Collection[str]) -> bool:
         """Has the caller all these scopes?"""

@@ -18,7 +18,6 @@ def add(session: Session, request: DeletionRequest, *, subjects: Iterable[bytes]
         Suppression(tenant_id=request.tenant_id, request_id=request.id, kind=kind, hmac=hmac, at=request.received_at)
         for kind, hmac in named
     )
-    session.flush()
 
 
 def list_suppressions(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[Suppression]:

@@ -349,7 +349,7 @@ class DeletionRequest(Base):
     __table_args__ = (
         Index(None, "tenant_id", "received_at", "id"),
         Index(None, "model_id", "received_at"),
-        Index(None, "model_id", "samples_hmac"),
+        Index(None, "model_id", "samples_hmac", "received_at"),
     )
 
 

@@ -109,6 +109,7 @@ def change(
         endpoint.description = description
     if enabled is True:
         endpoint.disabled_at = endpoint.disabled_reason = None
+        deliveries.announce_due(session)
     elif enabled is False:
         deliveries.disable(endpoint, "its owner disabled it", at=clock(session))
     return endpoint

@@ -6,7 +6,7 @@ from service.answers import Everything, Listing
 from service.dependencies import Cursor, Limit, ReadSession, RequestReader
 from service.problems import documented
 from service.record_answers import ReachedVersion, SuppressionAnswer
-from service.registry import access, reach, suppressions
+from service.registry import reach, suppressions
 from service.schemas import Subject
 
 router = APIRouter(prefix="/v1", tags=["Subjects"])
@@ -19,7 +19,7 @@ def read_subject_reach(subject: Subject, caller: RequestReader, session: ReadSes
 
     Changes nothing.
     """
-    pseudonym = access.pseudonyms(session, caller.tenant_id).subject(subject.subject_id)
+    pseudonym = caller.pseudonyms.subject(subject.subject_id)
     reached = reach.of_subject(session, caller.tenant_id, pseudonym)
     return Everything(items=[ReachedVersion.of(found) for found in reached])
 

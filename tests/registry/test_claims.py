@@ -325,5 +325,5 @@ def test_announcing_happens_once_in_a_while(database, accepted):
 
 def test_an_unknown_job_is_not_found(database):
     """A fact, not a `None`."""
-    with database.read() as session, pytest.raises(JobNotFound):
+    with database.write() as session, pytest.raises(JobNotFound):
         jobs.find(session, tenant(session), uuid.uuid4())

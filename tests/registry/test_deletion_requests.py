@@ -28,7 +28,7 @@ def test_the_deadline_is_the_regulation_s(regulation, received, due):
 
 def test_an_unknown_request_is_not_found(database):
     """A fact, not a `None`."""
-    with database.read() as session, pytest.raises(DeletionRequestNotFound):
+    with database.write() as session, pytest.raises(DeletionRequestNotFound):
         deletion_requests.find(session, tenant(session), uuid.uuid4())
 
 

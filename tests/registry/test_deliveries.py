@@ -136,13 +136,24 @@ def test_an_endpoint_that_is_removed_does_not_break_what_it_would_be_told_of(pos
     gone = endpoint(postgresql)
     with postgresql.write() as session:
         request(session, model_with_version(session))
-        with postgresql.read() as other:
+        with postgresql.write() as other:
             other.execute(text("SET LOCAL lock_timeout = '50ms'"))
             with pytest.raises(OperationalError):
                 webhooks.remove(other, gone.tenant_id, gone.id)
     with postgresql.write() as session:
         webhooks.remove(session, gone.tenant_id, gone.id)
     assert count(postgresql, WebhookDelivery) == 0
+
+
+def test_a_sender_need_only_hear_of_sessions_that_have_something_to_send(database):
+    """A turn of its own costs a deletion request as much as two statements."""
+    with database.write() as session:
+        request(session, model_with_version(session))
+    assert not deliveries.are_due(session)
+    endpoint(database)
+    with database.write() as session:
+        request(session, model_with_version(session, name="other"))
+    assert deliveries.are_due(session)
 
 
 def test_the_schedule_is_the_specification_s_and_then_the_endpoint_is_disabled(database):

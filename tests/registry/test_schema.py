@@ -3,12 +3,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from service.registry import schema
 from service.registry.database import Database, clock
-from service.registry.tables import Base
+from service.registry.tables import Base, Tenant
 
 
 def test_the_migrations_make_the_tables_of_the_code(database):
@@ -57,6 +57,28 @@ def test_writers_wait_for_each_other(database):
     with database.write() as session:
         assert session.scalar(text("SELECT n FROM counters")) == 20
         session.execute(text("DROP TABLE counters"))
+
+
+def test_a_session_that_reads_cannot_write(postgresql):
+    """It has no transaction that would be rolled back."""
+    with postgresql.read() as session, pytest.raises(DBAPIError, match="read-only"):
+        session.execute(delete(Tenant))
+
+
+def test_a_server_that_was_restarted_is_not_noticed(postgresql, monkeypatch):
+    """Connections that lay idle are asked before they are used: here all of them have been closed by the server."""
+    monkeypatch.setattr("service.registry.database._TRUSTED", 0)
+    who = text("SELECT pg_backend_pid()")
+    database = Database(postgresql.engine.url.render_as_string(hide_password=False))
+    with database.write() as session, database.read() as reader:
+        closed = [session.scalar(who), reader.scalar(who)]
+    with postgresql.write() as server:
+        for process in closed:
+            assert server.scalar(select(func.pg_terminate_backend(process, 5000)))
+    for opened in (database.write, database.read):
+        with opened() as session:
+            assert session.scalar(who) not in closed
+    database.close()
 
 
 def test_the_clock_is_aware_and_moves(database):

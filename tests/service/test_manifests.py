@@ -8,8 +8,9 @@ from given import csv_of, problem, row
 from pyarrow import parquet
 from sqlalchemy import select
 
-from service.registry import access, manifest_files
+from service.registry import manifest_files
 from service.registry.errors import Fault, InvalidInput
+from service.registry.pseudonyms import Pseudonyms
 from service.registry.tables import Record, Tenant
 
 ROWS = [row("a"), row("b", subject="", label="2"), row("ü c", subject="otto", label="bird")]
@@ -41,7 +42,7 @@ def records(database):
 def pseudonyms(database):
     def of():
         with database.read() as session:
-            return access.pseudonyms(session, session.scalars(select(Tenant.id)).one())
+            return Pseudonyms(session.scalars(select(Tenant.pseudonym_key)).one())
 
     return of
 
@@ -154,7 +155,7 @@ def test_a_small_file_cannot_unfold_into_a_large_one(client, tmp_path):
     limits = manifest_files.Limits(rows=1000, bytes=1 << 20)
     with pytest.raises(InvalidInput) as refused:
         manifest_files.keep(
-            io.BytesIO(content), tmp_path / "uris", classes=["cat"], pseudonyms=access.Pseudonyms(b"k"), limits=limits
+            io.BytesIO(content), tmp_path / "uris", classes=["cat"], pseudonyms=Pseudonyms(b"k"), limits=limits
         )
     assert refused.value.faults == (Fault("#/manifest", "has a cell of more than 65536 bytes"),)
 
