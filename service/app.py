@@ -6,6 +6,7 @@ from importlib.metadata import version
 from operator import attrgetter
 from typing import TypedDict
 
+from cachetools import TTLCache
 from fastapi import FastAPI
 
 from service import problems
@@ -18,6 +19,7 @@ from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
+from service.registry.scopes import Caller
 from service.relay import Relay
 from service.routes import (
     aliases,
@@ -60,7 +62,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         relay.start()
         sender.start()
         try:
-            yield {"resources": Resources(settings, database, artifacts, relay, sender, processor)}
+            callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
+            yield {"resources": Resources(settings, database, artifacts, relay, sender, processor, callers)}
         finally:
             relay.stop()
             sender.stop()
@@ -85,8 +88,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(RequestIdentity)
     problems.install(app)
     for routes in (
+        *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
-        *(deletion_requests, subjects, jobs, api_keys, webhooks),
+        *(api_keys, webhooks),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):

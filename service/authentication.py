@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
+from service.dependencies import Resources
 from service.quota import POLICY, Quota, Window
 from service.registry import access
 from service.registry.database import Database
@@ -44,7 +45,7 @@ class Authentication:
         state = scope["state"]
         credentials = _bearer(Headers(scope=scope).get("authorization"))
         try:
-            caller, window = await run_in_threadpool(self._admit, state["resources"].database, credentials)
+            caller = await self._identify(state["resources"], credentials)
         except (OperationalError, PoolTimeout):
             await problems.unavailable(state["request_id"])(scope, receive, send)
             return
@@ -59,10 +60,10 @@ class Authentication:
             )(scope, receive, send)
             return
         state["caller"] = caller
-        if window is None:
+        if self._quota is None:
             await self._app(scope, receive, send)
             return
-        await self._limited(window, scope, receive, send)
+        await self._limited(await self._quota.spend(caller), scope, receive, send)
 
     async def _limited(self, window: Window, scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
@@ -81,17 +82,20 @@ class Authentication:
             more={"violated-policies": [POLICY]},
         )(scope, receive, told)
 
-    def _admit(self, database: Database, credentials: str | None) -> tuple[Caller | None, Window | None]:
-        caller = self._identify(database, credentials)
-        return caller, self._quota.spend(caller) if self._quota and caller else None
-
-    def _identify(self, database: Database, credentials: str | None) -> Caller | None:
+    async def _identify(self, resources: Resources, credentials: str | None) -> Caller | None:
         if credentials is None:
             return None
-        if credentials.startswith(access.KEY_PREFIX):
-            with database.read() as session:
-                return access.caller_of(session, credentials)
-        claims = self._tokens.read(credentials) if self._tokens else None
+        if not credentials.startswith(access.KEY_PREFIX):
+            return await run_in_threadpool(self._bearer_of, resources.database, credentials)
+        caller = resources.callers.get(credentials)
+        if caller is None:
+            caller = await run_in_threadpool(_owner_of, resources.database, credentials)
+            if caller is not None:
+                resources.callers[credentials] = caller
+        return caller
+
+    def _bearer_of(self, database: Database, token: str) -> Caller | None:
+        claims = self._tokens.read(token) if self._tokens else None
         if claims is None:
             return None
         with database.read() as session:
@@ -100,6 +104,11 @@ class Authentication:
             except TenantNotFound:
                 return None
         return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes, Pseudonyms(tenant.pseudonym_key))
+
+
+def _owner_of(database: Database, key: str) -> Caller | None:
+    with database.read() as session:
+        return access.caller_of(session, key)
 
 
 def _tokens(settings: ServiceSettings) -> "JsonWebTokens | None":

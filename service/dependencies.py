@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from cachetools import TTLCache
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 from pydantic import AfterValidator, StringConstraints
@@ -32,6 +33,8 @@ class Resources:
     relay: Relay
     sender: WebhookSender
     processor: Processor
+    callers: TTLCache[str, Caller]
+    """By their keys, who have called within the last second. It belongs to the event loop's thread."""
 
     def committed(self, session: Session) -> None:
         """Something was committed that others may be waiting for."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from limits import RateLimitItemPerSecond, WindowStats
 from limits.storage import storage_from_string
 from limits.strategies import FixedWindowRateLimiter
+from starlette.concurrency import run_in_threadpool
 
 from service.registry.scopes import Caller
 from service.settings import ServiceSettings
@@ -28,6 +29,7 @@ class Quota:
     """So many requests a minute for each caller: counted in Redis where there is a broker, else by each process."""
 
     def __init__(self, settings: ServiceSettings) -> None:
+        self._is_shared = settings.broker_url is not None
         if settings.broker_url is None:
             storage = storage_from_string("memory://")
         else:
@@ -37,8 +39,11 @@ class Quota:
         self._limiter = FixedWindowRateLimiter(storage)
         self._policy = f'"{POLICY}";q={settings.rate_limit};w={_WINDOW}'
 
-    def spend(self, caller: Caller) -> Window:
+    async def spend(self, caller: Caller) -> Window:
         """Count one request."""
+        return await run_in_threadpool(self._spend, caller) if self._is_shared else self._spend(caller)
+
+    def _spend(self, caller: Caller) -> Window:
         try:
             is_left = self._limiter.hit(self._limit, caller.subject)
             stats = self._limiter.get_window_stats(self._limit, caller.subject)

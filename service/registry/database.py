@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 T = TypeVar("T")
@@ -69,6 +70,23 @@ def clock(session: Session) -> datetime:
     return datetime.now(UTC)  # a SQLite file has one machine
 
 
+def insert_new(session: Session, row: DeclarativeBase) -> None:
+    """INSERT a row; from here on it is the session's. What is not set is NULL: defaults are not asked for.
+
+    A flush does the same in twice the time, because it finds out first what there is to do, and in which order.
+    """
+    for column in inspect(row).unloaded & _columns(type(row)):
+        setattr(row, column, None)
+    session.connection().execute(insert(type(row)), {column: getattr(row, column) for column in _columns(type(row))})
+    make_transient_to_detached(row)
+    session.add(row)
+
+
+@cache
+def _columns(table: type[DeclarativeBase]) -> frozenset[str]:
+    return frozenset(inspect(table).column_attrs.keys())
+
+
 def batches(items: Iterable[T]) -> Iterator[list[T]]:
     """The items, as many at a time as one statement takes."""
     rest = iter(items)
@@ -110,5 +128,5 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        if not connection.get_execution_options().get("read_only", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")

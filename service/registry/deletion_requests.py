@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from service.registry import deliveries, jobs
-from service.registry.database import clock
+from service.registry.database import clock, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
     NotAwaitingApproval,
@@ -67,10 +67,9 @@ def submit(
         duplicate_of_id=earlier,
         submitted_by=submitted_by,
     )
-    session.add(request)
-    set_committed_value(request, "model", model)  # as in `jobs.enqueue`
+    insert_new(session, request)
+    set_committed_value(request, "model", model)
     set_committed_value(request, "job", job)
-    session.flush()
     moves = ((None, State.RECEIVED), (State.RECEIVED, job.state))
     values = [{"request_id": request_id, "at": now, "before": before, "after": after} for before, after in moves]
     session.connection().execute(_MOVES, values)

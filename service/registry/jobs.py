@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from service.registry import deliveries, opendsr
-from service.registry.database import clock
+from service.registry.database import clock, insert_new
 from service.registry.errors import JobNotFound
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
@@ -24,12 +24,17 @@ def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -
         model_id=model.id,
         state=State.AWAITING_APPROVAL if model.approval_required else State.QUEUED,
         options=options.model_dump(mode="json"),
+        attempt=0,
+        fence=0,
+        cancel_requested=False,
+        step=0,
+        total_steps=0,
         metrics={},
         seconds={},
         created_at=at,
     )
-    session.add(job)
-    set_committed_value(job, "model", model)  # known by its id: a flush takes half as long if it need not look
+    insert_new(session, job)
+    set_committed_value(job, "model", model)
     set_committed_value(job, "version", None)
     return job
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
 from service.registry.database import clock
 from service.registry.errors import (
@@ -45,6 +45,7 @@ _BY_NAME_WITH_NEWEST = (
         .correlate(Model)
         .scalar_subquery(),
     )
+    .options(load_only(Version.model_id, Version.number, Version.parent_id, Version.classes))
 )
 _NEWEST = (
     select(Version)

@@ -1,6 +1,7 @@
 """Who is let in, and what they may do there."""
 
 import json
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -12,11 +13,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi.testclient import TestClient
 from given import UNKNOWN, key, problem
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from service.app import create_app
 from service.registry import access
 
+REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 ISSUER, AUDIENCE = "https://login.example", "structguard"
 
 
@@ -123,6 +126,7 @@ def test_a_key_is_shown_once_and_kept_nowhere(client, database):
 def test_a_revoked_or_expired_key_is_none(client, database):
     """At once."""
     made = client.post("/v1/api-keys", json={"name": "ci", "scopes": ["models:read"]}).json()
+    assert client.get("/v1/models", headers={"Authorization": f"Bearer {made['key']}"}).status_code == 200
     revoked = client.delete(f"/v1/api-keys/{made['id']}").json()
     assert revoked["revoked_at"] is not None
     assert client.delete(f"/v1/api-keys/{made['id']}").json() == revoked
@@ -145,6 +149,24 @@ def test_a_caller_that_asks_too_often_has_to_wait(settings, database):
         assert body["violated-policies"] == ["default"]
         assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert http.get("/v1/models", headers=two).status_code == 200
+
+
+def test_processes_count_together_where_there_is_a_broker(settings, database):
+    """Or a caller would have as many quotas as there are replicas."""
+    limited = settings.model_copy(update={"rate_limit": 2, "broker_url": SecretStr(REDIS)})
+    mine = {"Authorization": f"Bearer {key(database)}"}
+    with TestClient(create_app(limited)) as one, TestClient(create_app(limited)) as two:
+        left = [http.get("/v1/models", headers=mine).headers["ratelimit"].split(";")[1] for http in (one, two)]
+        assert left == ["r=1", "r=0"]
+        problem(one.get("/v1/models", headers=mine), 429, "quota-exceeded")
+
+
+def test_a_broker_that_is_away_refuses_nobody(settings, database):
+    """A limit is not worth losing deletion requests for."""
+    limited = settings.model_copy(update={"rate_limit": 1, "broker_url": SecretStr("redis://127.0.0.1:1/0")})
+    mine = {"Authorization": f"Bearer {key(database)}"}
+    with TestClient(create_app(limited)) as http:
+        assert [http.get("/v1/models", headers=mine).status_code for _ in range(2)] == [200, 200]
 
 
 @contextmanager
