@@ -350,6 +350,13 @@ class DeletionRequest(Base):
         Index(None, "tenant_id", "received_at", "id"),
         Index(None, "model_id", "received_at"),
         Index(None, "model_id", "samples_hmac", "received_at"),
+        Index(None, "tenant_id", "state", "received_at", "id"),
+        Index(
+            "ix_deletion_requests_with_samples",
+            "state",
+            sqlite_where=text("samples IS NOT NULL"),
+            postgresql_where=text("samples IS NOT NULL"),
+        ),
     )
 
 

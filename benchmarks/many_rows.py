@@ -1,0 +1,145 @@
+"""What finding work costs when the registry holds a million requests: `python -m benchmarks.many_rows`.
+
+The same operations on the same PostgreSQL server, in a database with a few thousand requests and in one with a million,
+in which as many wait, run and have failed. `ratio` is the quotient of the medians: near 1, an operation does not grow.
+"""
+
+import argparse
+import statistics
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from benchmarks.post import new_postgresql
+from service.registry import access, claims, creations, deletion_requests, deliveries, jobs, models, schema
+from service.registry.database import Database
+from service.registry.gate import Policy
+from service.registry.options import Options
+from service.registry.pages import Page
+from service.registry.states import State
+from service.registry.tables import DeletionRequest, Model
+
+_LEASE = timedelta(seconds=30)
+_MODELS = 100
+
+# What the service writes, in one statement. Request n arrived n seconds after the first. The newest of all run, on a
+# model each; before them some wait, and 50 have failed; the very first 20 were withdrawn.
+_FILL = text("""
+WITH numbered AS MATERIALIZED (
+    SELECT n, gen_random_uuid() AS job, gen_random_uuid() AS request, m.id AS model, m.tenant_id AS tenant,
+        timestamptz '2026-01-01' + n * interval '1 second' AS at,
+        CASE WHEN n >= :count - 50 THEN 'running' WHEN n >= :count - 50 - :waiting THEN 'queued'
+            WHEN n >= :count - 100 - :waiting THEN 'failed' WHEN n < 20 THEN 'cancelled' ELSE 'completed' END AS state
+    FROM generate_series(0, :count - 1) AS n
+    JOIN (SELECT id, tenant_id, row_number() OVER (ORDER BY name) - 1 AS position FROM models) AS m
+        ON m.position = n % :models
+), jobs_written AS (
+    INSERT INTO jobs (id, tenant_id, model_id, state, options, attempt, fence, lease_until, cancel_requested, step,
+        total_steps, metrics, seconds, created_at)
+    SELECT job, tenant, model, state, '{}', 1, 1, CASE state WHEN 'running' THEN now() + interval '1 day' END,
+        false, 0, 0, '{}', '{}', at FROM numbered
+), requests_written AS (
+    INSERT INTO deletion_requests (id, tenant_id, model_id, job_id, submitted_by, samples_hmac, state, regulation,
+        received_at, due_at, samples, sample_count)
+    SELECT request, tenant, model, job, 'key:1', md5(n::text) || md5(n::text), state, 'gdpr', at,
+        at + interval '1 month', CASE WHEN state IN ('running', 'queued', 'failed') THEN 'samples/' || request END, 1
+    FROM numbered
+)
+INSERT INTO transitions (request_id, at, before, after)
+SELECT request, at, move.before, move.after FROM numbered
+CROSS JOIN (VALUES (NULL, 'received'), ('received', 'queued'), ('queued', 'running'), ('running', 'completed'))
+    AS move (before, after)
+""")
+
+
+def fill(database: Database, count: int, waiting: int) -> Model:
+    """Make the tables and their rows; one of the models."""
+    schema.upgrade(database)
+    with database.write() as session:
+        tenant = access.ensure_tenant(session, "default")
+        given = {"description": "", "policy": Policy(), "approval_required": False}
+        made = [models.register_model(session, tenant.id, name=f"model-{n}", **given) for n in range(_MODELS)]
+    with database.write() as session:
+        session.execute(_FILL, {"count": count, "waiting": waiting, "models": _MODELS})
+    with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    return made[0]
+
+
+def operations(database: Database, model: Model) -> dict[str, Callable[[Session], object]]:
+    """What the service, its workers and its callers ask of the registry, by name."""
+
+    def listed(session: Session, cursor: str | None = None, **which: object) -> Page[DeletionRequest]:
+        chosen = {"model": None, "state": None} | which
+        return deletion_requests.list_requests(session, model.tenant_id, cursor=cursor, limit=50, **chosen)
+
+    with database.read() as session:
+        cursor = None
+        for _ in range(20):
+            cursor = listed(session, cursor).next
+    return {
+        "accept a request": lambda session: deletion_requests.submit(
+            session,
+            model,
+            request_id=uuid.uuid4(),
+            regulation="gdpr",
+            samples="samples/x",
+            sample_count=1,
+            samples_hmac=uuid.uuid4().hex,
+            submitted_by="key:1",
+            options=Options(),
+        ),
+        "list the newest": listed,
+        "list from a cursor": lambda session: listed(session, cursor),
+        "list those of a model": lambda session: listed(session, model=model),
+        "list those that failed": lambda session: listed(session, state=State.FAILED),
+        "list those that were withdrawn": lambda session: listed(session, state=State.CANCELLED),
+        "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),
+        "return expired leases": lambda session: claims.reap(session, max_attempts=3),
+        "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
+        "find images to destroy": deletion_requests.with_samples_to_destroy,
+        "forget stored answers": creations.forget_expired,
+        "claim deliveries": lambda session: deliveries.claim(session, limit=16),
+    }
+
+
+def median(database: Database, ask: Callable[[Session], object], times: int) -> float:
+    """Milliseconds of one transaction that is rolled back."""
+    taken = []
+    for _ in range(times):
+        with Session(database.engine) as session:
+            began = time.perf_counter()
+            ask(session)
+            taken.append(1000 * (time.perf_counter() - began))
+    return statistics.median(taken)
+
+
+def main() -> None:
+    """Print one table, as Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.many_rows", description=__doc__)
+    parser.add_argument("--postgresql", default="postgresql://postgres@127.0.0.1:5432/postgres", help="a server's URL")
+    parser.add_argument("--few", type=int, default=20_000, help="requests")
+    parser.add_argument("--many", type=int, default=1_000_000, help="requests")
+    parser.add_argument("--waiting", type=int, default=1000, help="requests, of both")
+    parser.add_argument("--times", type=int, default=30, help="that each operation is timed")
+    chosen = parser.parse_args()
+    with ExitStack() as stack:
+        asked = []
+        for count in (chosen.few, chosen.many):
+            database = Database(stack.enter_context(new_postgresql(chosen.postgresql)))
+            stack.callback(database.close)
+            asked.append((database, operations(database, fill(database, count, chosen.waiting))))
+        print(f"| median ms of {chosen.times} | {chosen.few:,} requests | {chosen.many:,} requests | ratio |")
+        print("|---|---|---|---|")
+        for name in asked[0][1]:
+            few, many = (median(database, of[name], chosen.times) for database, of in asked)
+            print(f"| {name} | {few:.1f} | {many:.1f} | {many / few:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
