@@ -62,8 +62,12 @@ def fill(database: Database, count: int, waiting: int) -> Model:
     schema.upgrade(database)
     with database.write() as session:
         tenant = access.ensure_tenant(session, "default")
-        given = {"description": "", "policy": Policy(), "approval_required": False}
-        made = [models.register_model(session, tenant.id, name=f"model-{n}", **given) for n in range(_MODELS)]
+        made = [
+            models.register_model(
+                session, tenant.id, name=f"model-{n}", description="", policy=Policy(), approval_required=False
+            )
+            for n in range(_MODELS)
+        ]
     with database.write() as session:
         session.execute(_FILL, {"count": count, "waiting": waiting, "models": _MODELS})
     with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -74,9 +78,10 @@ def fill(database: Database, count: int, waiting: int) -> Model:
 def operations(database: Database, model: Model) -> dict[str, Callable[[Session], object]]:
     """What the service, its workers and its callers ask of the registry, by name."""
 
-    def listed(session: Session, cursor: str | None = None, **which: object) -> Page[DeletionRequest]:
-        chosen = {"model": None, "state": None} | which
-        return deletion_requests.list_requests(session, model.tenant_id, cursor=cursor, limit=50, **chosen)
+    def listed(
+        session: Session, cursor: str | None = None, of: Model | None = None, state: State | None = None
+    ) -> Page[DeletionRequest]:
+        return deletion_requests.list_requests(session, model.tenant_id, model=of, state=state, cursor=cursor, limit=50)
 
     with database.read() as session:
         cursor = None
@@ -96,7 +101,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         ),
         "list the newest": listed,
         "list from a cursor": lambda session: listed(session, cursor),
-        "list those of a model": lambda session: listed(session, model=model),
+        "list those of a model": lambda session: listed(session, of=model),
         "list those that failed": lambda session: listed(session, state=State.FAILED),
         "list those that were withdrawn": lambda session: listed(session, state=State.CANCELLED),
         "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),

@@ -1,0 +1,159 @@
+"""How many workers hold a promise of one hour? `python -m benchmarks.capacity` simulates the queue.
+
+Requests arrive at random moments (a Poisson process), for models of which few get most (Zipf's law). As in the
+service, a free worker takes the job that has waited longest, and jobs of one model run one after the other. With
+batching, which the service does not do yet, a run takes every request of its model that waits, up to `--batch` images.
+
+What a run takes is fitted to what ran here: seconds of one CPU core for k images, plus what a job needs besides.
+"""
+
+import argparse
+import heapq
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.results import RESULTS, is_current, rows
+
+_DAY = 86_400.0  # seconds
+
+
+@dataclass(frozen=True)
+class Request:
+    """One that was accepted."""
+
+    at: float  # seconds since the beginning
+    model: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one run."""
+
+    fixed: float
+    per_image: float
+
+    def of(self, images: int) -> float:
+        """For so many images to forget."""
+        return self.fixed + self.per_image * images
+
+
+def measured(model: str, overhead: float) -> Cost:
+    """Fitted to `benchmarks/results/table2.jsonl`; `overhead` is what a job needs besides unlearning, in seconds."""
+    found = [
+        row
+        for row in rows(RESULTS, "table2.jsonl")
+        if row["method"] == "structguard" and row["model"] == model and not row["overrides"] and is_current(row)
+    ]
+    per_image, fixed = np.polyfit([row["k"] for row in found], [row["cpu_seconds"] for row in found], 1)
+    return Cost(float(fixed) + overhead, float(per_image))
+
+
+def arrivals(rng: np.random.Generator, *, per_day: float, days: float, models: int, images: float) -> list[Request]:
+    """Requests in the order in which they come; `images` is the mean of a geometric distribution."""
+    count = rng.poisson(per_day * days)
+    weights = 1 / np.arange(1, models + 1)
+    of = rng.choice(models, size=count, p=weights / weights.sum())
+    at = np.sort(rng.uniform(0, days * _DAY, size=count))
+    brought = rng.geometric(1 / images, size=count)
+    return [Request(*one) for one in zip(at.tolist(), of.tolist(), brought.tolist(), strict=True)]
+
+
+@dataclass
+class Outcome:
+    """What became of all requests."""
+
+    workers: int
+    seconds: list[float]  # of each, from its arrival to its new version
+    busy: float = 0.0  # seconds of all workers
+
+    def percentile(self, percent: float) -> float:
+        """Seconds that so many of the requests took at most."""
+        return float(np.percentile(self.seconds, percent))
+
+
+def simulate(requests: list[Request], *, workers: int, cost: Cost, batch: int) -> Outcome:
+    """Serve all of them. `batch` is how many images a run takes at most; 0: those of one request."""
+    outcome = Outcome(workers, [])
+    waiting: dict[int, deque[Request]] = {}  # by model
+    running: list[tuple[float, int]] = []  # when each run ends, and its model
+    coming = deque(requests)
+    now = 0.0
+    while coming or waiting or running:
+        free = waiting.keys() - {model for _, model in running} if len(running) < workers else set()
+        if free:
+            model = min(free, key=lambda one: waiting[one][0].at)
+            taken = _take(waiting[model], batch)
+            if not waiting[model]:
+                del waiting[model]
+            took = cost.of(sum(request.images for request in taken))
+            heapq.heappush(running, (now + took, model))
+            outcome.busy += took
+            outcome.seconds += (now + took - request.at for request in taken)
+        elif coming and (not running or coming[0].at <= running[0][0]):
+            request = coming.popleft()
+            now = request.at
+            waiting.setdefault(request.model, deque()).append(request)
+        else:
+            now, _ = heapq.heappop(running)
+    return outcome
+
+
+def _take(queue: deque[Request], batch: int) -> list[Request]:
+    taken = [queue.popleft()]
+    while queue and sum(request.images for request in taken) + queue[0].images <= batch:
+        taken.append(queue.popleft())
+    return taken
+
+
+def fewest(requests: list[Request], *, cost: Cost, batch: int, promise: float, most: int) -> Outcome | None:
+    """With the fewest workers that keep the promise to 99 of 100 requests; nothing if no number does."""
+    for workers in range(1, most + 1):
+        outcome = simulate(requests, workers=workers, cost=cost, batch=batch)
+        if outcome.percentile(99) <= promise:
+            return outcome
+    return None
+
+
+def main() -> None:
+    """Print one table, as Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
+    parser.add_argument("--per-day", type=float, nargs="+", default=[1, 100, 1000, 10_000], help="requests")
+    parser.add_argument("--models", type=int, nargs="+", default=[1, 100])
+    parser.add_argument("--batch", type=int, nargs="+", default=[0, 256], help="images in one run; 0: one request")
+    parser.add_argument("--images", type=float, default=4, help="in a request, on average")
+    parser.add_argument("--promise", type=float, default=3600, help="seconds")
+    parser.add_argument("--requests", type=int, default=20_000, help="simulated in each row, of 10,000 days at most")
+    parser.add_argument("--most", type=int, default=64, help="workers")
+    parser.add_argument("--like", default="resnet20", help="whose measured runs they are")
+    parser.add_argument("--overhead", type=float, default=15, help="seconds of a job besides unlearning")
+    parser.add_argument("--faster", type=float, default=1, help="than what was measured, such as a GPU's factor")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    cost = measured(chosen.like, chosen.overhead)
+    cost = Cost(cost.fixed / chosen.faster, cost.per_image / chosen.faster)
+    print(f"A run takes {cost.fixed:.0f} s and {cost.per_image:.2f} s for each image.\n")
+    print("| requests/day | models | images in a run | workers | p50 | p99 | worker seconds for each request |")
+    print("|---|---|---|---|---|---|---|")
+    for per_day in chosen.per_day:
+        for models in chosen.models:
+            rng = np.random.default_rng(chosen.seed)
+            days = min(chosen.requests / per_day, 10_000)
+            requests = arrivals(rng, per_day=per_day, days=days, models=models, images=chosen.images)
+            for batch in chosen.batch:
+                # A worker without a model of its own has nothing to do.
+                most = min(chosen.most, models)
+                found = fewest(requests, cost=cost, batch=batch, promise=chosen.promise, most=most)
+                what = f"| {per_day:,.0f} | {models} | {batch or 'one request'} "
+                if found is None:
+                    print(f"{what}| none is enough | | | |", flush=True)
+                    continue
+                half, nearly_all = (found.percentile(percent) / 60 for percent in (50, 99))
+                each = found.busy / len(requests)
+                print(f"{what}| {found.workers} | {half:.1f} min | {nearly_all:.1f} min | {each:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
