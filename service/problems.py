@@ -21,6 +21,7 @@ from service.idempotency import Replay, replayed
 from service.registry import errors
 from service.registry.architectures import ImageSizeUnsupported
 from service.registry.checkpoints import CheckpointRejected
+from service.registry.disk_space import ran_out
 from service.registry.errors import Fault, RegistryError
 
 MEDIA_TYPE = "application/problem+json"
@@ -190,6 +191,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RegistryError, _registry_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(OperationalError, _unavailable)
     app.add_exception_handler(PoolTimeout, _unavailable)
     app.add_exception_handler(Exception, _internal_error)
@@ -264,6 +266,8 @@ def _message(item: Mapping[str, Any]) -> str:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, OSError):  # the framework takes a form that cannot be stored for a malformed one
+        return await _os_error(request, error.__cause__)
     kind = TABLE.get(error.status_code, TABLE[400] if error.status_code < 500 else _INTERNAL)
     headers = dict(error.headers or {})
     if error.status_code == 405:
@@ -280,13 +284,20 @@ def _allowed(request: Request) -> list[str]:
     ]
 
 
-async def _unavailable(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    return unavailable(request.state.request_id)
+async def _os_error(request: Request, error: Exception) -> JSONResponse:
+    if not ran_out(error):
+        raise error
+    return answer(request.state.request_id, TABLE[errors.StorageFull], "A disk of the service has no room left.")
 
 
-def unavailable(request_id: uuid.UUID) -> JSONResponse:
-    """The answer while the database is away."""
-    return answer(request_id, _UNAVAILABLE, "The database does not answer.", headers={"Retry-After": "5"})
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    return unavailable(request.state.request_id, error)
+
+
+def unavailable(request_id: uuid.UUID, error: Exception) -> JSONResponse:
+    """The answer while the database is away, or has no room to write."""
+    detail = "The database has no room left." if ran_out(error) else "The database does not answer."
+    return answer(request_id, _UNAVAILABLE, detail, headers={"Retry-After": "5"})
 
 
 async def _internal_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
