@@ -115,6 +115,12 @@ TABLE: dict[type[Exception] | int, Kind] = {
     errors.MalformedCursor: Kind(
         422, "malformed-cursor", "The cursor is not of this listing.", "Start again without a cursor."
     ),
+    errors.QueueFull: Kind(
+        429,
+        "queue-full",
+        "Too many deletion requests are waiting.",
+        "Wait as long as `Retry-After` says; workers, approvals and withdrawals make room.",
+    ),
     errors.StorageFull: Kind(507, "storage-full", "There is no room left.", "Tell the operator of the service."),
     OperationalError: _UNAVAILABLE,
     PoolTimeout: _UNAVAILABLE,
@@ -212,6 +218,8 @@ async def _registry_error(request: Request, error: Exception) -> JSONResponse:
         headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{" ".join(error.scopes)}"'
     if isinstance(error, errors.CreationInFlight):
         headers["Retry-After"] = "1"
+    if isinstance(error, errors.QueueFull):
+        headers["Retry-After"] = "60"  # a run takes minutes
     return answer(request.state.request_id, kind, error.detail, _faults(error), headers)
 
 
