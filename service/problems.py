@@ -134,6 +134,9 @@ TABLE: dict[type[Exception] | int, Kind] = {
     ),
     404: _NOT_FOUND,
     405: Kind(405, "method-not-allowed", "The method is not allowed here.", "`Allow` lists those that are."),
+    408: Kind(
+        408, "upload-stalled", "The upload has stopped.", "Send the request again, and all of it without long pauses."
+    ),
     413: Kind(413, "content-too-large", "The request is too large.", "Send less, or ask the operator for a new limit."),
     416: Kind(
         416, "range-not-satisfiable", "The range is outside of the file.", "`Content-Range` says how long the file is."
