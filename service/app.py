@@ -6,6 +6,7 @@ from importlib.metadata import version
 from operator import attrgetter
 from typing import TypedDict
 
+from anyio.to_thread import current_default_thread_limiter
 from cachetools import TTLCache
 from fastapi import FastAPI
 
@@ -14,7 +15,7 @@ from service.authentication import Authentication
 from service.dependencies import Resources
 from service.description import TAGS, TEXT, describe
 from service.fetching import silence_stores
-from service.middleware import BodyLimit, RequestIdentity
+from service.middleware import BodyLimit, RequestIdentity, UploadSlots
 from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
 from service.registry.artifacts import Artifacts
@@ -54,6 +55,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[_State]:
         silence_stores()
+        # Each upload keeps a thread while it is worked on, and all others shall find as many as if there were none.
+        current_default_thread_limiter().total_tokens += settings.max_concurrent_uploads
         database = Database(settings.resolved_database_url())
         artifacts = Artifacts(settings.data_dir)
         relay = Relay(database, artifacts, settings)
@@ -82,6 +85,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         form_limits={"max_files": settings.max_images, "max_fields": 8, "max_part_size": MAX_TEXT_PART},
         telemetry={"logs": False},  # they would hold what callers sent
     )
+    app.add_middleware(UploadSlots, slots=settings.max_concurrent_uploads, patience=settings.upload_idle_timeout)
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(OpenDsrErrors)

@@ -46,8 +46,8 @@ class Authentication:
         credentials = _bearer(Headers(scope=scope).get("authorization"))
         try:
             caller = await self._identify(state["resources"], credentials)
-        except (OperationalError, PoolTimeout):
-            await problems.unavailable(state["request_id"])(scope, receive, send)
+        except (OperationalError, PoolTimeout) as error:
+            await problems.unavailable(state["request_id"], error)(scope, receive, send)
             return
         if caller is None:
             # RFC 6750, section 3.1: no error code where no credentials were sent.

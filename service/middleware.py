@@ -1,8 +1,10 @@
-"""What surrounds every request: an identity, a line in the log, and a limit on its body. Pure ASGI."""
+"""What surrounds every request: an identity, a line in the log, and limits on its body. Pure ASGI."""
 
+import asyncio
 import logging
 import time
 import uuid
+from datetime import timedelta
 from http import HTTPMethod
 
 from starlette.datastructures import Headers
@@ -69,8 +71,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        is_upload = headers.get("content-type", "").lower().startswith("multipart/form-data")
-        limit = self._limit if is_upload else min(self._limit, _JSON_BYTES)
+        limit = self._limit if _is_upload(headers) else min(self._limit, _JSON_BYTES)
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > limit:
             detail = _DETAIL.format(limit)
@@ -89,3 +90,50 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+class UploadSlots:
+    """Lets so many uploads be received and worked on at once, and none of them pause for longer than `patience`.
+
+    Whatever else is asked for needs no slot.
+    """
+
+    def __init__(self, app: ASGIApp, slots: int, patience: timedelta) -> None:
+        self._app = app
+        self._slots = slots
+        self._patience = patience.total_seconds()
+        self._taken = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
+        if scope["type"] != "http" or not _is_upload(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+        if self._taken >= self._slots:
+            detail = f"{self._slots} uploads are in progress, as many as there may be."
+            headers = {"Retry-After": "5", **_CLOSE}
+            refusal = problems.answer(scope["state"]["request_id"], problems.TABLE[503], detail, headers=headers)
+            await refusal(scope, receive, send)
+            return
+        is_arriving = True
+
+        async def patient() -> Message:
+            nonlocal is_arriving
+            if not is_arriving:  # all that can come now is the end of the connection
+                return await receive()
+            try:
+                async with asyncio.timeout(self._patience):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"Nothing has arrived for {self._patience:g} seconds.", _CLOSE) from None
+            is_arriving = message.get("more_body", False)
+            return message
+
+        self._taken += 1
+        try:
+            await self._app(scope, patient, send)
+        finally:
+            self._taken -= 1
+
+
+def _is_upload(headers: Headers) -> bool:
+    return headers.get("content-type", "").lower().startswith("multipart/form-data")

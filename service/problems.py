@@ -21,6 +21,7 @@ from service.idempotency import Replay, replayed
 from service.registry import errors
 from service.registry.architectures import ImageSizeUnsupported
 from service.registry.checkpoints import CheckpointRejected
+from service.registry.disk_space import ran_out
 from service.registry.errors import Fault, RegistryError
 
 MEDIA_TYPE = "application/problem+json"
@@ -114,6 +115,12 @@ TABLE: dict[type[Exception] | int, Kind] = {
     errors.MalformedCursor: Kind(
         422, "malformed-cursor", "The cursor is not of this listing.", "Start again without a cursor."
     ),
+    errors.QueueFull: Kind(
+        429,
+        "queue-full",
+        "Too many deletion requests are waiting.",
+        "Wait as long as `Retry-After` says; workers, approvals and withdrawals make room.",
+    ),
     errors.StorageFull: Kind(507, "storage-full", "There is no room left.", "Tell the operator of the service."),
     OperationalError: _UNAVAILABLE,
     PoolTimeout: _UNAVAILABLE,
@@ -127,6 +134,9 @@ TABLE: dict[type[Exception] | int, Kind] = {
     ),
     404: _NOT_FOUND,
     405: Kind(405, "method-not-allowed", "The method is not allowed here.", "`Allow` lists those that are."),
+    408: Kind(
+        408, "upload-stalled", "The upload has stopped.", "Send the request again, and all of it without long pauses."
+    ),
     413: Kind(413, "content-too-large", "The request is too large.", "Send less, or ask the operator for a new limit."),
     416: Kind(
         416, "range-not-satisfiable", "The range is outside of the file.", "`Content-Range` says how long the file is."
@@ -190,6 +200,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RegistryError, _registry_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(OperationalError, _unavailable)
     app.add_exception_handler(PoolTimeout, _unavailable)
     app.add_exception_handler(Exception, _internal_error)
@@ -210,6 +221,8 @@ async def _registry_error(request: Request, error: Exception) -> JSONResponse:
         headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{" ".join(error.scopes)}"'
     if isinstance(error, errors.CreationInFlight):
         headers["Retry-After"] = "1"
+    if isinstance(error, errors.QueueFull):
+        headers["Retry-After"] = "60"  # a run takes minutes
     return answer(request.state.request_id, kind, error.detail, _faults(error), headers)
 
 
@@ -264,6 +277,8 @@ def _message(item: Mapping[str, Any]) -> str:
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, OSError):  # the framework takes a form that cannot be stored for a malformed one
+        return await _os_error(request, error.__cause__)
     kind = TABLE.get(error.status_code, TABLE[400] if error.status_code < 500 else _INTERNAL)
     headers = dict(error.headers or {})
     if error.status_code == 405:
@@ -280,13 +295,20 @@ def _allowed(request: Request) -> list[str]:
     ]
 
 
-async def _unavailable(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    return unavailable(request.state.request_id)
+async def _os_error(request: Request, error: Exception) -> JSONResponse:
+    if not ran_out(error):
+        raise error
+    return answer(request.state.request_id, TABLE[errors.StorageFull], "A disk of the service has no room left.")
 
 
-def unavailable(request_id: uuid.UUID) -> JSONResponse:
-    """The answer while the database is away."""
-    return answer(request_id, _UNAVAILABLE, "The database does not answer.", headers={"Retry-After": "5"})
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    return unavailable(request.state.request_id, error)
+
+
+def unavailable(request_id: uuid.UUID, error: Exception) -> JSONResponse:
+    """The answer while the database is away, or has no room to write."""
+    detail = "The database has no room left." if ran_out(error) else "The database does not answer."
+    return answer(request_id, _UNAVAILABLE, detail, headers={"Retry-After": "5"})
 
 
 async def _internal_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001

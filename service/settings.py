@@ -1,5 +1,6 @@
 """What the HTTP service needs to know beyond the registry."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -50,6 +51,16 @@ class ServiceSettings(RegistrySettings):
 
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024)
     """Largest request body, and largest archive once unpacked, in bytes."""
+
+    max_concurrent_uploads: int = Field(default=32, ge=1)
+    """How many uploads one process receives and works on at once."""
+
+    upload_idle_timeout: timedelta = Field(default=timedelta(seconds=60), gt=timedelta(0))
+    """How long an upload may pause."""
+
+    max_queued_requests: int = Field(default=10_000, ge=0)
+    """How many deletion requests of one tenant may wait at once for a worker or an approval; 0 = any number. Those that
+    come at the same moment, or by one OpenDSR request, may pass it by a few."""
 
     max_images: int = Field(default=1024, ge=1)
     """How many images one deletion request may bring, and how many files any request."""

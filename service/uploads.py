@@ -19,6 +19,7 @@ from service.registry import (
     checkpoints,
     deletion_requests,
     intake,
+    jobs,
     models,
     reach,
     suppressions,
@@ -146,9 +147,11 @@ def submit_deletion_request(
 
     Raises:
         InvalidInput: with a fault for every field, file and label that is wrong.
+        QueueFull: too many wait already.
     """
     _check_one_way(given, images)
     with resources.database.read() as session:
+        jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
         try:
             model, version = models.find_model_to_unlearn(session, caller.tenant_id, given.model)
         except ModelNotFound as error:  # the path exists; a field of the body is wrong

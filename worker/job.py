@@ -22,6 +22,7 @@ from service.registry import claims, gate
 from service.registry.artifacts import Artifacts
 from service.registry.claims import CancelRequested, Claim
 from service.registry.database import Database
+from service.registry.disk_space import ran_out
 from service.registry.errors import FenceLost, RegistryError
 from service.registry.gate import Measured, Policy
 from service.registry.options import Options
@@ -55,9 +56,9 @@ def main() -> None:
     except CancelRequested:
         with database.write() as session:
             claims.stop(session, claim, State.CANCELLED, reason="withdrawn")
-    except (SQLAlchemyError, OSError):
-        raise  # the database or the disk was away: a lost attempt, not a failed job
     except Exception as error:
+        if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
+            raise  # the database or the disk was away: a lost attempt, not a failed job
         logger.exception("job %s failed", job_id)
         with database.write() as session:
             claims.stop(session, claim, State.FAILED, reason=_reason(error, report.phase))
@@ -181,6 +182,8 @@ def _reason(error: Exception, phase: Phase) -> str:
     """What an operator needs to know, without anything that a caller sent."""
     if isinstance(error, torch.OutOfMemoryError):
         return f"{phase}: out of memory on the device; use a larger one, then retry"
+    if ran_out(error):
+        return f"{phase}: a disk has no room left; make some, then retry"
     if isinstance(error, RegistryError):
         return f"{phase}: {error.detail}"
     return f"{phase}: {type(error).__name__}; the worker's log has the details"

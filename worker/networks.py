@@ -3,6 +3,7 @@
 `python -m worker.networks` writes service/registry/architectures.json, by which the service judges uploads.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 import timm
 import torch
 import torchvision
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -80,7 +82,12 @@ def save(network: nn.Module, path: Path, metadata: dict[str, str]) -> None:
     tensors = {
         name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in network.state_dict().items()
     }
-    save_file(tensors, path, metadata)
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        if f"(os error {errno.ENOSPC})" in str(error):  # it says so in its text alone
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -2,7 +2,13 @@
 
 from service.description.operations import Node, operations
 
-_SECONDS = {"type": "integer", "minimum": 1}
+_LATER = {
+    "Retry-After": {
+        "description": "Seconds until it is worth trying again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 
 _HEADERS: dict[str, Node] = {
     "401": {
@@ -18,12 +24,8 @@ _HEADERS: dict[str, Node] = {
             "schema": {"type": "string", "pattern": "^Bearer"},
         }
     },
-    "429": {
-        "Retry-After": {"description": "Seconds until there is quota again.", "required": True, "schema": _SECONDS}
-    },
-    "503": {
-        "Retry-After": {"description": "Seconds until it is worth trying again.", "required": True, "schema": _SECONDS}
-    },
+    "429": _LATER,
+    "503": _LATER,
 }
 
 

@@ -9,7 +9,7 @@ from service import named_records, uploads
 from service.dependencies import Resources
 from service.named_records import Named
 from service.opendsr.schemas import SubjectRequestBody
-from service.registry import manifests, models, opendsr, subject_requests
+from service.registry import jobs, manifests, models, opendsr, subject_requests
 from service.registry.errors import Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
 from service.registry.pseudonyms import Pseudonyms
@@ -28,6 +28,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
     Raises:
         SubjectRequestReused: its identifier was used for another request.
         InvalidInput: with a fault for every field that is wrong, and every image that cannot be fetched.
+        QueueFull: too many deletion requests wait already.
     """
     with resources.database.read() as session:
         same = (caller.tenant_id, given.subject_request_id, caller.pseudonyms.content(hashlib.sha256(body).digest()))
@@ -38,6 +39,8 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
         subjects = _subjects(given, caller.pseudonyms, resources.settings)
         wanted = _models(session, caller, given, list(subjects), resources.settings.opendsr_domain)
         named = _named(session, resources, wanted, subjects)
+        if named:
+            jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
     with ExitStack() as stages:
         brought = {
             model: uploads.bring(resources, of_model, stages.enter_context(resources.artifacts.stage()))

@@ -1,6 +1,5 @@
 """Large files: checkpoints, samples, anchors. A file is either whole and durable under its key, or not there."""
 
-import errno
 import hashlib
 import os
 import tempfile
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from service.registry.disk_space import ran_out
 from service.registry.errors import StorageFull
 
 CHUNK = 1 << 20  # bytes
@@ -71,7 +71,7 @@ class Artifacts:
             yield staged
         except OSError as error:
             staged.discard()
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if ran_out(error):
                 raise StorageFull from error
             raise
         except BaseException:

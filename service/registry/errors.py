@@ -148,6 +148,10 @@ class CreationInFlight(RegistryError):
     """The first request with this `Idempotency-Key` has not been answered yet."""
 
 
+class QueueFull(RegistryError):
+    """As many deletion requests wait already as may wait at once."""
+
+
 class NotRetriable(RegistryError):
     """Only a failed request can be retried."""
 

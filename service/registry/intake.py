@@ -20,6 +20,7 @@ from PIL import Image
 
 from service.registry import bare_images
 from service.registry.artifacts import CHUNK
+from service.registry.disk_space import ran_out
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.samples import Writer
 
@@ -114,6 +115,8 @@ def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, clas
             sources = [(partial(_member, archive, m), f"{upload.pointer}/{at}") for at, m in enumerate(members)]
             return keep_images(_labelled(sources, _positions(labels, len(members), classes)), target, limits)
     except BROKEN_ZIP as error:
+        if ran_out(error):  # nothing is wrong with the archive, but there is no room to unpack it
+            raise
         raise InvalidInput(Fault(upload.pointer, _DAMAGED)) from error
 
 

@@ -3,13 +3,13 @@
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, bindparam, literal, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from service.registry import deliveries, opendsr
 from service.registry.database import clock, insert_new
-from service.registry.errors import JobNotFound
+from service.registry.errors import JobNotFound, QueueFull
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
 from service.registry.states import ENDED, State, check_move
@@ -37,6 +37,18 @@ def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -
     set_committed_value(job, "model", model)
     set_committed_value(job, "version", None)
     return job
+
+
+def check_room(session: Session, tenant_id: uuid.UUID, most: int) -> None:
+    """Look whether one more job of the tenant may wait; with `most` = 0 it always may.
+
+    No lock is taken for it: those that look at the same moment may pass the limit by a few.
+
+    Raises:
+        QueueFull: as many wait already.
+    """
+    if most and session.scalar(_LAST_IN_LINE, {"tenant_id": tenant_id, "before": most - 1}) is not None:
+        raise QueueFull
 
 
 def to_announce(session: Session, every: timedelta) -> list[uuid.UUID]:
@@ -143,3 +155,12 @@ def move_request(
 
 def _with_everything() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
+
+
+#: Whether there is one after so many others; a count would go on to the end.
+_LAST_IN_LINE = (
+    select(literal(1))
+    .where(Job.tenant_id == bindparam("tenant_id"), Job.state.in_((State.QUEUED, State.AWAITING_APPROVAL)))
+    .offset(bindparam("before"))
+    .limit(1)
+)

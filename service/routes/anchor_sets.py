@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/anchor-sets", tags=["Anchor sets"])
     response_model=AnchorSetAnswer,
     responses={
         200: {"model": AnchorSetAnswer, "description": "They were there."},
-        **documented(400, 409, 413, 422, 507),
+        **documented(400, 408, 409, 413, 422, 507),
     },
 )
 def register_anchor_set(

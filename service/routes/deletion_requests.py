@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
     summary="Ask to forget images",
     status_code=202,
     response_model=AcceptedRequest,
-    responses=documented(400, 409, 413, 422, 507),
+    responses=documented(400, 408, 409, 413, 422, 507),
     openapi_extra=JSON_BODY,
 )
 def submit_deletion_request(

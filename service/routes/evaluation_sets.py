@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/models/{name}/evaluation-sets", tags=["Evaluation
     summary="Upload an evaluation set",
     status_code=201,
     response_model=EvaluationSetAnswer,
-    responses=documented(400, 404, 409, 413, 422, 507),
+    responses=documented(400, 404, 408, 409, 413, 422, 507),
 )
 def add_evaluation_set(
     name: ModelName,

@@ -33,7 +33,7 @@ ManifestName = Annotated[str, Path(pattern=NAME, description="The manifest's nam
     summary="Upload a training manifest",
     status_code=201,
     response_model=ManifestAnswer,
-    responses=documented(400, 404, 409, 413, 422, 507),
+    responses=documented(400, 404, 408, 409, 413, 422, 507),
 )
 def add_manifest(
     name: ModelName,

@@ -36,7 +36,7 @@ TagKey = Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$", descr
     summary="Upload a version",
     status_code=201,
     response_model=VersionAnswer,
-    responses=documented(400, 404, 409, 413, 422, 507),
+    responses=documented(400, 404, 408, 409, 413, 422, 507),
 )
 def register_version(
     name: ModelName,

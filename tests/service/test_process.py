@@ -44,7 +44,9 @@ def server(tmp_path):
         "PATH": os.environ["PATH"],
         "STRUCTGUARD_DATA_DIR": str(tmp_path),
         "STRUCTGUARD_PORT": str(port),
-        "STRUCTGUARD_MAX_UPLOAD_BYTES": str(1 << 20),
+        "STRUCTGUARD_MAX_UPLOAD_BYTES": str(1 << 22),
+        "STRUCTGUARD_MAX_CONCURRENT_UPLOADS": "3",
+        "STRUCTGUARD_UPLOAD_IDLE_TIMEOUT": "PT3S",
         "TMPDIR": str(tmp_path / "tmp"),
     }
     (tmp_path / "tmp").mkdir()
@@ -82,7 +84,7 @@ def test_a_real_server_answers_refuses_and_stops(server):
             headers=headers | {"content-type": "multipart/form-data; boundary=b"},
         )
         assert (answer.status_code, answer.headers["connection"]) == (413, "close")
-        declared = http.post(f"{address}/v1/deletion-requests", files=images(png() + bytes(2 << 20)), headers=headers)
+        declared = http.post(f"{address}/v1/deletion-requests", files=images(png() + bytes(5 << 20)), headers=headers)
         assert declared.status_code == 413
         assert http.get(f"{address}/livez").status_code == 200
 
@@ -91,3 +93,38 @@ def test_a_real_server_answers_refuses_and_stops(server):
     assert "method=POST route=/v1/deletion-requests status=413" in log
     assert "jane-doe" not in log
     assert "127.0.0.1" not in log.partition("Uvicorn running on")[2].partition("\n")[2]
+
+
+def begin_upload(address, headers):
+    """A connection that has sent two MiB of an image, and sends no more."""
+    url = httpx2.URL(address)
+    connection = socket.create_connection((url.host, url.port), timeout=20)
+    told = headers | {"Host": url.host, "Content-Type": "multipart/form-data; boundary=b", "Content-Length": "3000000"}
+    lines = ["POST /v1/deletion-requests HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]
+    part = '--b\r\nContent-Disposition: form-data; name="images"; filename="i"\r\n\r\n'
+    connection.sendall("\r\n".join([*lines, part]).encode() + bytes(2 << 20))
+    return connection
+
+
+def test_uploads_that_stop_hold_up_other_uploads_only_and_not_for_long(server):
+    """With all slots taken a further one is told to wait, and all else goes on; what stands still ends with a 408."""
+    address, headers, folder = server
+    slow = [begin_upload(address, headers) for _ in range(3)]
+    began = time.monotonic()
+    with httpx2.Client(base_url=address, headers=headers) as http:
+        while (answer := http.post("/v1/deletion-requests", files=images(png()))).status_code != 503:
+            assert time.monotonic() - began < 2  # the last of them is just arriving
+        assert (answer.headers["retry-after"], answer.headers["connection"]) == ("5", "close")
+        assert answer.json()["type"] == "/problems/unavailable"
+        for name in ("a", "b", "c"):
+            assert http.post("/v1/models", json={"name": name}).status_code == 201
+            assert http.get(f"/v1/models/{name}").status_code == 200
+            assert http.get("/readyz").status_code == 200
+
+        for connection in slow:
+            with connection, connection.makefile("rb") as told:
+                assert told.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+                assert b"connection: close\r\n" in told.read().lower()  # and it is closed, or this would not return
+        assert 2.5 < time.monotonic() - began < 15
+        assert http.post("/v1/deletion-requests", files=images(png())).status_code == 422
+    assert list((folder / "tmp").iterdir()) == list((folder / "staging").iterdir()) == []

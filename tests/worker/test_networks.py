@@ -1,11 +1,12 @@
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from benchmarks import cifar10
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.checkpoints import inspect
+from service.registry.disk_space import ran_out
 from tests.conftest import needs_cifar10
 from worker.convert import convert
 from worker.networks import build, load, save
@@ -89,3 +90,20 @@ def test_the_published_resnet20_keeps_its_accuracy_through_conversion(tmp_path):
     with torch.inference_mode():
         predicted = network(((images / 255 - mean) / std).permute(0, 3, 1, 2)).argmax(1)
     assert (predicted == labels).float().mean() > 0.90
+
+
+def test_a_disk_without_room_is_recognised(tmp_path, monkeypatch):
+    """safetensors says it in its text alone, here as it was seen on a full disk; another error stays what it is."""
+
+    def save_file(*_):
+        raise SafetensorError(f"Error while serializing: I/O error: {said}")
+
+    monkeypatch.setattr("worker.networks.save_file", save_file)
+    network = build(RESNET8, **SETTINGS)
+    said = "No space left on device (os error 28)"
+    with pytest.raises(OSError, match="No space left") as error:
+        save(network, tmp_path / "a.safetensors", {})
+    assert ran_out(error.value)
+    said = "Input/output error (os error 5)"
+    with pytest.raises(SafetensorError):
+        save(network, tmp_path / "a.safetensors", {})

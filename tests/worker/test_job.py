@@ -1,0 +1,77 @@
+"""How an attempt ends that could not do its work."""
+
+import contextlib
+import errno
+import sqlite3
+import sys
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from service.registry import access, claims, jobs, models
+from service.registry.database import clock
+from service.registry.errors import StorageFull
+from service.registry.gate import Policy
+from service.registry.options import Options
+from service.registry.states import State
+from worker import job
+
+
+class Exited(BaseException):
+    """Instead of the end of the process."""
+
+
+@pytest.fixture
+def attempt(sqlite, tmp_path, monkeypatch):
+    """Run a claimed job that meets this error; the job afterwards."""
+    with sqlite.write() as session:
+        tenant = access.ensure_tenant(session, "acme")
+        given = {"name": "pets", "description": "", "policy": Policy(), "approval_required": False}
+        model = models.register_model(session, tenant.id, **given)
+        jobs.enqueue(session, model, Options(), at=clock(session))
+    with sqlite.write() as session:
+        claim = claims.take(session, worker="test", lease=timedelta(seconds=30))
+    monkeypatch.setenv("STRUCTGUARD_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["job", str(claim.job_id), str(claim.fence), str(claim.attempt)])
+    monkeypatch.setattr(job, "_end_with_the_supervisor", lambda: None)
+
+    def exits(code):
+        raise Exited(code)
+
+    monkeypatch.setattr(job.os, "_exit", exits)
+
+    def run(error):
+        def fails(*_):
+            raise error
+
+        monkeypatch.setattr(job, "run", fails)
+        with contextlib.suppress(Exited):
+            job.main()
+        with sqlite.read() as session:
+            return jobs.read(session, claim.job_id)
+
+    return run
+
+
+def full_database():
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    wrapped = OperationalError("INSERT", {}, error)
+    wrapped.__context__ = error
+    return wrapped
+
+
+@pytest.mark.parametrize("error", [StorageFull(), OSError(errno.ENOSPC, "no room"), full_database()])
+def test_a_full_disk_ends_the_job_with_that_reason(attempt, error):
+    """Trying again would take as long and end the same way; a person makes room, and then retries."""
+    ended = attempt(error)
+    assert (ended.state, ended.attempt) == (State.FAILED, 1)
+    assert "no room left" in ended.reason
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "away"), OperationalError("SELECT", {}, Exception("away"))])
+def test_a_disk_or_a_database_that_is_away_loses_the_attempt(attempt, error):
+    """The process ends badly, and the supervisor gives the job back."""
+    with pytest.raises(type(error)):
+        attempt(error)
