@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -12,9 +13,12 @@ from service.registry.artifacts import Artifacts
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import RegistryError
+from service.registry.master_key import MasterKey
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
-from service.registry.tables import Model, Version
+from service.registry.sealed_files import open_sealed
+from service.registry.settings import RegistrySettings
+from service.registry.tables import DeletionRequest, Model, Version
 from worker import networks
 from worker.unlearning import SplitClassifier
 
@@ -31,7 +35,7 @@ class Inputs:
     model: Model
     base: Version  # what to unlearn from
     checkpoint: Path  # of the base version, its digest checked
-    forget: list[Path]
+    forget: list[BinaryIO]  # open, and decrypted as they are read
     test: Path | None
     retain: Path | None
 
@@ -41,11 +45,12 @@ class Inputs:
         return Preprocessing.model_validate(self.base.preprocessing)
 
 
-def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
+def read_inputs(database: Database, artifacts: Artifacts, settings: RegistrySettings, claim: Claim) -> Inputs:
     """Everything the job needs; the newest version is what it builds on.
 
     Raises:
         CheckpointAltered: the file is not what its digest says.
+        MasterKeyUnusable, OtherMasterKey, SealBroken: the images to forget cannot be decrypted.
     """
     with database.read() as session:
         job = jobs.read(session, claim.job_id)
@@ -58,7 +63,7 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         model=job.model,
         base=base,
         checkpoint=_verified(artifacts.path(base.checkpoint), base.sha256),
-        forget=[artifacts.path(request.samples) for request in requests if request.samples],
+        forget=[_images(artifacts.path(of.samples), of, settings) for of in requests if of.samples],
         test=artifacts.path(test.samples) if test else None,
         retain=artifacts.path(retain.samples) if retain else None,
     )
@@ -74,6 +79,12 @@ def classifier(version: Version, checkpoint: Path, device: torch.device) -> Spli
         image_size=preprocessing.size,
     )
     return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
+
+
+def _images(file: Path, request: DeletionRequest, settings: RegistrySettings) -> BinaryIO:
+    if request.samples_key is None:  # stored by a release that did not encrypt
+        return file.open("rb")
+    return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
 
 
 def _verified(checkpoint: Path, sha256: str) -> Path:

@@ -33,10 +33,10 @@ class Staged:
         """Make the file durable under `key`: flushed to the disk, then renamed, and the folder's entry flushed too."""
         final = self._root / key
         final.parent.mkdir(parents=True, exist_ok=True)
-        _flush(self.path)
+        flush(self.path)
         os.replace(self.path, final)  # noqa: PTH105  (the word that says it is atomic)
         self._kept.append(final)
-        _flush(final.parent)
+        flush(final.parent)
 
     def digest(self) -> tuple[str, int]:
         """The file's SHA-256 in hex and its size in bytes."""
@@ -93,7 +93,8 @@ class Artifacts:
             staged.path.write_bytes(b"structguard")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have what was written to a file, or a folder's entries, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

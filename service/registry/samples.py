@@ -6,18 +6,23 @@ Their compressed pixels are kept as they came, so none changes between the perso
 import json
 import zipfile
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 _LABELS = "labels.json"
 
+#: A file that is only written on, from its beginning to its end.
+Target = Path | BufferedIOBase
+
 
 class Writer:
     """Writes a zip of encoded images. Use as a context manager."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Target) -> None:
         self._archive = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
         self._index: list[tuple[str, int]] = []
 
@@ -35,15 +40,15 @@ class Writer:
         self._index.append((name, label))
 
 
-def read(path: Path) -> Iterator[tuple[Image.Image, int]]:
+def read(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, int]]:
     """The kept images with their labels, in the order in which they were sent."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(source) as archive:
         if _LABELS in archive.namelist():
             for name, label in json.loads(archive.read(_LABELS)):
                 with archive.open(name) as member, Image.open(member) as image:
                     image.load()
                     yield image, label
             return
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(source, allow_pickle=False) as arrays:
         for pixels, label in zip(arrays["images"], arrays["labels"], strict=True):
             yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), int(label)
