@@ -7,18 +7,16 @@ from typing import BinaryIO
 
 import torch
 
-from service.registry import jobs, models
+from service.registry import jobs, models, samples
 from service.registry.architectures import Architecture
 from service.registry.artifacts import Artifacts
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import RegistryError
-from service.registry.master_key import MasterKey
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
-from service.registry.sealed_files import open_sealed
 from service.registry.settings import RegistrySettings
-from service.registry.tables import DeletionRequest, Model, Version
+from service.registry.tables import Model, Version
 from worker import networks
 from worker.unlearning import SplitClassifier
 
@@ -63,7 +61,7 @@ def read_inputs(database: Database, artifacts: Artifacts, settings: RegistrySett
         model=job.model,
         base=base,
         checkpoint=_verified(artifacts.path(base.checkpoint), base.sha256),
-        forget=[_images(artifacts.path(of.samples), of, settings) for of in requests if of.samples],
+        forget=[samples.open_of(of, artifacts.path(of.samples), settings) for of in requests if of.samples],
         test=artifacts.path(test.samples) if test else None,
         retain=artifacts.path(retain.samples) if retain else None,
     )
@@ -79,12 +77,6 @@ def classifier(version: Version, checkpoint: Path, device: torch.device) -> Spli
         image_size=preprocessing.size,
     )
     return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
-
-
-def _images(file: Path, request: DeletionRequest, settings: RegistrySettings) -> BinaryIO:
-    if request.samples_key is None:  # stored by a release that did not encrypt
-        return file.open("rb")
-    return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
 
 
 def _verified(checkpoint: Path, sha256: str) -> Path:

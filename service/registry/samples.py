@@ -1,6 +1,7 @@
 """Labelled images as they are kept: an npz of pixels, or a zip of encoded images with their labels in `labels.json`.
 
-Their compressed pixels are kept as they came, so none changes between the person's file and the model's input.
+Their compressed pixels are kept as they came, so none changes between the person's file and the model's input. Those of
+deletion requests are kept encrypted, those of evaluation sets are not.
 """
 
 import json
@@ -12,6 +13,11 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+
+from service.registry.master_key import MasterKey
+from service.registry.sealed_files import open_sealed
+from service.registry.settings import RegistrySettings
+from service.registry.tables import DeletionRequest
 
 _LABELS = "labels.json"
 
@@ -38,6 +44,17 @@ class Writer:
         name = f"{len(self._index):06d}"
         self._archive.writestr(name, content)
         self._index.append((name, label))
+
+
+def open_of(request: DeletionRequest, file: Path, settings: RegistrySettings) -> BinaryIO:
+    """The images of a deletion request, for `read`: they are decrypted as they are read.
+
+    Raises:
+        MasterKeyUnusable, OtherMasterKey, SealBroken: they cannot be.
+    """
+    if request.samples_key is None:  # it was stored by a release that did not encrypt
+        return file.open("rb")
+    return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
 
 
 def read(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, int]]:
