@@ -5,8 +5,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,6 +87,15 @@ class Artifacts:
     def delete(self, key: str) -> None:
         """Remove the file; it may be gone already."""
         self.path(key).unlink(missing_ok=True)
+
+    def written(self, folder: str, *, after: datetime, before: datetime) -> Iterator[str]:
+        """The keys of the folder's files that were last written in between."""
+        first, last = after.timestamp(), before.timestamp()
+        with suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:  # the folder may not be there yet
+            for entry in entries:
+                with suppress(FileNotFoundError):  # somebody else may remove it
+                    if entry.is_file(follow_symlinks=False) and first < entry.stat().st_mtime < last:
+                        yield f"{folder}/{entry.name}"
 
     def check_writable(self) -> None:
         """Raise `OSError` or `StorageFull` when a file cannot be written and removed."""
