@@ -48,7 +48,7 @@ def read_inputs(database: Database, artifacts: Artifacts, settings: RegistrySett
 
     Raises:
         CheckpointAltered: the file is not what its digest says.
-        MasterKeyUnusable, OtherMasterKey, SealBroken: the images to forget cannot be decrypted.
+        ImagesMissing, MasterKeyUnusable, OtherMasterKey, SealBroken: there is something with the images to forget.
     """
     with database.read() as session:
         job = jobs.read(session, claim.job_id)

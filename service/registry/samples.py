@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from service.registry.errors import RegistryError
 from service.registry.master_key import MasterKey
 from service.registry.sealed_files import open_sealed
 from service.registry.settings import RegistrySettings
@@ -23,6 +24,10 @@ _LABELS = "labels.json"
 
 #: A file that is only written on, from its beginning to its end.
 Target = Path | BufferedIOBase
+
+
+class ImagesMissing(RegistryError):
+    """The images are not in the artifact store; restore it from a backup, then retry."""
 
 
 class Writer:
@@ -50,8 +55,11 @@ def open_of(request: DeletionRequest, file: Path, settings: RegistrySettings) ->
     """The images of a deletion request, for `read`: they are decrypted as they are read.
 
     Raises:
-        MasterKeyUnusable, OtherMasterKey, SealBroken: they cannot be.
+        ImagesMissing: there are none.
+        MasterKeyUnusable, OtherMasterKey, SealBroken: they cannot be decrypted.
     """
+    if file.parent.exists() and not file.exists():  # without the folder, the disk is away and may come back
+        raise ImagesMissing
     if request.samples_key is None:  # it was stored by a release that did not encrypt
         return file.open("rb")
     return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))

@@ -72,3 +72,13 @@ def test_images_of_another_request_are_not_taken_for_its_own(request_of, tmp_pat
     mine.samples_key = other.samples_key
     with pytest.raises(OtherMasterKey):
         read(mine, tmp_path, settings)
+
+
+def test_images_that_are_gone_are_a_fact_and_a_disk_that_is_away_is_none(request_of, tmp_path, settings):
+    """The job fails for the one, and is tried again after the other."""
+    request = request_of(True)
+    (tmp_path / request.samples).unlink()
+    with pytest.raises(samples.ImagesMissing):
+        read(request, tmp_path, settings)
+    with pytest.raises(FileNotFoundError):
+        read(request, tmp_path / "unmounted", settings)
