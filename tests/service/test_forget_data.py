@@ -116,6 +116,7 @@ def test_a_failed_request_keeps_its_images_for_a_while(client, database, setting
 
     assert list((settings.data_dir / "samples").iterdir()) == []
     assert row(database, accepted["id"]).samples_key is None
+    assert "retry" not in client.get(accepted["links"]["self"]).json()["links"]
     problem(client.post(f"{accepted['links']['self']}/retry"), 409, "images-destroyed")
     answer = client.post("/v1/deletion-requests/retry", json={"ids": [accepted["id"]]})
     assert answer.json()["items"][0]["outcome"] == "not-retriable"
