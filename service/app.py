@@ -20,6 +20,7 @@ from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
+from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller
 from service.relay import Relay
 from service.routes import (
@@ -59,6 +60,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         current_default_thread_limiter().total_tokens += settings.max_concurrent_uploads
         database = Database(settings.resolved_database_url())
         artifacts = Artifacts(settings.data_dir)
+        master_key = MasterKey(settings)
         relay = Relay(database, artifacts, settings)
         processor = Processor(settings)
         sender = WebhookSender(database, settings, processor)
@@ -66,7 +68,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         sender.start()
         try:
             callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
-            yield {"resources": Resources(settings, database, artifacts, relay, sender, processor, callers)}
+            resources = Resources(settings, database, artifacts, master_key, relay, sender, processor, callers)
+            yield {"resources": resources}
         finally:
             relay.stop()
             sender.stop()

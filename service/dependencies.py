@@ -16,6 +16,7 @@ from service.registry import deliveries
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import ScopeMissing
+from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller, Scope
 from service.relay import Relay
 from service.schemas import NAME
@@ -30,6 +31,7 @@ class Resources:
     settings: ServiceSettings
     database: Database
     artifacts: Artifacts
+    master_key: MasterKey
     relay: Relay
     sender: WebhookSender
     processor: Processor

@@ -102,6 +102,12 @@ TABLE: dict[type[Exception] | int, Kind] = {
     errors.WebhookDisabled: Kind(
         409, "webhook-disabled", "The webhook is disabled.", "Enable it first; `disabled_reason` says why it is."
     ),
+    errors.ImagesDestroyed: Kind(
+        409,
+        "images-destroyed",
+        "The images of the request are destroyed.",
+        "A failed request keeps its images for a while only. Send a new request.",
+    ),
     errors.NotRetriable: Kind(409, "not-retriable", "Only a failed request can be retried.", "Read its state."),
     errors.InvalidInput: _INVALID,
     ImageSizeUnsupported: _INVALID,

@@ -209,6 +209,6 @@ def _request_links(row: tables.DeletionRequest) -> dict[str, str]:
         links["cancel"] = f"{here}/cancel"
     if row.state is State.AWAITING_APPROVAL:
         links |= {"approve": f"{here}/approve", "reject": f"{here}/reject"}
-    if row.state is State.FAILED:
+    if row.state is State.FAILED and row.samples is not None:
         links["retry"] = f"{here}/retry"
     return links

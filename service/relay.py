@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from service.registry import housekeeping, jobs
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
+from service.registry.orphans import Orphans
 from service.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Relay:
         self._database = database
         self._artifacts = artifacts
         self._settings = settings
+        self._orphans = Orphans(database, artifacts)
         self._celery = _celery(settings)
         self._woken = threading.Event()
         self._stopping = False
@@ -59,6 +61,8 @@ class Relay:
                 if not woken:
                     housekeeping.sweep(self._database, self._artifacts, self._settings)
                 self._ring()
+                if not woken:
+                    self._orphans.remove_some()
             except Exception:
                 # The database or the broker may come back; a thread that gave up would not.
                 logger.exception("the relay could not finish its turn")

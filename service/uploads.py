@@ -29,6 +29,7 @@ from service.registry.artifacts import Staged
 from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
 from service.registry.scopes import Caller
+from service.registry.sealed_files import SealedWriter
 from service.registry.tables import DeletionRequest, Model
 from service.schemas import NewDeletionRequest, NewEvaluationSet, NewVersion
 
@@ -162,8 +163,9 @@ def submit_deletion_request(
     with resources.artifacts.stage() as staged:
         if images:
             limits = _limits(resources, resources.settings.max_images)
-            kept = intake.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
-            brought = Brought(staged, kept, named)
+            with SealedWriter(staged.path) as target:
+                kept = intake.keep(_uploads(images), given.labels, target, classes=classes, limits=limits)
+            brought = _brought(resources, staged, target, kept, named)
         else:
             brought = bring(resources, named, staged)
         with resources.database.write() as session:
@@ -179,9 +181,11 @@ def submit_deletion_request(
 
 @dataclass(frozen=True)
 class Brought:
-    """Images that were checked and wait in a file, and whom and what they were named by."""
+    """Images that were checked and wait in an encrypted file, and whom and what they were named by."""
 
+    request_id: uuid.UUID
     staged: Staged
+    samples_key: bytes  # of the file, wrapped; of use to this request only
     kept: intake.Kept
     named: Named
 
@@ -193,7 +197,14 @@ def bring(resources: Resources, named: Named, staged: Staged) -> Brought:
         InvalidInput: with a fault for every one that cannot be had, or is none.
     """
     limits = _limits(resources, resources.settings.max_images)
-    return Brought(staged, intake.keep_images(named.images, staged.path, limits), named)
+    with SealedWriter(staged.path) as target:
+        kept = intake.keep_images(named.images, target, limits)
+    return _brought(resources, staged, target, kept, named)
+
+
+def _brought(resources: Resources, staged: Staged, sealed: SealedWriter, kept: intake.Kept, named: Named) -> Brought:
+    request_id = uuid.uuid4()
+    return Brought(request_id, staged, resources.master_key.wrap(sealed.key, request_id), kept, named)
 
 
 def store_deletion_request(
@@ -203,14 +214,14 @@ def store_deletion_request(
 
     The model has a version; it may come from another session.
     """
-    request_id = uuid.uuid4()
-    key = f"samples/{request_id}"
+    key = f"samples/{brought.request_id}"
     request = deletion_requests.submit(
         session,
         model,
-        request_id=request_id,
+        request_id=brought.request_id,
         regulation=regulation,
         samples=key,
+        samples_key=brought.samples_key,
         sample_count=brought.kept.count,
         samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
         submitted_by=caller.subject,

@@ -42,7 +42,7 @@ def work(database: Database, artifacts: Artifacts, settings: WorkerSettings, sto
     if claim is None:
         return False
     supervisor.run(database, settings, claim, stopping)
-    housekeeping.destroy_samples(database, artifacts)
+    housekeeping.destroy_samples(database, artifacts, settings)
     return True
 
 

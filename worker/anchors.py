@@ -39,11 +39,9 @@ def anchors_for(
         with staged.path.open("wb") as file:
             np.savez(file, emb=vectors, names=np.array(version.classes))
         sha256, _ = staged.digest()
-        # Two jobs that meet here write the same bytes under the same name.
-        artifact = f"anchor-sets/{key}.npz"
-        staged.keep(artifact)
+        artifact = f"anchor-sets/{uuid.uuid4()}.npz"
         with database.write() as session:
-            anchor_sets.add(
+            _, is_new = anchor_sets.add(
                 session,
                 tenant_id,
                 cache_key=key,
@@ -55,6 +53,8 @@ def anchors_for(
                 anchors=artifact,
                 sha256=sha256,
             )
+            if is_new:  # another job may have been faster, with the same vectors
+                staged.keep(artifact)
     return vectors
 
 

@@ -32,7 +32,7 @@ def run_job(job_id: str) -> None:
         if claim is None:
             return
         supervisor.run(database, settings, claim, threading.Event())
-        housekeeping.destroy_samples(database, artifacts)
+        housekeeping.destroy_samples(database, artifacts, settings)
         with database.read() as session:
             waiting = jobs.next_in_line(session, claim.job_id)
         if waiting is not None:

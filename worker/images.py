@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -45,14 +46,19 @@ def batches(path: Path, preprocessing: Preprocessing, *, size: int, device: torc
         yield _batch(some, preprocessing).to(device)
 
 
-def forget_set(paths: Iterable[Path], preprocessing: Preprocessing, device: torch.device) -> Batch:
+def forget_set(files: Iterable[BinaryIO], preprocessing: Preprocessing, device: torch.device) -> Batch:
     """The images to forget of one or more requests, each distinct image once."""
     distinct = {
         hashlib.sha256(f"{image.mode} {image.size} {label} ".encode() + image.tobytes()).digest(): (image, label)
-        for path in paths
-        for image, label in samples.read(path)
+        for file in files
+        for image, label in _read_once(file)
     }
     return _batch(list(distinct.values()), preprocessing).to(device)
+
+
+def _read_once(file: BinaryIO) -> Iterator[tuple[Image.Image, int]]:
+    with file:
+        yield from samples.read(file)
 
 
 def _batch(some: list[tuple[Image.Image, int]], preprocessing: Preprocessing) -> Batch:

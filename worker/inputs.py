@@ -3,10 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
-from service.registry import jobs, models
+from service.registry import jobs, models, samples
 from service.registry.architectures import Architecture
 from service.registry.artifacts import Artifacts
 from service.registry.claims import Claim
@@ -14,6 +15,7 @@ from service.registry.database import Database
 from service.registry.errors import RegistryError
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
+from service.registry.settings import RegistrySettings
 from service.registry.tables import Model, Version
 from worker import networks
 from worker.unlearning import SplitClassifier
@@ -31,7 +33,7 @@ class Inputs:
     model: Model
     base: Version  # what to unlearn from
     checkpoint: Path  # of the base version, its digest checked
-    forget: list[Path]
+    forget: list[BinaryIO]  # open, and decrypted as they are read
     test: Path | None
     retain: Path | None
 
@@ -41,11 +43,12 @@ class Inputs:
         return Preprocessing.model_validate(self.base.preprocessing)
 
 
-def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
+def read_inputs(database: Database, artifacts: Artifacts, settings: RegistrySettings, claim: Claim) -> Inputs:
     """Everything the job needs; the newest version is what it builds on.
 
     Raises:
         CheckpointAltered: the file is not what its digest says.
+        ImagesMissing, MasterKeyUnusable, OtherMasterKey, SealBroken: there is something with the images to forget.
     """
     with database.read() as session:
         job = jobs.read(session, claim.job_id)
@@ -58,7 +61,7 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         model=job.model,
         base=base,
         checkpoint=_verified(artifacts.path(base.checkpoint), base.sha256),
-        forget=[artifacts.path(request.samples) for request in requests if request.samples],
+        forget=[samples.open_of(of, artifacts.path(of.samples), settings) for of in requests if of.samples],
         test=artifacts.path(test.samples) if test else None,
         retain=artifacts.path(retain.samples) if retain else None,
     )

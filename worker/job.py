@@ -69,7 +69,7 @@ def main() -> None:
 def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
     """Unlearn what the job's requests ask for, and publish the new version."""
     report.enter(Phase.LOAD)
-    inputs = read_inputs(database, artifacts, claim)
+    inputs = read_inputs(database, artifacts, settings, claim)
     device = _device(settings.device)
     model = classifier(inputs.base, inputs.checkpoint, device)
     forget = forget_set(inputs.forget, inputs.preprocessing, device)

@@ -4,8 +4,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,10 +34,10 @@ class Staged:
         """Make the file durable under `key`: flushed to the disk, then renamed, and the folder's entry flushed too."""
         final = self._root / key
         final.parent.mkdir(parents=True, exist_ok=True)
-        _flush(self.path)
+        flush(self.path)
         os.replace(self.path, final)  # noqa: PTH105  (the word that says it is atomic)
         self._kept.append(final)
-        _flush(final.parent)
+        flush(final.parent)
 
     def digest(self) -> tuple[str, int]:
         """The file's SHA-256 in hex and its size in bytes."""
@@ -87,13 +88,23 @@ class Artifacts:
         """Remove the file; it may be gone already."""
         self.path(key).unlink(missing_ok=True)
 
+    def written(self, folder: str, *, after: datetime, before: datetime) -> Iterator[str]:
+        """The keys of the folder's files that were last written in between."""
+        first, last = after.timestamp(), before.timestamp()
+        with suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:  # the folder may not be there yet
+            for entry in entries:
+                with suppress(FileNotFoundError):  # somebody else may remove it
+                    if entry.is_file(follow_symlinks=False) and first < entry.stat().st_mtime < last:
+                        yield f"{folder}/{entry.name}"
+
     def check_writable(self) -> None:
         """Raise `OSError` or `StorageFull` when a file cannot be written and removed."""
         with self.stage() as staged:
             staged.path.write_bytes(b"structguard")
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have what was written to a file, or a folder's entries, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -123,7 +123,15 @@ def _prepare_sqlite(engine: Engine) -> None:
     def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # pysqlite must not begin transactions of its own
         with closing(connection.cursor()) as cursor:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=20000"):
+            # What is deleted, such as keys, is overwritten and not only forgotten.
+            pragmas = (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "busy_timeout=20000",
+                "secure_delete=ON",
+            )
+            for pragma in pragmas:
                 cursor.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, select
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -12,6 +12,7 @@ from service.registry import deliveries, jobs
 from service.registry.database import clock, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
+    ImagesDestroyed,
     NotAwaitingApproval,
     NotRetriable,
     OwnRequest,
@@ -26,7 +27,7 @@ from service.registry.tables import DeletionRequest, Job, Model, Transition
 _TIME_TO_ANSWER = {"gdpr": relativedelta(months=1), "ccpa": timedelta(days=45)}
 _OTHERWISE = timedelta(days=30)
 
-#: A failed request keeps its images, because it may be retried. Every other end destroys them.
+#: A failed request keeps its images for a while, because it may be retried. Every other end destroys them.
 _SAMPLES_NO_LONGER_NEEDED = ENDED - {State.FAILED}
 
 
@@ -43,6 +44,7 @@ def submit(
     request_id: uuid.UUID,
     regulation: str,
     samples: str,
+    samples_key: bytes | None,
     sample_count: int,
     samples_hmac: str,
     submitted_by: str,
@@ -62,6 +64,7 @@ def submit(
         received_at=now,
         due_at=due_at(regulation, now),
         samples=samples,
+        samples_key=samples_key,
         sample_count=sample_count,
         samples_hmac=samples_hmac,
         duplicate_of_id=earlier,
@@ -167,10 +170,13 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
 
     Raises:
         NotRetriable: it has not failed.
+        ImagesDestroyed: it failed too long ago.
     """
     job = jobs.lock(session, request.job_id)
     if job.state is not State.FAILED:
         raise NotRetriable
+    if any(served.samples is None for served in jobs.requests_of(session, job.id)):
+        raise ImagesDestroyed
     job.attempt = 0
     jobs.move(session, job, State.QUEUED, reason="retried")
     return _read_again(session, request)
@@ -181,22 +187,33 @@ def _earlier(session: Session, model: Model, samples_hmac: str) -> uuid.UUID | N
     return session.scalar(_EARLIEST, {"model_id": model.id, "samples_hmac": samples_hmac})
 
 
-def with_samples_to_destroy(session: Session, limit: int = 100) -> list[DeletionRequest]:
-    """Ended requests whose images still exist."""
-    return list(
-        session.scalars(
-            select(DeletionRequest)
-            .where(DeletionRequest.state.in_(_SAMPLES_NO_LONGER_NEEDED), DeletionRequest.samples.is_not(None))
-            .limit(limit)
-        )
-    )
+def with_samples_to_destroy(session: Session, failed_retention: timedelta, limit: int = 100) -> list[uuid.UUID]:
+    """Ended requests whose images still exist, and are no longer needed."""
+    doomed = select(DeletionRequest.id).where(*_samples_no_longer_needed(session, failed_retention))
+    return list(session.scalars(doomed.limit(limit)))
 
 
-def samples_destroyed(session: Session, request_id: uuid.UUID) -> None:
-    """Record that the images of a request are gone."""
+def forget_samples(session: Session, request_id: uuid.UUID, failed_retention: timedelta) -> str | None:
+    """Destroy the key of a request's images, and the mention of their file, which is the caller's to remove.
+
+    Nothing happens when they are needed again, or somebody was faster. Until the transaction ends, nobody retries it.
+    """
     request = session.get_one(DeletionRequest, request_id)
-    request.samples = None
+    jobs.lock(session, request.job_id)
+    doomed = select(DeletionRequest).where(
+        DeletionRequest.id == request_id, *_samples_no_longer_needed(session, failed_retention)
+    )
+    if session.scalar(doomed, execution_options={"populate_existing": True}) is None:
+        return None
+    samples = request.samples
+    request.samples = request.samples_key = None
     request.samples_destroyed_at = clock(session)
+    return samples
+
+
+def _samples_no_longer_needed(session: Session, failed_retention: timedelta) -> tuple[ColumnElement[bool], ...]:
+    given_up = and_(DeletionRequest.state == State.FAILED, DeletionRequest.ended_at < clock(session) - failed_retention)
+    return DeletionRequest.samples.is_not(None), DeletionRequest.state.in_(_SAMPLES_NO_LONGER_NEEDED) | given_up
 
 
 def _read_again(session: Session, request: DeletionRequest) -> DeletionRequest:

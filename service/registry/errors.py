@@ -156,6 +156,10 @@ class NotRetriable(RegistryError):
     """Only a failed request can be retried."""
 
 
+class ImagesDestroyed(NotRetriable):
+    """It failed so long ago that its images were destroyed."""
+
+
 class InvalidInput(RegistryError):
     """The request is understood, but something in it is not valid."""
 

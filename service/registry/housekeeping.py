@@ -14,15 +14,17 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
         deliveries.forget_old(session)
         subject_requests.forget_callbacks(session)
         webhooks.forget_previous_secrets(session)
-    destroy_samples(database, artifacts)
+    destroy_samples(database, artifacts, settings)
 
 
-def destroy_samples(database: Database, artifacts: Artifacts) -> None:
-    """Remove the images of ended requests: first the file, then its mention, so that a crash repeats the removal."""
+def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
+    """Destroy the images of ended requests, and the keys that they were encrypted with."""
     with database.read() as session:
-        doomed = [(request.id, request.samples) for request in deletion_requests.with_samples_to_destroy(session)]
-    for request_id, samples in doomed:
-        if samples is not None:
-            artifacts.delete(samples)
+        doomed = deletion_requests.with_samples_to_destroy(session, settings.failed_retention)
+    for request_id in doomed:
         with database.write() as session:
-            deletion_requests.samples_destroyed(session, request_id)
+            samples = deletion_requests.forget_samples(session, request_id, settings.failed_retention)
+            # The file goes before the COMMIT that forgets its key and its name: a crash in between repeats all of it.
+            # The other way round it would leave a file that nobody knows of, and a row that says it is gone.
+            if samples is not None:
+                artifacts.delete(samples)

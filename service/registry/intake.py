@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, BinaryIO
 
 import numpy as np
@@ -22,7 +22,7 @@ from service.registry import bare_images
 from service.registry.artifacts import CHUNK
 from service.registry.disk_space import ran_out
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
-from service.registry.samples import Writer
+from service.registry.samples import Target, Writer
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _DAMAGED = "the archive is damaged, encrypted or compressed in an unknown way"
@@ -78,7 +78,9 @@ class Kept:
     fingerprint: bytes  # the same for the same images with the same labels, in whatever order they come
 
 
-def keep(uploads: Sequence[Upload], labels: Labels | None, target: Path, *, classes: list[str], limits: Limits) -> Kept:
+def keep(
+    uploads: Sequence[Upload], labels: Labels | None, target: Target, *, classes: list[str], limits: Limits
+) -> Kept:
     """Check what was sent and write it to `target` in the form of `service.registry.samples`.
 
     `uploads` is one archive (zip or npz), or any number of images. `labels` names the class of each image, by position
@@ -174,7 +176,7 @@ def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[in
     return positions
 
 
-def keep_images(images: Iterable[Labelled], target: Path, limits: Limits) -> Kept:
+def keep_images(images: Iterable[Labelled], target: Target, limits: Limits) -> Kept:
     """Check single images, and write them to `target` in the form of `service.registry.samples`.
 
     Raises:
@@ -296,7 +298,7 @@ def _together(seen: dict[bytes, int]) -> bytes:
     return hashlib.sha256(b"".join(sorted(digest + label.to_bytes(8) for digest, label in seen.items()))).digest()
 
 
-def _copy_arrays(archive: zipfile.ZipFile, target: Path) -> None:
+def _copy_arrays(archive: zipfile.ZipFile, target: Target) -> None:
     """Keep what was checked, and nothing else that the archive may hold or say."""
     with zipfile.ZipFile(target, "w", archive.getinfo("images.npy").compress_type) as kept:
         with archive.open("images.npy") as source, kept.open("images.npy", "w", force_zip64=True) as copy:

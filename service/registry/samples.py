@@ -1,23 +1,39 @@
 """Labelled images as they are kept: an npz of pixels, or a zip of encoded images with their labels in `labels.json`.
 
-Their compressed pixels are kept as they came, so none changes between the person's file and the model's input.
+Their compressed pixels are kept as they came, so none changes between the person's file and the model's input. Those of
+deletion requests are kept encrypted, those of evaluation sets are not.
 """
 
 import json
 import zipfile
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
+from service.registry.errors import RegistryError
+from service.registry.master_key import MasterKey
+from service.registry.sealed_files import open_sealed
+from service.registry.settings import RegistrySettings
+from service.registry.tables import DeletionRequest
+
 _LABELS = "labels.json"
+
+#: A file that is only written on, from its beginning to its end.
+Target = Path | BufferedIOBase
+
+
+class ImagesMissing(RegistryError):
+    """The images are not in the artifact store; restore it from a backup, then retry."""
 
 
 class Writer:
     """Writes a zip of encoded images. Use as a context manager."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Target) -> None:
         self._archive = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
         self._index: list[tuple[str, int]] = []
 
@@ -35,15 +51,29 @@ class Writer:
         self._index.append((name, label))
 
 
-def read(path: Path) -> Iterator[tuple[Image.Image, int]]:
+def open_of(request: DeletionRequest, file: Path, settings: RegistrySettings) -> BinaryIO:
+    """The images of a deletion request, for `read`: they are decrypted as they are read.
+
+    Raises:
+        ImagesMissing: there are none.
+        MasterKeyUnusable, OtherMasterKey, SealBroken: they cannot be decrypted.
+    """
+    if file.parent.exists() and not file.exists():  # without the folder, the disk is away and may come back
+        raise ImagesMissing
+    if request.samples_key is None:  # it was stored by a release that did not encrypt
+        return file.open("rb")
+    return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
+
+
+def read(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, int]]:
     """The kept images with their labels, in the order in which they were sent."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(source) as archive:
         if _LABELS in archive.namelist():
             for name, label in json.loads(archive.read(_LABELS)):
                 with archive.open(name) as member, Image.open(member) as image:
                     image.load()
                     yield image, label
             return
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(source, allow_pickle=False) as arrays:
         for pixels, label in zip(arrays["images"], arrays["labels"], strict=True):
             yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), int(label)

@@ -30,6 +30,13 @@ class RegistrySettings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1)
     """How often a job is started before a lost worker makes it fail."""
 
+    master_key_file: Path | None = None
+    """File with 64 hexadecimal digits: the key that wraps those of the images to forget, the same for all processes.
+    Default: one is made, and kept in the data folder."""
+
+    failed_retention: timedelta = Field(default=timedelta(days=30), ge=timedelta(0))
+    """How long a failed request keeps its images, and may be retried."""
+
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
     """How often expired leases are returned. A job that waits is announced again after each lease."""
 

@@ -341,6 +341,9 @@ class DeletionRequest(Base):
     due_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     samples: Mapped[str | None] = mapped_column(String(200))  #: artifact key, nothing once destroyed
+    samples_key: Mapped[bytes | None] = mapped_column(
+        LargeBinary(60)
+    )  #: of that file, wrapped by the master key; nothing for the files of releases that did not encrypt
     samples_destroyed_at: Mapped[datetime | None]
     sample_count: Mapped[int] = mapped_column(Integer)
 

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from service.registry import schema
 from service.registry.architectures import Architecture
+from service.registry.database import Database
 from service.registry.preprocessing import Preprocessing
-from tests.acceptance.conftest import Digits, Stack
+from tests.acceptance.conftest import Digits, Stack, running
 from worker import networks
 from worker.images import pixels
 from worker.unlearning import SplitClassifier
@@ -71,6 +73,21 @@ def test_the_images_to_forget_are_destroyed_with_the_end_of_the_request(stack: S
         stack.finish(client, request)
         stack.wait_for(lambda: client.get(request).json()["samples_destroyed_at"], seconds=20)
         assert not kept_samples(stack)
+
+
+def test_a_worker_with_another_master_key_says_what_to_do(tmp_path: Path, digits: Digits) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'registry.sqlite'}")
+    schema.upgrade(database)
+    other = tmp_path / "another.key"
+    other.write_text("0" * 64)
+    with running(tmp_path, database) as stack, stack.client() as client:
+        request = post_request(client, register(client, digits), digits).headers["location"]
+        stack.environment["STRUCTGUARD_MASTER_KEY_FILE"] = str(other)
+        stack.start_worker()
+        ended = stack.finish(client, request)
+    database.close()
+    assert (ended["state"], ended["progress"]["attempt"]) == ("failed", 1)
+    assert "not the master key" in ended["reason"]
 
 
 def test_a_killed_worker_process_costs_time_and_nothing_else(stack: Stack, digits: Digits) -> None:

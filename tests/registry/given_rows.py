@@ -40,7 +40,7 @@ def model_with_version(session, name="pets", **more):
     return registered
 
 
-def request(session, model, regulation="gdpr", samples=None, samples_hmac="0" * 64):
+def request(session, model, regulation="gdpr", samples=None, samples_key=None, samples_hmac="0" * 64):
     request_id = uuid.uuid4()
     return deletion_requests.submit(
         session,
@@ -48,6 +48,7 @@ def request(session, model, regulation="gdpr", samples=None, samples_hmac="0" * 
         request_id=request_id,
         regulation=regulation,
         samples=samples or f"samples/{request_id}",
+        samples_key=samples_key,
         sample_count=1,
         samples_hmac=samples_hmac,
         submitted_by="key:1",

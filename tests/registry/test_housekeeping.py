@@ -1,4 +1,5 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from given_rows import claim, model_with_version, publish, request
@@ -67,6 +68,24 @@ def test_a_crash_between_file_and_mention_is_made_up_for(database, artifacts, ac
     artifacts.delete(accepted.samples)
     sweep(database, artifacts)
     assert samples(database, accepted)[0] is None
+
+
+def test_a_destroyed_key_is_overwritten_in_the_file_of_the_database(sqlite, artifacts):
+    """SQLite would only mark its place as free."""
+    wrapped = bytes(range(60))
+    with sqlite.write() as session:
+        accepted = request(session, model_with_version(session), samples_key=wrapped)
+        deletion_requests.cancel(session, accepted)
+
+    def file():
+        with sqlite.engine.connect() as connection:
+            connection.exec_driver_sql("ROLLBACK")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Path(sqlite.engine.url.database).read_bytes()
+
+    assert wrapped in file()
+    sweep(sqlite, artifacts)
+    assert wrapped not in file()
 
 
 def test_a_sweep_returns_expired_leases(database, artifacts, accepted):

@@ -46,7 +46,7 @@ def client(_served):
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
     for folder in settings.data_dir.iterdir():
-        if folder.name != "staging":
+        if folder.name not in ("staging", "master.key"):
             shutil.rmtree(folder)
 
 

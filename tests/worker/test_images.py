@@ -77,7 +77,7 @@ def test_an_image_that_two_requests_name_is_forgotten_once(tmp_path: Path) -> No
         with Writer(tmp_path / name) as kept:
             for shade in shades:
                 kept.add(png(np.full((2, 3), shade, dtype=np.uint8)), 0)
-    forget = forget_set([tmp_path / "a", tmp_path / "b"], GRAY, CPU)
+    forget = forget_set([(tmp_path / name).open("rb") for name in "ab"], GRAY, CPU)
     assert (forget.images[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
 
 

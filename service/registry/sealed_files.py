@@ -1,0 +1,135 @@
+"""Files that only a key of their own opens: AES-256-GCM in chunks, by the STREAM construction, as age has it.
+
+A chunk's nonce says which one it is, and whether it is the last: none can be changed, moved, left out or cut off, and
+nobody notice. A nonce is never used twice, because a key never serves a second file.
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from service.registry.errors import RegistryError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+# cryptography is imported where it is used: it takes a while to load, and a service that starts seals nothing yet.
+
+CHUNK = 1 << 16  # bytes; so many are held in memory
+_TAG = 16  # bytes that each chunk is longer once it is sealed
+
+
+class SealBroken(RegistryError):
+    """The images cannot be decrypted: their file was altered; restore it from a backup, then retry."""
+
+
+class SealedWriter(io.BufferedIOBase):
+    """Writes one file, under a new `key`. It is whole once this is closed."""
+
+    def __init__(self, path: Path) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+        self.key = AESGCM.generate_key(256)
+        self._cipher = AESGCM(self.key)
+        self._file = path.open("wb")
+        self._waiting = bytearray()
+        self._count = 0  # of chunks
+
+    def writable(self) -> bool:
+        """Yes; and nothing else: `zipfile` does without seeking."""
+        return True
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """Take all of it. A full chunk waits until more comes, because it may be the last one."""
+        self._waiting += data
+        while len(self._waiting) > CHUNK:
+            self._seal(last=False)
+        return memoryview(data).nbytes
+
+    def close(self) -> None:
+        """Write the last chunk."""
+        if self.closed:
+            return
+        try:
+            self._seal(last=True)
+        finally:
+            self._file.close()
+            super().close()
+
+    def _seal(self, *, last: bool) -> None:
+        chunk = bytes(self._waiting[:CHUNK])
+        del self._waiting[:CHUNK]
+        self._file.write(self._cipher.encrypt(_nonce(self._count, last=last), chunk, None))
+        self._count += 1
+
+
+def open_sealed(path: Path, key: bytes) -> BinaryIO:
+    """Read a file that `SealedWriter` wrote, from any place in it; nothing is read that is not authentic.
+
+    Raises:
+        SealBroken: it was altered, also while it is read; or this is not its key.
+    """
+    return io.BufferedReader(_Sealed(path, key), CHUNK)
+
+
+class _Sealed(io.RawIOBase):
+    def __init__(self, path: Path, key: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+        self._cipher = AESGCM(key)
+        self._file = path.open("rb")
+        size = os.fstat(self._file.fileno()).st_size
+        self._count = max(1, -(-size // (CHUNK + _TAG)))
+        self._size = size - self._count * _TAG
+        self._position = 0
+        self._number, self._chunk = -1, b""  # what was read last
+        try:
+            self._read(self._count - 1)  # whoever reads from the front shall learn at once that the end is missing
+        except SealBroken:
+            self.close()
+            raise
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        if self._position >= self._size:
+            return 0
+        target = memoryview(buffer).cast("B")
+        number, start = divmod(self._position, CHUNK)
+        part = self._read(number)[start : start + len(target)]
+        target[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if position < 0:
+            raise ValueError("before the beginning")
+        self._position = position
+        return position
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _read(self, number: int) -> bytes:
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+
+        if number != self._number:
+            self._file.seek(number * (CHUNK + _TAG))
+            nonce = _nonce(number, last=number == self._count - 1)
+            try:
+                self._chunk = self._cipher.decrypt(nonce, self._file.read(CHUNK + _TAG), None)
+            except InvalidTag:
+                raise SealBroken from None
+            self._number = number
+        return self._chunk
+
+
+def _nonce(number: int, *, last: bool) -> bytes:
+    return number.to_bytes(11) + bytes([last])
