@@ -25,6 +25,7 @@ from service.registry.states import State
 from service.registry.tables import DeletionRequest, Model
 
 _LEASE = timedelta(seconds=30)
+_RETENTION = timedelta(days=30)
 _MODELS = 100
 
 # What the service writes, in one statement. Request n arrived n seconds after the first. The newest of all run, on a
@@ -94,11 +95,13 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
             request_id=uuid.uuid4(),
             regulation="gdpr",
             samples="samples/x",
+            samples_key=b"",
             sample_count=1,
             samples_hmac=uuid.uuid4().hex,
             submitted_by="key:1",
             options=Options(),
         ),
+        "look whether there is room": lambda session: jobs.check_room(session, model.tenant_id, 10_000),
         "list the newest": listed,
         "list from a cursor": lambda session: listed(session, cursor),
         "list those of a model": lambda session: listed(session, of=model),
@@ -107,7 +110,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),
         "return expired leases": lambda session: claims.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
-        "find images to destroy": deletion_requests.with_samples_to_destroy,
+        "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(session, _RETENTION),
         "forget stored answers": creations.forget_expired,
         "claim deliveries": lambda session: deliveries.claim(session, limit=16),
     }
