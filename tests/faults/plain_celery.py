@@ -8,7 +8,7 @@ from celery import Celery
 
 app = Celery("plain", broker=os.environ["PLAIN_BROKER"])
 app.conf.update(
-    task_default_queue=os.environ.get("PLAIN_QUEUE", "plain"),
+    task_default_queue=os.environ["PLAIN_QUEUE"],
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,

@@ -6,7 +6,6 @@ queue of its own.
 """
 
 import argparse
-import os
 import random
 import signal
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from celery import Celery
 from sqlalchemy import select
 
 from service.cli.stack import free_port
@@ -60,19 +60,19 @@ def plain(folder: Path, n: int, visibility: int | None, patience: float) -> list
     with ExitStack() as stack:
         port = free_port()
         stack.enter_context(topology.redis_server(port, folder))
-        os.environ["PLAIN_BROKER"] = f"redis://127.0.0.1:{port}/0"
-        from tests.faults.plain_celery import work  # noqa: PLC0415  (it wants to know its broker)
-
-        work.app.conf.broker_url = os.environ["PLAIN_BROKER"]
+        broker = f"redis://127.0.0.1:{port}/0"
+        client = stack.enter_context(Celery(broker=broker))
         workers, files = [], []
         for at in range(n):
-            environment = {"PLAIN_QUEUE": f"plain-{at}"} | ({"PLAIN_VISIBILITY": str(visibility)} if visibility else {})
+            environment = {"PLAIN_BROKER": broker, "PLAIN_QUEUE": f"plain-{at}"}
+            if visibility is not None:
+                environment["PLAIN_VISIBILITY"] = str(visibility)
             celery = "celery --app tests.faults.plain_celery worker --pool prefork --concurrency 1"
             command = [sys.executable, "-m", *celery.split(), "--without-gossip", "--without-mingle"]
             command += ["--hostname", f"plain{at}@%h"]
             workers.append(Program(f"plain {at}", command, folder / "plain.log", environment))
             files.append(folder / f"starts-{visibility}-{at}")
-            work.apply_async([str(files[at])], queue=f"plain-{at}")
+            client.send_task("plain.work", [str(files[at])], queue=f"plain-{at}")
             workers[at].start()
         stack.callback(topology.end_all, workers)
         topology.wait_until(lambda: all(map(_starts, files)), 120)
