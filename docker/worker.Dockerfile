@@ -15,5 +15,6 @@ COPY --from=build /opt/structguard /opt/structguard
 ENV PATH=/opt/structguard/bin:$PATH STRUCTGUARD_DATA_DIR=/data
 USER 10001
 VOLUME /data
-# One job at a time, one worker for each GPU.
-CMD ["celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "info"]
+# One job at a time, one worker for each GPU. Workers have nothing to tell each other, and one that starts need not wait
+# for the answers of others.
+CMD ["celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "info", "--without-gossip", "--without-mingle"]

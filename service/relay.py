@@ -75,7 +75,12 @@ class Relay:
 
         with self._database.write() as session:
             waiting = jobs.to_announce(session, self._settings.lease)
-        doorbell.ring(self._celery, waiting)
+        try:
+            doorbell.ring(self._celery, waiting)
+        except Exception:
+            with self._database.write() as session:
+                jobs.not_announced(session, waiting)
+            raise
 
 
 def _celery(settings: ServiceSettings) -> "Celery | None":

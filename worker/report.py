@@ -1,15 +1,22 @@
 """How far a job is: written to the job table often enough to watch, seldom enough not to matter."""
 
+import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import OperationalError
 
 from service.registry import claims
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.states import Phase
-from worker.unlearning import Step
+
+if TYPE_CHECKING:
+    from worker.unlearning import Step
+
+logger = logging.getLogger(__name__)
 
 _EVERY = 0.5  # seconds between two writes within a phase
 
@@ -46,7 +53,7 @@ class Report:
         self.phase, self._entered = phase, time.monotonic()
         self._write(step=0, total=0)
 
-    def step(self, step: Step, collapse: float | None) -> None:
+    def step(self, step: "Step", collapse: float | None) -> None:
         """A piece of the run is done; where A_f was checked, it becomes a point of the curves."""
         phase = Phase(step.phase)
         if phase is not self.phase:
@@ -66,7 +73,13 @@ class Report:
         return self._seconds | {self.phase: time.monotonic() - self._entered}
 
     def _write(self, *, step: int, total: int) -> None:
-        with self._database.write() as session:
-            claims.progress(session, self._claim, phase=self.phase, step=step, total=total, points=self._points)
-        self._points = []
         self._written = time.monotonic()
+        try:
+            with self._database.write() as session:
+                claims.progress(session, self._claim, phase=self.phase, step=step, total=total, points=self._points)
+        except OperationalError:
+            # A database that restarts must not cost hours of work: the points are written next time, and whether the
+            # job is still this worker's is asked again before anything is published.
+            logger.warning("job %s: no progress, the database does not answer", self._claim.job_id)
+        else:
+            self._points = []

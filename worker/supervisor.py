@@ -38,6 +38,9 @@ ON_CPU = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
+#: What runs a job; its identifier, fence and attempt follow.
+CHILD = (sys.executable, "-m", "worker.job")
+
 
 def worker_name() -> str:
     """This process, as the job table names it."""
@@ -46,7 +49,7 @@ def worker_name() -> str:
 
 def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
-    command = [sys.executable, "-m", "worker.job", str(claim.job_id), str(claim.fence), str(claim.attempt)]
+    command = [*CHILD, str(claim.job_id), str(claim.fence), str(claim.attempt)]
     # The child reads the pipe until it ends: that tells it when this process has died, even by SIGKILL.
     child = subprocess.Popen(command, stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (our own module)
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
@@ -86,15 +89,16 @@ def _wait(
         else:
             return
         if waited >= beat:
-            waited = 0.0
             try:
                 with database.write() as session:
                     claims.heartbeat(session, claim, settings.lease)
             except FenceLost:
                 logger.info("job %s has ended or changed hands", claim.job_id)
                 return
-            except SQLAlchemyError:
-                logger.exception("job %s: no heartbeat, the database does not answer", claim.job_id)
+            except SQLAlchemyError as error:  # again after the next pause: the lease may still be kept
+                logger.warning("job %s: no heartbeat, the database does not answer (%s)", claim.job_id, type(error))
+            else:
+                waited = 0.0
 
 
 def _ended(code: int) -> str:

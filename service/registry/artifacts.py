@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from sqlalchemy.exc import OperationalError
+
 from service.registry.disk_space import ran_out
 from service.registry.errors import StorageFull
 
@@ -18,7 +20,10 @@ CHUNK = 1 << 20  # bytes
 
 @dataclass
 class Staged:
-    """A file that is being written. It vanishes with its block unless it is kept and the block succeeds."""
+    """A file that is being written. It vanishes with its block unless it is kept and the block succeeds.
+
+    What is kept stays, too, when the block ends in an `OperationalError`: whether there was a COMMIT is not known then.
+    """
 
     path: Path
     _root: Path
@@ -70,6 +75,10 @@ class Artifacts:
         staged = Staged(Path(name), self._root)
         try:
             yield staged
+        except OperationalError:
+            # The connection may have broken after the COMMIT: then a row names what was kept.
+            staged.path.unlink(missing_ok=True)
+            raise
         except OSError as error:
             staged.discard()
             if ran_out(error):

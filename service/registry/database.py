@@ -9,7 +9,7 @@ from functools import cache
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
@@ -19,6 +19,15 @@ T = TypeVar("T")
 
 _NOW = select(func.clock_timestamp())
 _TRUSTED = 1.0  # seconds for which a connection counts as alive
+_PATIENCE = {
+    # A server that vanished without a word is noticed within 20 seconds, not after the kernel's quarter of an hour or
+    # two: meanwhile heartbeats would wait for it, and leases run out.
+    "connect_timeout": "5",  # seconds
+    "keepalives_idle": "10",  # seconds
+    "keepalives_interval": "5",  # seconds
+    "keepalives_count": "2",
+    "tcp_user_timeout": "20000",  # milliseconds
+}
 _BATCH = 1000  # a statement takes 32,766 parameters at most on SQLite, 65,535 on PostgreSQL
 
 
@@ -31,7 +40,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         # An error in the log must not show the values that somebody sent.
-        self.engine = create_engine(url, hide_parameters=True)
+        address = make_url(url)
+        if address.get_backend_name() == "postgresql":
+            address = address.update_query_dict(_PATIENCE | dict(address.query))
+        self.engine = create_engine(address, hide_parameters=True)
         self._readers: Engine
         if self.engine.dialect.name == "sqlite":
             self._readers = self.engine.execution_options(read_only=True)
@@ -39,7 +51,7 @@ class Database:
         else:
             # Each statement sees what is committed when it begins, as in a transaction of READ COMMITTED, and the
             # server is spared a BEGIN and a ROLLBACK.
-            self._readers = create_engine(url, hide_parameters=True, isolation_level="AUTOCOMMIT")
+            self._readers = create_engine(address, hide_parameters=True, isolation_level="AUTOCOMMIT")
             _forbid_writing(self._readers)
             for engine in (self.engine, self._readers):
                 _check_idle_connections(engine)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from celery import Celery
 
 TASK = "structguard.run_job"
+_EXPIRES = 3600  # seconds, by the clocks of two machines; a job is announced again and again while no worker runs
 
 
 def celery_app(broker_url: str, queue: str) -> Celery:
@@ -23,7 +24,9 @@ def celery_app(broker_url: str, queue: str) -> Celery:
         task_publish_retry=False,
         # The message is acknowledged early: the lease in the job table, not the broker, brings lost work back.
         task_acks_late=False,
+        # A message that a busy worker keeps in reserve is one that an idle worker does not get.
         worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
     )
     return app
 
@@ -31,4 +34,4 @@ def celery_app(broker_url: str, queue: str) -> Celery:
 def ring(app: Celery, job_ids: Iterable[uuid.UUID]) -> None:
     """Tell the workers of these jobs; raises `kombu.exceptions.OperationalError` when the broker is away."""
     for job_id in job_ids:
-        app.send_task(TASK, args=[str(job_id)])
+        app.send_task(TASK, args=[str(job_id)], expires=_EXPIRES)

@@ -1,6 +1,7 @@
 """The job table is the queue. What a job is, how it is found, and how it and its requests move from state to state."""
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, bindparam, literal, or_, select, update
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from service.registry import deliveries, opendsr
-from service.registry.database import clock, insert_new
+from service.registry.database import batches, clock, insert_new
 from service.registry.errors import JobNotFound, QueueFull
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
@@ -62,6 +63,12 @@ def to_announce(session: Session, every: timedelta) -> list[uuid.UUID]:
             .returning(Job.id)
         )
     )
+
+
+def not_announced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
+    """No worker was told of these after all: they are to be announced at the next occasion, not a lease later."""
+    for batch in batches(job_ids):
+        session.execute(update(Job).where(Job.id.in_(batch), Job.state == State.QUEUED).values(rung_at=None))
 
 
 def next_in_line(session: Session, job_id: uuid.UUID) -> uuid.UUID | None:

@@ -3,6 +3,7 @@ import hashlib
 import io
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from service.registry.artifacts import Artifacts
 from service.registry.errors import StorageFull
@@ -48,6 +49,20 @@ def test_a_block_that_fails_leaves_nothing(artifacts, tmp_path, error):
     with pytest.raises(error):
         upload()
     assert files(tmp_path) == []
+
+
+def test_what_a_row_may_name_is_kept(artifacts, tmp_path):
+    """When the connection breaks during COMMIT nobody knows on which side of it: a version must not lose its file."""
+
+    def publish():
+        with artifacts.stage() as staged:
+            staged.fill(io.BytesIO(b"weights"))
+            staged.keep("checkpoints/a")
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+    with pytest.raises(OperationalError):
+        publish()
+    assert files(tmp_path) == [artifacts.path("checkpoints/a")]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

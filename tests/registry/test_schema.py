@@ -40,6 +40,13 @@ def test_sqlite_keeps_its_guarantees(sqlite):
     assert found == ["wal", 2, 1]
 
 
+def test_a_postgresql_that_vanished_is_noticed(postgresql):
+    """A heartbeat must not wait for it as long as the kernel would."""
+    with postgresql.engine.connect() as connection:
+        given = connection.connection.dbapi_connection.info.get_parameters()
+    assert (given["connect_timeout"], given["tcp_user_timeout"], given["keepalives_count"]) == ("5", "20000", "2")
+
+
 def test_writers_wait_for_each_other(database):
     """Twenty read-modify-write transactions from eight threads: none is lost, none fails."""
     with database.write() as session:

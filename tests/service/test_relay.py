@@ -7,13 +7,16 @@ from datetime import timedelta
 import pytest
 from fastapi.testclient import TestClient
 from given import Client, wait_for
+from kombu.exceptions import OperationalError
 from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import ConnectionError as BrokerAway
 
 from service.app import create_app
 from service.registry import claims, jobs
+from service.registry.artifacts import Artifacts
 from service.registry.states import State
+from service.relay import Relay
 
 
 def test_the_relay_sweeps(client, settings, database):
@@ -78,3 +81,14 @@ def test_only_waiting_jobs_are_announced(client, database):
         claim = claims.take(session, worker="w", lease=timedelta(seconds=30))
         claims.stop(session, claim, State.FAILED, reason="x")
         assert jobs.to_announce(session, timedelta(0)) == []
+
+
+def test_a_job_that_could_not_be_announced_is_announced_at_the_next_turn(client, settings, database):
+    """Not a lease later: the broker may be back by then."""
+    client.model_with_version()
+    client.deletion_request()
+    changed = settings.model_copy(update={"broker_url": SecretStr("redis://127.0.0.1:1/0")})
+    with pytest.raises(OperationalError):
+        Relay(database, Artifacts(settings.data_dir), changed)._ring()
+    with database.write() as session:
+        assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1

@@ -1,0 +1,160 @@
+"""What goes wrong, and when: drawn from a seeded generator."""
+
+import contextlib
+import random
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.registry.states import State
+from service.registry.tables import Job
+from tests.faults.topology import Program, Topology, descendants, send
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that was done, from when to when."""
+
+    kind: str
+    began: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A job whose process was killed, and when."""
+
+    kind: str
+    job_id: uuid.UUID
+    at: datetime
+
+
+@dataclass
+class Injuries:
+    """Does one thing after the other to a running topology, several at a time."""
+
+    topology: Topology
+    rng: random.Random
+    lease: float
+    every: float  # seconds between two, on average
+    done: list[Fault] = field(default_factory=list)
+    hits: list[Hit] = field(default_factory=list)
+
+    def kinds(self) -> dict[str, tuple[int, Callable[[], None]]]:
+        """What can happen here, and how often compared to the others."""
+        kinds: dict[str, tuple[int, Callable[[], None]]] = {
+            "SIGKILL of an API process": (3, self._kill_api),
+            "SIGKILL of a worker and all below it": (3, self._kill_worker),
+            "SIGKILL of a worker's main process": (2, self._kill_main),
+            "SIGKILL of a job's process": (4, self._kill_child),
+            "worker frozen for longer than its lease": (1, self._freeze),
+            "connections to the API reset": (3, lambda: self._wire("http").cut(self.rng, 0.5)),
+            "API unreachable for 2 s": (1, lambda: self._wire("http").hold(2)),
+        }
+        if self.topology.has_own_disk:
+            kinds["disk of the artifact store full for 2 s"] = (1, self._fill_disk)
+        if self.topology.postgresql is not None:
+            kinds |= {
+                "PostgreSQL stopped (immediate) and started": (1, self._restart_postgresql),
+                "SIGKILL of Redis, started after 1 s": (2, self._restart_redis),
+                "connections to PostgreSQL reset": (3, lambda: self._wire("postgresql").cut(self.rng, 0.5)),
+                "PostgreSQL unreachable for a lease": (1, lambda: self._wire("postgresql").hold(self.lease)),
+                "connections to Redis reset": (2, lambda: self._wire("redis").cut(self.rng, 0.5)),
+                "Redis unreachable for 3 s": (1, lambda: self._wire("redis").hold(3)),
+            }
+        return kinds
+
+    def inflict(self, stopping: threading.Event) -> None:
+        """Go on until told to stop, and then mend everything."""
+        kinds = self.kinds()
+        names = list(kinds)
+        weights = [kinds[name][0] for name in names]
+        busy: dict[str, threading.Lock] = {name: threading.Lock() for name in names}
+
+        def once(name: str) -> None:
+            if not busy[name].acquire(blocking=False):
+                return  # the last one of its kind is not over
+            try:
+                began = datetime.now(UTC)
+                kinds[name][1]()
+                self.done.append(Fault(name, began, datetime.now(UTC)))
+            finally:
+                busy[name].release()
+
+        with ThreadPoolExecutor() as pool:
+            running = []
+            while not stopping.wait(self.rng.expovariate(1 / self.every)):
+                running.append(pool.submit(once, self.rng.choices(names, weights)[0]))
+        for each in running:
+            each.result()
+
+    def _kill_api(self) -> None:
+        send([self.rng.choice(self.topology.apis).pid], signal.SIGKILL)
+
+    def _kill_worker(self) -> None:
+        worker = self._someone()
+        self._strike("worker and all below", worker.tree(), worker.tree())
+
+    def _kill_main(self) -> None:
+        worker = self._someone()
+        self._strike("worker's main process", worker.tree(), [worker.pid])
+
+    def _kill_child(self) -> None:
+        worker = self._someone()
+        for child in descendants(worker.pid)[-1:]:
+            # With Celery the worker has a process of its own that supervises, and is the last one when there is no job.
+            kind = "job's process" if b"stand_in" in Path(f"/proc/{child}/cmdline").read_bytes() else "pool's process"
+            self._strike(kind, worker.tree(), [child])
+
+    def _freeze(self) -> None:
+        worker = self._someone()
+        tree = worker.tree()
+        self._strike("worker frozen", tree, tree, how=signal.SIGSTOP)
+        time.sleep(self.lease + 1)
+        send(tree, signal.SIGCONT)
+
+    def _fill_disk(self) -> None:
+        ballast = self.topology.data / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 20))
+        time.sleep(2)
+        ballast.unlink()
+
+    def _restart_postgresql(self) -> None:
+        assert self.topology.postgresql is not None
+        self.topology.postgresql.end(signal.SIGQUIT)
+        self.topology.postgresql.start()
+
+    def _restart_redis(self) -> None:
+        assert self.topology.redis is not None
+        self.topology.redis.end(signal.SIGKILL)
+        time.sleep(1)
+        self.topology.redis.start()
+
+    def _someone(self) -> Program:
+        """A worker, rather one that has a job."""
+        busy = [worker for worker in self.topology.workers if descendants(worker.pid)]
+        return self.rng.choice(busy or self.topology.workers)
+
+    def _wire(self, name: str):
+        return self.topology.wires[self.rng.choice([each for each in self.topology.wires if each.startswith(name)])]
+
+    def _strike(self, kind: str, tree: list[int], pids: list[int], how: signal.Signals = signal.SIGKILL) -> None:
+        """Send the signal, and note the jobs that any of the `tree` holds."""
+        held: list[uuid.UUID] = []
+        with contextlib.suppress(SQLAlchemyError), self.topology.database.read() as session:
+            running = session.execute(select(Job.id, Job.worker).where(Job.state == State.RUNNING)).all()
+            held = [job for job, worker in running if worker and int(worker.rpartition("/")[2]) in tree]
+        at = datetime.now(UTC)
+        send(pids, how)
+        self.hits += [Hit(kind, job, at) for job in held]

@@ -1,0 +1,153 @@
+"""What the database and the store say after everything has ended; nothing that a process remembers."""
+
+import hashlib
+import statistics
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from sqlalchemy import select
+
+from service.registry.database import Database
+from service.registry.states import ENDED, State, may_move
+from service.registry.tables import DeletionRequest, Job, Transition, Version
+from tests.faults.clients import Clients
+from tests.faults.injuries import Injuries
+
+_FINAL = ENDED - {State.FAILED}  # of these a request has one
+
+
+@dataclass
+class Verdict:
+    """What is wrong, by kind, each with a sentence; and what was counted."""
+
+    wrong: dict[str, list[str]] = field(
+        default_factory=lambda: {"lost": [], "twice": [], "stuck": [], "illegal": [], "store": []}
+    )
+    ended: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    runs: int = 0  # how often a job began to run
+    orphans: int = 0  # files that no row names
+    recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # seconds, by kind of hit
+    undisturbed: list[float] = field(default_factory=list)  # those during which no other fault came
+    unharmed: int = 0  # hits after which the job ended without running again
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing is wrong."""
+        return not any(self.wrong.values())
+
+
+def judge(database: Database, data: Path, clients: Clients, injuries: Injuries) -> Verdict:
+    """Look at every row and every file."""
+    verdict = Verdict()
+    with database.read() as session:
+        requests = {row.id: row for row in session.scalars(select(DeletionRequest))}
+        jobs = {row.id: row for row in session.scalars(select(Job))}
+        versions = list(session.scalars(select(Version).order_by(Version.model_id, Version.number)))
+        moves: dict[uuid.UUID, list[Transition]] = defaultdict(list)
+        for move in session.scalars(select(Transition).order_by(Transition.id)):
+            moves[move.request_id].append(move)
+    _requests(verdict, requests, jobs, moves, versions, clients)
+    _versions(verdict, versions, jobs)
+    _files(verdict, data, requests.values(), versions)
+    _recoveries(verdict, {row.job_id: moves[row.id] for row in requests.values()}, injuries)
+    return verdict
+
+
+def _requests(verdict: Verdict, requests, jobs, moves, versions, clients: Clients) -> None:
+    by_number: dict[int, list[DeletionRequest]] = defaultdict(list)
+    for request in requests.values():
+        by_number[jobs[request.job_id].options["seed"]].append(request)
+    for number, path in clients.accepted.items():
+        if uuid.UUID(path.rpartition("/")[2]) not in requests:
+            verdict.wrong["lost"].append(f"request {number} was accepted and does not exist")
+    for number, rows in by_number.items():
+        if len(rows) > 1:
+            verdict.wrong["twice"].append(f"request {number} exists {len(rows)} times")
+        if number not in clients.accepted.keys() | clients.abandoned:
+            verdict.wrong["illegal"].append(f"request {number} was not accepted and exists")
+
+    published = {version.job_id for version in versions}
+    for request in requests.values():
+        job, states = jobs[request.job_id], [move.after for move in moves[request.id]]
+        verdict.ended[request.state] += 1
+        verdict.runs += states.count(State.RUNNING)
+        number = job.options["seed"]
+        is_withdrawn = number in clients.withdrawn
+        # A request that failed is tried again by its client, unless the client no longer wants it.
+        is_left = request.state is State.FAILED and (is_withdrawn or number in clients.abandoned)
+        if request.state not in _FINAL and not is_left:
+            verdict.wrong["stuck"].append(f"request {number} is {request.state} ({request.reason})")
+        if job.state is not request.state:
+            verdict.wrong["illegal"].append(f"request {number} is {request.state}, its job is {job.state}")
+        if sum(state in _FINAL for state in states) > 1:
+            verdict.wrong["twice"].append(f"request {number} has ended {states}")
+        if request.state in (State.COMPLETED, State.NEEDS_REVIEW) and job.id not in published:
+            verdict.wrong["lost"].append(f"request {number} is {request.state} and there is no version")
+        if request.state not in (State.COMPLETED, State.NEEDS_REVIEW) and job.id in published:
+            verdict.wrong["illegal"].append(f"request {number} is {request.state} and there is a version")
+        if is_withdrawn and job.id in published:
+            verdict.wrong["illegal"].append(f"request {number} was withdrawn and published")
+        for move in moves[request.id]:
+            if move.before is not None and not may_move(move.before, move.after):
+                verdict.wrong["illegal"].append(f"request {number}: {move.before} -> {move.after}")
+        for one, next_one in pairwise(moves[request.id]):
+            if one.after is not next_one.before:
+                verdict.wrong["illegal"].append(f"request {number}: {one.after}, then {next_one.before}")
+
+
+def _versions(verdict: Verdict, versions: list[Version], jobs) -> None:
+    of_model: dict[uuid.UUID, list[Version]] = defaultdict(list)
+    for version in versions:
+        of_model[version.model_id].append(version)
+    for family in of_model.values():
+        if [version.number for version in family] != list(range(1, len(family) + 1)):
+            verdict.wrong["twice"].append(f"numbers {[version.number for version in family]}")
+        usable = family[0]
+        for version in family[1:]:
+            if version.parent_id != usable.id:
+                verdict.wrong["illegal"].append(f"version {version.number} does not build on the one before")
+            usable = version if version.gate == "passed" else usable
+    counts = defaultdict(int)
+    for version in versions:
+        counts[version.job_id] += version.job_id is not None
+    verdict.wrong["twice"] += [f"job {job} published {count} times" for job, count in counts.items() if count > 1]
+
+
+def _files(verdict: Verdict, data: Path, requests, versions: list[Version]) -> None:
+    for version in versions:
+        path = data / version.checkpoint
+        if not path.exists():
+            verdict.wrong["store"].append(f"the checkpoint of version {version.number} is gone")
+        elif hashlib.sha256(path.read_bytes()).hexdigest() != version.sha256:
+            verdict.wrong["store"].append(f"the checkpoint of version {version.number} is another one")
+    for request in requests:
+        if request.state in _FINAL and request.samples is not None:
+            verdict.wrong["store"].append(f"the images of an ended request are still there ({request.state})")
+    named = {version.checkpoint for version in versions} | {request.samples for request in requests}
+    kept = {f"{kind}/{path.name}" for kind in ("checkpoints", "samples", "staging") for path in (data / kind).glob("*")}
+    verdict.orphans = len(kept - named)
+
+
+def _recoveries(verdict: Verdict, moves: dict[uuid.UUID, list[Transition]], injuries: Injuries) -> None:
+    for hit in injuries.hits:
+        after = [move for move in moves[hit.job_id] if move.at > hit.at]
+        if not after or after[0].after is not State.QUEUED:
+            verdict.unharmed += 1
+            continue
+        again = next((move for move in after if move.after is not State.QUEUED), None)
+        if again is None:
+            continue  # it is among those that are stuck
+        seconds = (again.at - hit.at).total_seconds()
+        verdict.recoveries[hit.kind].append(seconds)
+        meanwhile = [each for each in injuries.done if each.began < again.at and each.ended > hit.at]
+        if len(meanwhile) <= 1:  # itself
+            verdict.undisturbed.append(seconds)
+
+
+def quantiles(seconds: list[float]) -> tuple[float, float, float]:
+    """Median, 99th percentile (nearest rank) and maximum."""
+    ordered = sorted(seconds)
+    return statistics.median(ordered), ordered[-(-99 * len(ordered) // 100) - 1], ordered[-1]
