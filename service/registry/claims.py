@@ -18,7 +18,7 @@ from service.registry import aliases
 from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
-from service.registry.jobs import lock, move, move_request, part, requests_to_move
+from service.registry.jobs import cancel_withdrawn, fail, lock, move, move_request, part, requests_to_move
 from service.registry.models import add_version
 from service.registry.states import Phase, State
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Version
@@ -203,9 +203,9 @@ def stop(session: Session, claim: Claim, state: State, *, reason: str) -> None:
     """
     job = held(session, claim)
     if state is State.CANCELLED:
-        _cancel_withdrawn(session, job)
+        cancel_withdrawn(session, job)
     else:
-        _fail(session, job, reason=reason)
+        fail(session, job, reason=reason)
 
 
 def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int) -> None:
@@ -243,36 +243,8 @@ def held(session: Session, claim: Claim) -> Job:
 
 def _return_to_queue(session: Session, job: Job, *, reason: str, max_attempts: int) -> None:
     if job.cancel_requested:
-        _cancel_withdrawn(session, job)
+        cancel_withdrawn(session, job)
     elif job.attempt < max_attempts:
         move(session, job, State.QUEUED, reason=reason)
     else:
-        _fail(session, job, reason=f"{reason}, {job.attempt} times")
-
-
-def _cancel_withdrawn(session: Session, job: Job) -> None:
-    """Cancel what was withdrawn of a running job; the others begin anew, which costs them no attempt."""
-    requests = requests_to_move(session, job.id)
-    withdrawn = [request for request in requests if request.withdrawn] or requests
-    for request in withdrawn:
-        move(session, part(session, job, request), State.CANCELLED, reason="withdrawn")
-    if len(withdrawn) < len(requests):
-        job.attempt -= 1
-        move(session, job, State.QUEUED, reason="another request of its run was withdrawn")
-
-
-def _fail(session: Session, job: Job, *, reason: str) -> None:
-    """Fail the only request of a running job; of several nobody knows whose fault it was, so each is tried by itself."""
-    requests = requests_to_move(session, job.id)
-    if len(requests) == 1:
-        move(session, job, State.FAILED, reason=reason)
-    elif job.cancel_requested:
-        _cancel_withdrawn(session, job)
-    else:
-        why = f"the run for {len(requests)} requests failed ({reason[:400]}); each is tried by itself"
-        now = clock(session)
-        for request in requests[1:]:
-            part(session, job, request, alone=True)
-            move_request(session, request, State.QUEUED, at=now, reason=why)
-        job.alone, job.attempt = True, 0
-        move(session, job, State.QUEUED, reason=why)
+        fail(session, job, reason=f"{reason}, {job.attempt} times")

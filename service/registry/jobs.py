@@ -186,5 +186,33 @@ def move_request(
     opendsr.follow(session, request, at=at)
 
 
+def cancel_withdrawn(session: Session, job: Job) -> None:
+    """Cancel what was withdrawn of a running job; the others begin anew, which costs them no attempt."""
+    requests = requests_to_move(session, job.id)
+    withdrawn = [request for request in requests if request.withdrawn] or requests
+    for request in withdrawn:
+        move(session, part(session, job, request), State.CANCELLED, reason="withdrawn")
+    if len(withdrawn) < len(requests):
+        job.attempt -= 1
+        move(session, job, State.QUEUED, reason="another request of its run was withdrawn")
+
+
+def fail(session: Session, job: Job, *, reason: str) -> None:
+    """Fail the only request of a running job. Of several nobody knows whose fault it was: each is tried by itself."""
+    requests = requests_to_move(session, job.id)
+    if len(requests) == 1:
+        move(session, job, State.FAILED, reason=reason)
+    elif job.cancel_requested:
+        cancel_withdrawn(session, job)
+    else:
+        why = f"the run for {len(requests)} requests failed ({reason[:400]}); each is tried by itself"
+        now = clock(session)
+        for request in requests[1:]:
+            part(session, job, request, alone=True)
+            move_request(session, request, State.QUEUED, at=now, reason=why)
+        job.alone, job.attempt = True, 0
+        move(session, job, State.QUEUED, reason=why)
+
+
 def _with_everything() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
