@@ -34,7 +34,7 @@ class RegistrySettings(BaseSettings):
     """How many images a run takes at most from requests that wait for one model. Zero: each request by itself."""
 
     batch_window: timedelta = Field(default=timedelta(0), ge=timedelta(0))
-    """How long a request waits for others to share its run. Zero: for a free worker only."""
+    """How long a request waits for others to share its run. Zero: only until a worker is free."""
 
     batch_urgency: timedelta = Field(default=timedelta(days=1), ge=timedelta(0))
     """Requests that are due within this do not wait for others."""
