@@ -127,6 +127,21 @@ def test_what_ran_before_or_runs_alone_is_not_taken_along(database, three):
     assert (held.attempt, served(database, held)) == (2, [three[1].id])
 
 
+def test_what_ran_before_keeps_its_job(database):
+    """Its curves are there, and a request that was approved later is no reason to lose them."""
+    with database.write() as session:
+        model = model_with_version(session, approval_required=True)
+        older, newer = request(session, model), request(session, model)
+        deletion_requests.approve(session, newer, by="key:2")
+    held = claim(database, batching=TOGETHER)
+    with database.write() as session:
+        claims.progress(session, held, phase=Phase.UNLEARN, points=[(1, {})])
+        claims.give_back(session, held, reason="x", max_attempts=3)
+        waiting = deletion_requests.find(session, older.tenant_id, older.id)
+        deletion_requests.approve(session, waiting, by="key:2")
+    assert served(database, claim(database, batching=TOGETHER)) == [older.id]
+
+
 def test_with_a_window_a_request_waits_for_others(database, three):
     """Until the oldest has waited for so long."""
     waits = Batching(images=10, window=HOUR, urgency=DAY)

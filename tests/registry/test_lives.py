@@ -7,7 +7,14 @@ from datetime import timedelta
 import pytest
 from given_rows import claim, model_with_version, publish, request, tenant
 from hypothesis import HealthCheck, settings, strategies
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import delete, select
 
 from service.registry import claims, deletion_requests, jobs
@@ -19,11 +26,16 @@ from service.registry.tables import Base, DeletionRequest, Job, StepMetric, Tran
 
 ATTEMPTS = 2
 ONE = strategies.integers(min_value=0, max_value=10**6)  # which of those there are, modulo how many
-BATCHING = strategies.builds(
-    Batching,
-    images=strategies.sampled_from([0, 3, 10]),
-    window=strategies.sampled_from([timedelta(0), timedelta(hours=1)]),
-    urgency=strategies.sampled_from([timedelta(0), timedelta(days=400)]),
+LATEST = strategies.sampled_from([0, 0, 0, 0, 1, 2])  # how many claims ago
+TOGETHER = Batching(images=10)
+BATCHING = strategies.sampled_from(
+    [
+        *[TOGETHER] * 4,
+        Batching(images=3),
+        Batching(images=0),
+        Batching(images=10, window=timedelta(hours=1)),
+        Batching(images=10, window=timedelta(hours=1), urgency=timedelta(days=400)),
+    ]
 )
 
 
@@ -44,18 +56,31 @@ class Lives(RuleBasedStateMachine):
         self.requests = []
         self.held = []  # all claims that were ever made, also those that have lost their fence
         self.published = 0
-        self.ends = {}
+        self.withdrawn = set()
 
     def one(self, which, session):
-        return deletion_requests.find(session, self.tenant, self.requests[which % len(self.requests)])
+        return self.find(session, self.requests[which % len(self.requests)])
+
+    def find(self, session, request_id):
+        return deletion_requests.find(session, self.tenant, request_id)
 
     def claimed(self, which):
-        return self.held[which % len(self.held)]
+        return self.held[-1 - which % len(self.held)]
 
-    @rule(which=ONE, images=strategies.integers(1, 4), seed=strategies.sampled_from([0, 0, 0, 1]))
+    @initialize(count=strategies.integers(1, 4))
+    def begin(self, count):
+        """Most of what may go wrong takes a run for several requests."""
+        for _ in range(count):
+            self.submit(which=0, images=1, seed=0)
+
+    @rule(
+        which=strategies.sampled_from([0, 0, 0, 1]),
+        images=strategies.integers(1, 4),
+        seed=strategies.sampled_from([0, 0, 0, 1]),
+    )
     def submit(self, which, images, seed):
         with self.database.write() as session:
-            model = self.models[which % 2]
+            model = self.models[which]
             self.requests.append(request(session, model, images=images, options=Options(seed=seed)).id)
 
     @precondition(lambda self: self.requests)
@@ -82,6 +107,7 @@ class Lives(RuleBasedStateMachine):
                 after = deletion_requests.cancel(session, found)
                 assert after.state is (State.RUNNING if before is State.RUNNING else State.CANCELLED)
                 assert after.withdrawn is (before is State.RUNNING)
+                self.withdrawn.add(found.id)
             except PastCommitPoint:
                 assert before in ENDED
 
@@ -92,12 +118,14 @@ class Lives(RuleBasedStateMachine):
             found = self.one(which, session)
             before = found.state
             try:
-                assert deletion_requests.retry(session, found).state is State.QUEUED
+                after = deletion_requests.retry(session, found)
+                assert (after.state, after.job.alone) == (State.QUEUED, True)
+                self.withdrawn.discard(found.id)  # it failed before its worker heard
                 assert before is State.FAILED
             except NotRetriable:
                 assert before is not State.FAILED
 
-    @rule(batching=BATCHING, is_lost=strategies.booleans())
+    @rule(batching=BATCHING, is_lost=strategies.sampled_from([False, False, True]))
     def claim(self, batching, is_lost):
         lease = timedelta(hours=-1 if is_lost else 1)
         held = claim(self.database, lease=lease, batching=batching)
@@ -111,14 +139,14 @@ class Lives(RuleBasedStateMachine):
                 assert len(served) == 1 or held.attempt > 1 or images <= batching.images or held.fence > 1
 
     @precondition(lambda self: self.held)
-    @rule(which=ONE, points=strategies.lists(strategies.integers(0, 3), unique=True))
+    @rule(which=LATEST, points=strategies.lists(strategies.integers(0, 3), unique=True))
     def progress(self, which, points):
         self.write(
             which, lambda s, held: claims.progress(s, held, phase=Phase.UNLEARN, points=[(at, {}) for at in points])
         )
 
     @precondition(lambda self: self.held)
-    @rule(which=ONE, objections=strategies.sampled_from([(), (), ("x",)]))
+    @rule(which=LATEST, objections=strategies.sampled_from([(), (), ("x",)]))
     def publish(self, which, objections):
         def written(session, held):
             publish(session, held, objections)
@@ -128,17 +156,31 @@ class Lives(RuleBasedStateMachine):
             self.published += 1
 
     @precondition(lambda self: self.held)
-    @rule(which=ONE)
+    @rule(which=LATEST)
     def fail(self, which):
-        self.write(which, lambda s, held: claims.stop(s, held, State.FAILED, reason="x"))
+        def failed(session, held):
+            claims.held(session, held)
+            served = jobs.requests_of(session, held.job_id)
+            claims.stop(session, held, State.FAILED, reason="x")
+            session.flush()
+            now = [self.find(session, one.id) for one in served]
+            if len(now) == 1:
+                assert now[0].state is State.FAILED
+            elif self.withdrawn.isdisjoint(one.id for one in now):
+                assert all(one.state is State.QUEUED and one.job.alone and one.job.attempt == 0 for one in now)
+                assert len({one.job_id for one in now}) == len(now)
+            else:
+                assert all((one.state is State.CANCELLED) is (one.id in self.withdrawn) for one in now)
+
+        self.write(which, failed)
 
     @precondition(lambda self: self.held)
-    @rule(which=ONE)
+    @rule(which=LATEST)
     def lose_the_child(self, which):
         self.write(which, lambda s, held: claims.give_back(s, held, reason="x", max_attempts=ATTEMPTS))
 
     @precondition(lambda self: self.held)
-    @rule(which=ONE, request=ONE)
+    @rule(which=LATEST, request=ONE)
     def drop(self, which, request):
         def dropped(session, held):
             claims.held(session, held)
@@ -186,6 +228,7 @@ class Lives(RuleBasedStateMachine):
                 assert (one.state, one.model_id) == (job.state, job.model_id)
                 assert not one.withdrawn or job.cancel_requested
                 assert (one.ended_at is None) is (one.state not in ENDED)
+                assert one.state is not State.CANCELLED or one.id in self.withdrawn
             sharing = Counter(one.job_id for one in found)
             assert not any(self.jobs[job_id].alone for job_id, count in sharing.items() if count > 1)
             assert not any(
@@ -225,7 +268,7 @@ class Lives(RuleBasedStateMachine):
                 job.lease_until = job.created_at
             session.flush()
             claims.reap(session, max_attempts=100)
-        while held := claim(self.database, worker=uuid.uuid4().hex, batching=Batching(images=10)):
+        while held := claim(self.database, worker=uuid.uuid4().hex, batching=TOGETHER):
             with self.database.write() as session:
                 publish(session, held)
         with self.database.read() as session:
@@ -243,8 +286,8 @@ def test_whatever_happens_in_whatever_order(database):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=25,
+            max_examples=20,
+            stateful_step_count=30,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
