@@ -124,7 +124,7 @@ def lock(session: Session, job_id: uuid.UUID) -> Job:
 
 
 def lock_of(session: Session, request: DeletionRequest) -> Job:
-    """The job that serves a request of this session, locked until the transaction ends; it may be another than before."""
+    """The job that serves a request of this session, locked until the transaction ends; maybe another than before."""
     while True:
         job = session.get(Job, request.job_id, with_for_update=True, populate_existing=True)
         session.refresh(request, ["job_id"])  # whoever gives a request to another job has the lock of the one before
