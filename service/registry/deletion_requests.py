@@ -126,6 +126,7 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
         PastCommitPoint: it has ended.
     """
     job = jobs.lock_of(session, request)
+    request = _read_again(session, request)
     if job.state is State.RUNNING:
         job.cancel_requested = request.withdrawn = True
     elif job.state in (State.QUEUED, State.AWAITING_APPROVAL):

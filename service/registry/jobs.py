@@ -124,11 +124,13 @@ def lock(session: Session, job_id: uuid.UUID) -> Job:
 
 
 def lock_of(session: Session, request: DeletionRequest) -> Job:
-    """The job that serves a request of this session, locked until the transaction ends; maybe another than before."""
+    """The job that serves a request, locked until the transaction ends. It may be another one than was read before."""
+    serves = select(DeletionRequest.job_id).where(DeletionRequest.id == request.id)
+    job_id = request.job_id
     while True:
-        job = session.get(Job, request.job_id, with_for_update=True, populate_existing=True)
-        session.refresh(request, ["job_id"])  # whoever gives a request to another job has the lock of the one before
-        if job is not None and job.id == request.job_id:
+        job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+        job_id = session.scalars(serves).one()  # whoever gives a request to another job has the lock of the one before
+        if job is not None and job.id == job_id:
             return job
 
 
