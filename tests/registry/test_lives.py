@@ -111,6 +111,13 @@ class Lives(RuleBasedStateMachine):
             except PastCommitPoint:
                 assert before in ENDED
 
+    @precondition(lambda self: self.held)
+    @rule(which=LATEST, request=ONE)
+    def cancel_one_that_was_claimed(self, which, request):
+        with self.database.read() as session:
+            served = jobs.requests_of(session, self.claimed(which).job_id)
+        self.cancel(self.requests.index(served[request % len(served)].id))
+
     @precondition(lambda self: self.requests)
     @rule(which=ONE)
     def retry(self, which):
@@ -286,7 +293,7 @@ def test_whatever_happens_in_whatever_order(database):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=50,
+            max_examples=25,
             stateful_step_count=40,
             deadline=None,
             database=None,
