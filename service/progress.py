@@ -73,7 +73,10 @@ class RequestAnswer(BaseModel):
     )
     samples_destroyed_at: datetime | None
     progress: Progress
-    metrics: BeforeAndAfter
+    metrics: BeforeAndAfter = Field(
+        description="Where several requests shared the run, `forget_accuracy` and `robust_forget_accuracy` are those "
+        "of this one's images. The run's own stand in its job; everything else is the run's."
+    )
     base_version: int | None = Field(description="Number of the version that was unlearned from.")
     version: int | None = Field(description="Number of the version that came of it.")
     links: dict[str, str]
@@ -96,7 +99,7 @@ class RequestAnswer(BaseModel):
             duplicate_of=row.duplicate_of_id,
             samples_destroyed_at=row.samples_destroyed_at,
             progress=Progress.of(job),
-            metrics=cast("BeforeAndAfter", job.metrics),
+            metrics=_metrics(row),
             base_version=job.base_number,
             version=job.version.number if job.version else None,
             links=_request_links(row),
@@ -199,6 +202,11 @@ def _job_links(job: tables.Job, model: tables.Model) -> dict[str, str]:
         links["version"] = f"/v1/models/{model.name}/versions/{job.version.number}"
         links["checkpoint"] = f"{links['version']}/checkpoint"
     return links
+
+
+def _metrics(row: tables.DeletionRequest) -> BeforeAndAfter:
+    own = row.metrics or {}
+    return cast("BeforeAndAfter", {when: values | own.get(when, {}) for when, values in row.job.metrics.items()})
 
 
 def _request_links(row: tables.DeletionRequest) -> dict[str, str]:

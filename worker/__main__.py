@@ -6,6 +6,7 @@ import threading
 
 from service.registry import claims, housekeeping
 from service.registry.artifacts import Artifacts
+from service.registry.batching import Batching
 from service.registry.database import Database
 from worker import supervisor
 from worker.settings import WorkerSettings
@@ -38,7 +39,9 @@ def work(database: Database, artifacts: Artifacts, settings: WorkerSettings, sto
     """Tidy up and run the next job; was there one?"""
     housekeeping.sweep(database, artifacts, settings)
     with database.write() as session:
-        claim = claims.take(session, worker=supervisor.worker_name(), lease=settings.lease)
+        claim = claims.take(
+            session, worker=supervisor.worker_name(), lease=settings.lease, batching=Batching.of(settings)
+        )
     if claim is None:
         return False
     supervisor.run(database, settings, claim, stopping)

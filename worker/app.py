@@ -8,6 +8,7 @@ import uuid
 
 from service.registry import claims, housekeeping, jobs
 from service.registry.artifacts import Artifacts
+from service.registry.batching import Batching
 from service.registry.database import Database
 from service.registry.doorbell import TASK, celery_app, ring
 from worker import supervisor
@@ -27,7 +28,11 @@ def run_job(job_id: str) -> None:
     try:
         with database.write() as session:
             claim = claims.take(
-                session, worker=supervisor.worker_name(), lease=settings.lease, job_id=uuid.UUID(job_id)
+                session,
+                worker=supervisor.worker_name(),
+                lease=settings.lease,
+                job_id=uuid.UUID(job_id),
+                batching=Batching.of(settings),
             )
         if claim is None:
             return

@@ -1,10 +1,10 @@
 """Kept images as batches of pixels, prepared the way the version's owner prepares them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -46,19 +46,23 @@ def batches(path: Path, preprocessing: Preprocessing, *, size: int, device: torc
         yield _batch(some, preprocessing).to(device)
 
 
-def forget_set(files: Iterable[BinaryIO], preprocessing: Preprocessing, device: torch.device) -> Batch:
-    """The images to forget of one or more requests, each distinct image once."""
-    distinct = {
-        hashlib.sha256(f"{image.mode} {image.size} {label} ".encode() + image.tobytes()).digest(): (image, label)
-        for file in files
-        for image, label in _read_once(file)
-    }
-    return _batch(list(distinct.values()), preprocessing).to(device)
-
-
-def _read_once(file: BinaryIO) -> Iterator[tuple[Image.Image, int]]:
-    with file:
-        yield from samples.read(file)
+def forget_set(
+    images: Mapping[uuid.UUID, Iterable[tuple[Image.Image, int]]], preprocessing: Preprocessing, device: torch.device
+) -> tuple[Batch, dict[uuid.UUID, list[int]]]:
+    """The images to forget of one or more requests, each distinct image once, and which of them are each request's."""
+    distinct: list[tuple[Image.Image, int]] = []
+    places: dict[bytes, int] = {}
+    own: dict[uuid.UUID, list[int]] = {}
+    for request_id, some in images.items():
+        mine = set()
+        for image, label in some:
+            digest = hashlib.sha256(f"{image.mode} {image.size} {label} ".encode() + image.tobytes()).digest()
+            if digest not in places:
+                places[digest] = len(distinct)
+                distinct.append((image, label))
+            mine.add(places[digest])
+        own[request_id] = sorted(mine)
+    return _batch(distinct, preprocessing).to(device), own
 
 
 def _batch(some: list[tuple[Image.Image, int]], preprocessing: Preprocessing) -> Batch:

@@ -3,9 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
+from PIL import Image
 
 from service.registry import jobs, models, samples
 from service.registry.architectures import Architecture
@@ -16,13 +16,17 @@ from service.registry.errors import RegistryError
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.settings import RegistrySettings
-from service.registry.tables import Model, Version
+from service.registry.tables import DeletionRequest, Model, Version
 from worker import networks
 from worker.unlearning import SplitClassifier
 
 
 class CheckpointAltered(RegistryError):
     """The stored checkpoint is not the one that was registered; restore it from a backup, then retry."""
+
+
+class ImagesDamaged(RegistryError):
+    """The images cannot be decoded: their file is damaged; restore it from a backup, then retry."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Inputs:
     model: Model
     base: Version  # what to unlearn from
     checkpoint: Path  # of the base version, its digest checked
-    forget: list[BinaryIO]  # open, and decrypted as they are read
+    requests: list[DeletionRequest]
     test: Path | None
     retain: Path | None
 
@@ -43,12 +47,11 @@ class Inputs:
         return Preprocessing.model_validate(self.base.preprocessing)
 
 
-def read_inputs(database: Database, artifacts: Artifacts, settings: RegistrySettings, claim: Claim) -> Inputs:
+def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
     """Everything the job needs; the newest version is what it builds on.
 
     Raises:
         CheckpointAltered: the file is not what its digest says.
-        ImagesMissing, MasterKeyUnusable, OtherMasterKey, SealBroken: there is something with the images to forget.
     """
     with database.read() as session:
         job = jobs.read(session, claim.job_id)
@@ -61,10 +64,31 @@ def read_inputs(database: Database, artifacts: Artifacts, settings: RegistrySett
         model=job.model,
         base=base,
         checkpoint=_verified(artifacts.path(base.checkpoint), base.sha256),
-        forget=[samples.open_of(of, artifacts.path(of.samples), settings) for of in requests if of.samples],
+        requests=requests,
         test=artifacts.path(test.samples) if test else None,
         retain=artifacts.path(retain.samples) if retain else None,
     )
+
+
+def images_of(
+    request: DeletionRequest, artifacts: Artifacts, settings: RegistrySettings
+) -> list[tuple[Image.Image, int]]:
+    """The images that a request wants forgotten, with their labels.
+
+    Raises:
+        ImagesMissing, ImagesDamaged, OtherMasterKey, SealBroken: there is something with these images.
+        MasterKeyUnusable: there is something with all of them.
+    """
+    assert request.samples is not None  # they are destroyed when their request ends
+    try:
+        with samples.open_of(request, artifacts.path(request.samples), settings) as file:
+            return list(samples.read(file))
+    except (RegistryError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk is away; what Pillow raises has no number
+            raise
+        raise ImagesDamaged from error
 
 
 def classifier(version: Version, checkpoint: Path, device: torch.device) -> SplitClassifier:

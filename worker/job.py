@@ -20,18 +20,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.registry import claims, gate
 from service.registry.artifacts import Artifacts
-from service.registry.claims import CancelRequested, Claim
+from service.registry.claims import CancelRequested, Claim, GateObjected
 from service.registry.database import Database
 from service.registry.disk_space import ran_out
 from service.registry.errors import FenceLost, RegistryError
 from service.registry.gate import Measured, Policy
+from service.registry.master_key import OtherMasterKey
 from service.registry.options import Options
+from service.registry.samples import ImagesMissing
+from service.registry.sealed_files import SealBroken
 from service.registry.states import Phase, State
 from worker import networks
 from worker.anchors import anchors_for
 from worker.images import batches, forget_set
-from worker.inputs import Inputs, classifier, read_inputs
-from worker.measure import PROBE, Metrics, Probe, measure
+from worker.inputs import ImagesDamaged, Inputs, classifier, images_of, read_inputs
+from worker.measure import PROBE, Metrics, Probe, measure, measure_own
 from worker.report import Report, numbers
 from worker.seen import Seen, see
 from worker.settings import WorkerSettings
@@ -56,6 +59,9 @@ def main() -> None:
     except CancelRequested:
         with database.write() as session:
             claims.stop(session, claim, State.CANCELLED, reason="withdrawn")
+    except GateObjected as error:
+        with database.write() as session:
+            claims.stop(session, claim, State.FAILED, reason=str(error))
     except Exception as error:
         if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
             raise  # the database or the disk was away: a lost attempt, not a failed job
@@ -69,10 +75,13 @@ def main() -> None:
 def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
     """Unlearn what the job's requests ask for, and publish the new version."""
     report.enter(Phase.LOAD)
-    inputs = read_inputs(database, artifacts, settings, claim)
+    inputs = read_inputs(database, artifacts, claim)
     device = _device(settings.device)
+    brought = _forget_set(database, artifacts, settings, claim, inputs, device)
+    if brought is None:
+        return  # the job has failed with its last request
+    forget, own = brought
     model = classifier(inputs.base, inputs.checkpoint, device)
-    forget = forget_set(inputs.forget, inputs.preprocessing, device)
     anchors = torch.from_numpy(
         anchors_for(database, artifacts, settings, inputs.model.tenant_id, inputs.base, inputs.options)
     ).to(device)
@@ -96,6 +105,14 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
         before = measure(base, known, forget=forget, probe=probe)
         now = _see(inputs, unlearned, forget, settings, device)
         after = measure(unlearned, now, forget=forget, probe=probe, parent=known)
+        of_each = {
+            request_id: {
+                "before": measure_own(base, known, forget=forget, own=mine),
+                "after": measure_own(unlearned, now, forget=forget, own=mine),
+            }
+            for request_id, mine in own.items()
+            if len(own) > 1
+        }
 
         report.enter(Phase.PUBLISH)
         sha256, size = staged.digest()
@@ -114,6 +131,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
                     "seconds": report.seconds(),
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
                 },
+                own_metrics=of_each,
                 checkpoint=key,
                 sha256=sha256,
                 size=size,
@@ -122,6 +140,26 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
                 code_version=package_version("structguard"),
                 metrics=numbers(after.of_version()),
             )
+
+
+def _forget_set(
+    database: Database,
+    artifacts: Artifacts,
+    settings: WorkerSettings,
+    claim: Claim,
+    inputs: Inputs,
+    device: torch.device,
+) -> tuple[Batch, dict[uuid.UUID, list[int]]] | None:
+    """The images to forget, and whose they are. A request whose images cannot be had fails, and the others go on."""
+    images = {}
+    for request in inputs.requests:
+        try:
+            images[request.id] = images_of(request, artifacts, settings)
+        except (ImagesMissing, ImagesDamaged, OtherMasterKey, SealBroken) as error:
+            logger.exception("request %s failed", request.id)
+            with database.write() as session:
+                claims.drop(session, claim, request.id, reason=_reason(error, Phase.LOAD))
+    return forget_set(images, inputs.preprocessing, device) if images else None
 
 
 def _device(name: str) -> torch.device:

@@ -100,7 +100,7 @@ def measure(
     """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent."""
     views = robust_forget_accuracy(model, forget)
     return Metrics(
-        forget_accuracy=100 * (margins(seen.forget.logits, forget.labels) < 0).double().mean().item(),
+        forget_accuracy=_forget_accuracy(seen.forget.logits, forget.labels),
         robust_forget_accuracy=sum(views.values()) / len(views),
         robust_forget_accuracy_by_view=views,
         test_accuracy=seen.test.accuracy if seen.test else None,
@@ -111,6 +111,20 @@ def measure(
         similarity=_similarity(seen, parent) if parent else None,
         relearning=_relearning(model, forget) if parent and len(forget) <= _MOST_RELEARNED else None,
     )
+
+
+def measure_own(model: SplitClassifier, seen: Seen, *, forget: Batch, own: list[int]) -> dict[str, float]:
+    """What of the metrics can differ between the requests that share a run, over the images of one: those at `own`."""
+    mine = Batch(forget.images[own], forget.labels[own])
+    views = robust_forget_accuracy(model, mine)
+    return {
+        "forget_accuracy": _forget_accuracy(seen.forget.logits[own], mine.labels),
+        "robust_forget_accuracy": sum(views.values()) / len(views),
+    }
+
+
+def _forget_accuracy(logits: Tensor, labels: Tensor) -> float:
+    return 100 * (margins(logits, labels) < 0).double().mean().item()
 
 
 def _membership(seen: Seen) -> Membership | None:

@@ -5,7 +5,7 @@ is void once another worker has claimed the job. So a job may run twice, but it 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,12 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from service.registry import aliases
+from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
-from service.registry.jobs import lock, move, move_request, requests_of
+from service.registry.jobs import cancel_withdrawn, fail, lock, move, move_request, part, requests_to_move
 from service.registry.models import add_version
 from service.registry.states import Phase, State
-from service.registry.tables import Job, Model, StepMetric, Version
+from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Version
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,27 @@ class Claim:
 
 
 class CancelRequested(Exception):
-    """Somebody withdrew the request while its job was running."""
+    """Somebody withdrew a request while its job was running."""
 
 
-def take(session: Session, *, worker: str, lease: timedelta, job_id: uuid.UUID | None = None) -> Claim | None:
+class GateObjected(Exception):
+    """The quality gate objects to what came of several requests. It may be because of one of them."""
+
+
+def take(
+    session: Session,
+    *,
+    worker: str,
+    lease: timedelta,
+    job_id: uuid.UUID | None = None,
+    batching: Batching = Batching(),  # noqa: B008  (it is immutable)
+) -> Claim | None:
     """Take the oldest job that may run, or the named one; `None` when there is none or somebody was faster.
 
-    Jobs of one model run one after the other, in the order in which they came: each builds on the version before.
+    Jobs of one model run one after the other, in the order in which they came: each builds on the version before. The
+    first attempt at a job takes along what else waits for its model, as far as `batching` lets it.
     """
+    now = clock(session)
     other = aliased(Job)
     earlier = or_(other.created_at < Job.created_at, (other.created_at == Job.created_at) & (other.id < Job.id))
     blocked = exists().where(
@@ -50,10 +64,11 @@ def take(session: Session, *, worker: str, lease: timedelta, job_id: uuid.UUID |
     free = select(Job.id).where(Job.state == State.QUEUED, ~blocked)
     if job_id is not None:
         free = free.where(Job.id == job_id)
+    if batching.window:
+        free = free.where(need_not_wait(batching, now))
     chosen = session.scalar(free.order_by(Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True))
     if chosen is None:
         return None
-    now = clock(session)
     try:
         with session.begin_nested():
             taken = session.execute(
@@ -71,15 +86,17 @@ def take(session: Session, *, worker: str, lease: timedelta, job_id: uuid.UUID |
                     total_steps=0,
                     started_at=func.coalesce(Job.started_at, now),
                 )
-                .returning(Job.id, Job.fence, Job.attempt)
+                .returning(Job.fence, Job.attempt, Job.alone, Job.model_id, Job.options)
             ).one_or_none()
     except IntegrityError:  # another job of the model began to run in between
         return None
     if taken is None:
         return None
-    for request in requests_of(session, chosen):
+    if batching.images and taken.attempt == 1 and not taken.alone:
+        gather(session, chosen, taken.model_id, taken.options, images=batching.images)
+    for request in requests_to_move(session, chosen):
         move_request(session, request, State.RUNNING, at=now)
-    return Claim(job_id=taken.id, fence=taken.fence, attempt=taken.attempt)
+    return Claim(job_id=chosen, fence=taken.fence, attempt=taken.attempt)
 
 
 def heartbeat(session: Session, claim: Claim, lease: timedelta) -> None:
@@ -123,20 +140,25 @@ def publish(
     parent_metrics: dict[str, Any],
     objections: Sequence[str],
     results: dict[str, Any],
+    own_metrics: Mapping[uuid.UUID, dict[str, Any]] | None = None,
     **columns: Any,
 ) -> Version:
     """The commit point: version, metrics and the end of the request become visible together, or not at all.
 
     `objections` are the quality gate's; `results` are columns of the job, `columns` those of the version. An uploaded
-    parent that was never measured gets `parent_metrics`.
+    parent that was never measured gets `parent_metrics`, and each request of several its `own_metrics`.
 
     Raises:
         FenceLost: the job is no longer this worker's, and nothing was written.
         CancelRequested: it was withdrawn in time, and nothing was written.
+        GateObjected: the job serves several requests, and nothing was written.
     """
     job = held(session, claim)
     if job.cancel_requested:
         raise CancelRequested
+    requests = requests_to_move(session, job.id)
+    if objections and len(requests) > 1:
+        raise GateObjected("; ".join(objections))
     version = add_version(
         session,
         model,
@@ -151,6 +173,8 @@ def publish(
     )
     for name, value in results.items():
         setattr(job, name, value)
+    for request in requests:
+        request.metrics = (own_metrics or {}).get(request.id)
     job.base_number = parent.number
     if not objections:
         aliases.move_on(session, parent, version)
@@ -160,13 +184,28 @@ def publish(
     return version
 
 
-def stop(session: Session, claim: Claim, state: State, *, reason: str) -> None:
-    """End the job without a version, as failed or cancelled.
+def drop(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: str) -> None:
+    """Fail one request, and go on with the others. With the last one the job itself has failed.
 
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    move(session, held(session, claim), state, reason=reason)
+    job = held(session, claim)
+    request = session.get_one(DeletionRequest, request_id, populate_existing=True)
+    move(session, part(session, job, request), State.FAILED, reason=reason)
+
+
+def stop(session: Session, claim: Claim, state: State, *, reason: str) -> None:
+    """The run has come to nothing: it failed, or was cancelled because a request was withdrawn.
+
+    Raises:
+        FenceLost: the job is no longer this worker's.
+    """
+    job = held(session, claim)
+    if state is State.CANCELLED:
+        cancel_withdrawn(session, job)
+    else:
+        fail(session, job, reason=reason)
 
 
 def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int) -> None:
@@ -204,8 +243,8 @@ def held(session: Session, claim: Claim) -> Job:
 
 def _return_to_queue(session: Session, job: Job, *, reason: str, max_attempts: int) -> None:
     if job.cancel_requested:
-        move(session, job, State.CANCELLED, reason="withdrawn")
+        cancel_withdrawn(session, job)
     elif job.attempt < max_attempts:
         move(session, job, State.QUEUED, reason=reason)
     else:
-        move(session, job, State.FAILED, reason=f"{reason}, {job.attempt} times")
+        fail(session, job, reason=f"{reason}, {job.attempt} times")

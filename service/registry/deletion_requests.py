@@ -69,6 +69,7 @@ def submit(
         samples_hmac=samples_hmac,
         duplicate_of_id=earlier,
         submitted_by=submitted_by,
+        withdrawn=False,
     )
     insert_new(session, request)
     set_committed_value(request, "model", model)
@@ -124,11 +125,12 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
     Raises:
         PastCommitPoint: it has ended.
     """
-    job = jobs.lock(session, request.job_id)
+    job = jobs.lock_of(session, request)
+    request = _read_again(session, request)
     if job.state is State.RUNNING:
-        job.cancel_requested = True
+        job.cancel_requested = request.withdrawn = True
     elif job.state in (State.QUEUED, State.AWAITING_APPROVAL):
-        jobs.move(session, job, State.CANCELLED, reason="withdrawn")
+        jobs.move(session, jobs.part(session, job, request), State.CANCELLED, reason="withdrawn")
     else:
         raise PastCommitPoint
     return _read_again(session, request)
@@ -157,7 +159,7 @@ def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) 
 
 
 def _awaiting_approval(session: Session, request: DeletionRequest, *, by: str) -> Job:
-    job = jobs.lock(session, request.job_id)
+    job = jobs.lock_of(session, request)
     if job.state is not State.AWAITING_APPROVAL:
         raise NotAwaitingApproval
     if request.submitted_by == by:
@@ -168,16 +170,18 @@ def _awaiting_approval(session: Session, request: DeletionRequest, *, by: str) -
 def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
     """Queue a failed request again, under the same identifier and with all its attempts, and look at it again.
 
+    It runs by itself: if it fails again, that is nobody else's affair.
+
     Raises:
         NotRetriable: it has not failed.
         ImagesDestroyed: it failed too long ago.
     """
-    job = jobs.lock(session, request.job_id)
+    job = jobs.lock_of(session, request)
     if job.state is not State.FAILED:
         raise NotRetriable
     if any(served.samples is None for served in jobs.requests_of(session, job.id)):
         raise ImagesDestroyed
-    job.attempt = 0
+    job.attempt, job.alone = 0, True
     jobs.move(session, job, State.QUEUED, reason="retried")
     return _read_again(session, request)
 
@@ -199,7 +203,7 @@ def forget_samples(session: Session, request_id: uuid.UUID, failed_retention: ti
     Nothing happens when they are needed again, or somebody was faster. Until the transaction ends, nobody retries it.
     """
     request = session.get_one(DeletionRequest, request_id)
-    jobs.lock(session, request.job_id)
+    jobs.lock_of(session, request)
     doomed = select(DeletionRequest).where(
         DeletionRequest.id == request_id, *_samples_no_longer_needed(session, failed_retention)
     )
@@ -217,7 +221,7 @@ def _samples_no_longer_needed(session: Session, failed_retention: timedelta) -> 
 
 
 def _read_again(session: Session, request: DeletionRequest) -> DeletionRequest:
-    return find(session, request.tenant_id, request.id)
+    return session.execute(_BY_ID, {"id": request.id}, execution_options={"populate_existing": True}).scalar_one()
 
 
 def _with_everything() -> Select[DeletionRequest]:

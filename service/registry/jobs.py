@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, bindparam, literal, or_, select, update
+from sqlalchemy import Select, bindparam, exists, literal, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -28,6 +28,7 @@ def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -
         attempt=0,
         fence=0,
         cancel_requested=False,
+        alone=False,
         step=0,
         total_steps=0,
         metrics={},
@@ -124,12 +125,57 @@ def curve_after(session: Session, job: Job, *, fence: int, step: int) -> list[St
 def requests_of(session: Session, job_id: uuid.UUID) -> list[DeletionRequest]:
     """The deletion requests that a job serves, as they are now: a session may have read them before it had the lock."""
     requests = select(DeletionRequest).where(DeletionRequest.job_id == job_id)
-    return list(session.scalars(requests, execution_options={"populate_existing": True}))
+    oldest_first = requests.order_by(DeletionRequest.received_at, DeletionRequest.id)
+    return list(session.scalars(oldest_first, execution_options={"populate_existing": True}))
+
+
+def requests_to_move(session: Session, job_id: uuid.UUID) -> list[DeletionRequest]:
+    """The deletion requests of a locked job; none of them waits for another job's while it moves."""
+    requests = requests_of(session, job_id)
+    if len(requests) > 1:
+        opendsr.lock_behind(session, requests)
+    return requests
 
 
 def lock(session: Session, job_id: uuid.UUID) -> Job:
     """The job's row, locked until the transaction ends."""
     return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+
+
+def lock_of(session: Session, request: DeletionRequest) -> Job:
+    """The job that serves a request, locked until the transaction ends. It may be another one than was read before."""
+    serves = select(DeletionRequest.job_id).where(DeletionRequest.id == request.id)
+    job_id = request.job_id
+    while True:
+        job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+        job_id = session.scalars(serves).one()  # whoever gives a request to another job has the lock of the one before
+        if job is not None and job.id == job_id:
+            return job
+
+
+def part(session: Session, job: Job, request: DeletionRequest, *, alone: bool = False) -> Job:
+    """A job that serves this request of a locked one and no other; its only request keeps the job that it has.
+
+    A new one is queued, whatever the state of its request, which the caller moves.
+    """
+    others = exists().where(DeletionRequest.job_id == job.id, DeletionRequest.id != request.id)
+    if not session.scalar(select(others)):
+        return job
+    own = Job(
+        tenant_id=job.tenant_id,
+        model_id=job.model_id,
+        state=State.QUEUED,
+        options=job.options,
+        fence=job.fence,  # goes on growing, so that whoever follows the request can tell the attempts apart
+        alone=alone,
+        metrics={},
+        seconds={},
+        created_at=request.received_at,  # its place in the queue
+    )
+    session.add(own)
+    session.flush()
+    request.job_id = own.id
+    return own
 
 
 def move(session: Session, job: Job, after: State, *, reason: str | None = None) -> None:
@@ -144,7 +190,7 @@ def move(session: Session, job: Job, after: State, *, reason: str | None = None)
     elif after is State.QUEUED:
         job.rung_at = job.finished_at = None
         job.cancel_requested = False
-    for request in requests_of(session, job.id):
+    for request in requests_to_move(session, job.id):
         move_request(session, request, after, at=now, reason=reason)
 
 
@@ -156,8 +202,37 @@ def move_request(
     session.add(Transition(request_id=request.id, at=at, before=request.state, after=after, reason=reason))
     request.state, request.reason = after, reason
     request.ended_at = at if after in ENDED else None
+    request.withdrawn = False
     deliveries.announce(session, request, at=at)
     opendsr.follow(session, request, at=at)
+
+
+def cancel_withdrawn(session: Session, job: Job) -> None:
+    """Cancel what was withdrawn of a running job; the others begin anew, which costs them no attempt."""
+    requests = requests_to_move(session, job.id)
+    withdrawn = [request for request in requests if request.withdrawn] or requests
+    for request in withdrawn:
+        move(session, part(session, job, request), State.CANCELLED, reason="withdrawn")
+    if len(withdrawn) < len(requests):
+        job.attempt -= 1
+        move(session, job, State.QUEUED, reason="another request of its run was withdrawn")
+
+
+def fail(session: Session, job: Job, *, reason: str) -> None:
+    """Fail the only request of a running job. Of several nobody knows whose fault it was: each is tried by itself."""
+    requests = requests_to_move(session, job.id)
+    if len(requests) == 1:
+        move(session, job, State.FAILED, reason=reason)
+    elif job.cancel_requested:
+        cancel_withdrawn(session, job)
+    else:
+        why = f"the run for {len(requests)} requests failed ({reason[:400]}); each is tried by itself"
+        now = clock(session)
+        for request in requests[1:]:
+            part(session, job, request, alone=True)
+            move_request(session, request, State.QUEUED, at=now, reason=why)
+        job.alone, job.attempt = True, 0
+        move(session, job, State.QUEUED, reason=why)
 
 
 def _with_everything() -> Select[Job]:

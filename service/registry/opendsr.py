@@ -1,7 +1,7 @@
 """What an OpenDSR request comes to: its status, out of the states of its deletion requests, and who is told of it."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -42,6 +42,13 @@ def outcome_of(states: Collection[State]) -> str | None:
     if State.FAILED not in states and not ENDED.issuperset(states):
         return None
     return next(state for state in _TELLING if state in states)
+
+
+def lock_behind(session: Session, requests: Iterable[DeletionRequest]) -> None:
+    """Lock all OpenDSR requests that these serve, in one order: two jobs with requests of the same ones may move."""
+    served = Erasure.deletion_request_id.in_([request.id for request in requests])
+    behind = select(SubjectRequest.id).join(Erasure).where(served).order_by(SubjectRequest.id)
+    session.execute(behind.with_for_update(of=SubjectRequest, key_share=True)).all()
 
 
 def follow(session: Session, request: DeletionRequest, *, at: datetime) -> None:

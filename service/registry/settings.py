@@ -30,6 +30,15 @@ class RegistrySettings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1)
     """How often a job is started before a lost worker makes it fail."""
 
+    batch_images: int = Field(default=256, ge=0)
+    """How many images a run takes at most from requests that wait for one model. Zero: each request by itself."""
+
+    batch_window: timedelta = Field(default=timedelta(0), ge=timedelta(0))
+    """How long a request waits for others to share its run. Zero: only until a worker is free."""
+
+    batch_urgency: timedelta = Field(default=timedelta(days=1), ge=timedelta(0))
+    """Requests that are due within this do not wait for others."""
+
     master_key_file: Path | None = None
     """File with 64 hexadecimal digits: the key that wraps those of the images to forget, the same for all processes.
     Default: one is made, and kept in the data folder."""

@@ -106,8 +106,9 @@ def cancel(session: Session, whole: SubjectRequest) -> SubjectRequest:
     Raises:
         NotPending: one of them has begun.
     """
-    for job_id in sorted({request.job_id for request in whole.deletion_requests}):  # two of us take them in one order
-        jobs.lock(session, job_id)  # so that none begins from here on
+    # Two of us take them in one order, which is that of the models: jobs may change while we wait.
+    for request in sorted(whole.deletion_requests, key=lambda request: (request.model_id, request.id)):
+        jobs.lock_of(session, request)  # so that none begins from here on
     whole = find(session, whole.tenant_id, whole.subject_request_id, lock=True)
     if whole.cancelled_at is None:
         if whole.status is not RequestStatus.PENDING:

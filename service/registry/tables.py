@@ -20,6 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -280,6 +281,8 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(String(200))
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    #: Serves one request, and takes no others along.
+    alone: Mapped[bool] = mapped_column(default=False, server_default=false())
     phase: Mapped[Phase | None]
     step: Mapped[int] = mapped_column(default=0)
     total_steps: Mapped[int] = mapped_column(default=0)
@@ -346,6 +349,10 @@ class DeletionRequest(Base):
     )  #: of that file, wrapped by the master key; nothing for the files of releases that did not encrypt
     samples_destroyed_at: Mapped[datetime | None]
     sample_count: Mapped[int] = mapped_column(Integer)
+    #: While it runs: its worker hears of it at the next step.
+    withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: As those of a job, of its own images, where the run served several requests.
+    metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
     model: Mapped[Model] = relationship(lazy="raise")
     job: Mapped[Job] = relationship(lazy="raise")

@@ -4,6 +4,7 @@ import uuid
 from datetime import timedelta
 
 from service.registry import access, claims, deletion_requests, jobs, models
+from service.registry.batching import Batching
 from service.registry.gate import Policy
 from service.registry.options import Options
 
@@ -40,7 +41,17 @@ def model_with_version(session, name="pets", **more):
     return registered
 
 
-def request(session, model, regulation="gdpr", samples=None, samples_key=None, samples_hmac="0" * 64):
+def request(
+    session,
+    model,
+    regulation="gdpr",
+    samples=None,
+    samples_key=None,
+    samples_hmac="0" * 64,
+    images=1,
+    options=Options(),  # noqa: B008
+    by="key:1",
+):
     request_id = uuid.uuid4()
     return deletion_requests.submit(
         session,
@@ -49,19 +60,19 @@ def request(session, model, regulation="gdpr", samples=None, samples_key=None, s
         regulation=regulation,
         samples=samples or f"samples/{request_id}",
         samples_key=samples_key,
-        sample_count=1,
+        sample_count=images,
         samples_hmac=samples_hmac,
-        submitted_by="key:1",
-        options=Options(),
+        submitted_by=by,
+        options=options,
     )
 
 
-def claim(database, worker="w", lease=LEASE, job_id=None):
+def claim(database, worker="w", lease=LEASE, job_id=None, batching=Batching()):  # noqa: B008
     with database.write() as session:
-        return claims.take(session, worker=worker, lease=lease, job_id=job_id)
+        return claims.take(session, worker=worker, lease=lease, job_id=job_id, batching=batching)
 
 
-def publish(session, held, objections=()):
+def publish(session, held, objections=(), own_metrics=None):
     job = jobs.read(session, held.job_id)
     return claims.publish(
         session,
@@ -71,6 +82,7 @@ def publish(session, held, objections=()):
         parent_metrics={"A_test": 90.0},
         objections=objections,
         results={"metrics": {"before": {}, "after": {}}, "seconds": {"load": 1.0}, "peak_memory": 5},
+        own_metrics=own_metrics,
         method="structguard",
         config={"seed": 0},
         code_version="0",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
+from service.registry import samples
 from service.registry.preprocessing import Preprocessing
 from service.registry.samples import Writer
 from worker.images import batches, forget_set, pixels
@@ -73,11 +75,15 @@ def test_both_kept_forms_give_the_same_batches(tmp_path: Path) -> None:
 
 
 def test_an_image_that_two_requests_name_is_forgotten_once(tmp_path: Path) -> None:
+    """And is known to be both requests'."""
     for name, shades in (("a", (10, 20)), ("b", (20, 30))):
         with Writer(tmp_path / name) as kept:
             for shade in shades:
                 kept.add(png(np.full((2, 3), shade, dtype=np.uint8)), 0)
-    forget = forget_set([(tmp_path / name).open("rb") for name in "ab"], GRAY, CPU)
+    first, second = uuid.uuid4(), uuid.uuid4()
+    images = {first: samples.read(tmp_path / "a"), second: samples.read(tmp_path / "b")}
+    forget, own = forget_set(images, GRAY, CPU)
+    assert own == {first: [0, 1], second: [1, 2]}
     assert (forget.images[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
 
 
