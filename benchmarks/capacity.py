@@ -1,8 +1,8 @@
 """How many workers hold a promise of one hour? `python -m benchmarks.capacity` simulates the queue.
 
 Requests arrive at random moments (a Poisson process), for models of which few get most (Zipf's law). As in the
-service, a free worker takes the job that has waited longest, and jobs of one model run one after the other. With
-batching, which the service does not do yet, a run takes every request of its model that waits, up to `--batch` images.
+service, a free worker takes the job that has waited longest, and jobs of one model run one after the other. A run takes
+every request of its model that waits, up to `--batch` images, as `STRUCTGUARD_BATCH_IMAGES` has it.
 
 What a run takes is fitted to what ran here: seconds of one CPU core for k images, plus what a job needs besides.
 """

@@ -4,13 +4,13 @@ import contextlib
 import errno
 import sqlite3
 import sys
+import uuid
 from datetime import timedelta
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from service.registry import access, claims, jobs, models
-from service.registry.database import clock
+from service.registry import access, claims, deletion_requests, jobs, models
 from service.registry.errors import StorageFull
 from service.registry.gate import Policy
 from service.registry.options import Options
@@ -29,7 +29,18 @@ def attempt(sqlite, tmp_path, monkeypatch):
         tenant = access.ensure_tenant(session, "acme")
         given = {"name": "pets", "description": "", "policy": Policy(), "approval_required": False}
         model = models.register_model(session, tenant.id, **given)
-        jobs.enqueue(session, model, Options(), at=clock(session))
+        deletion_requests.submit(
+            session,
+            model,
+            request_id=uuid.uuid4(),
+            regulation="gdpr",
+            samples="samples/1",
+            samples_key=None,
+            sample_count=1,
+            samples_hmac="0" * 64,
+            submitted_by="key:1",
+            options=Options(),
+        )
     with sqlite.write() as session:
         claim = claims.take(session, worker="test", lease=timedelta(seconds=30))
     monkeypatch.setenv("STRUCTGUARD_DATA_DIR", str(tmp_path))
