@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -126,17 +127,24 @@ def test_a_withdrawn_request_stops_and_changes_nothing(embedded: Stack, digits: 
         assert client.post(f"{request}/cancel").status_code == 409
 
 
-def test_requests_on_one_model_build_on_each_other(production: Stack, digits: Digits) -> None:
+def test_a_run_builds_on_the_one_before_and_serves_all_that_waited_for_it(production: Stack, digits: Digits) -> None:
     with production.client() as client:
         name = register(client, digits)
-        options = {"scope": "exact"}
-        first, second = (
-            post_request(client, name, digits, some=some, options=options).headers["location"]
-            for some in (slice(0, 4), slice(4, 8))
-        )
+
+        def post(some: slice) -> str:
+            return post_request(client, name, digits, some=some, options={"scope": "exact"}).headers["location"]
+
+        first = post(slice(0, 4))
+        production.wait_for(lambda: client.get(first).json()["state"] == "running", seconds=60)
+        waited = [post(slice(4, 6)), post(slice(6, 9))]
         assert production.finish(client, first)["version"] == 2
-        ended = production.finish(client, second)
-        assert (ended["base_version"], ended["version"]) == (2, 3)
+        ended = [production.finish(client, request) for request in waited]
+        assert [(each["state"], each["base_version"], each["version"]) for each in ended] == [("completed", 2, 3)] * 2
+        assert [each["sample_count"] for each in ended] == [2, 3]
+        assert {each["links"]["job"] for each in ended} == {ended[0]["links"]["job"]}
+        run = client.get(ended[0]["links"]["job"]).json()["metrics"]["before"]["robust_forget_accuracy"]
+        own = [each["metrics"]["before"]["robust_forget_accuracy"] for each in ended]
+        assert (2 * own[0] + 3 * own[1]) / 5 == pytest.approx(run)
 
 
 def test_a_run_that_cannot_succeed_needs_review_and_the_next_one_does_not_build_on_it(
