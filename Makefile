@@ -31,7 +31,7 @@ client: .venv/.installed
 # Versions and hashes of everything, for all systems; addresses of this machine's mirrors stay out of it.
 lock: .venv/.installed
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --custom-compile-command "make lock" --extra worker --group dev pyproject.toml -o requirements.lock
+	    --custom-compile-command "make lock" --extra worker --extra otel --group dev pyproject.toml -o requirements.lock
 
 # Not .structguard: that may be somebody's data.
 clean:
