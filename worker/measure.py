@@ -1,12 +1,13 @@
 """What a version is measured on, before and after."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from service.registry.gate import LEAST_UNSEEN
-from worker.seen import Seen
+from worker.seen import Outputs, Seen
 from worker.unlearning import (
     Batch,
     SplitClassifier,
@@ -16,10 +17,11 @@ from worker.unlearning import (
 )
 from worker.unlearning.anchors import Structure, make_structure
 from worker.unlearning.losses import margins
-from worker.unlearning.membership import Membership, membership
+from worker.unlearning.membership import Membership, References, membership
 from worker.unlearning.relearning import MAX_STEPS, generalising_relearning, relearning_steps
 from worker.unlearning.retrieval import Retrieval, retrieval
 from worker.unlearning.similarity import agreement, jensen_shannon, linear_cka, mean_cosine
+from worker.unlearning.streisand import streisand
 
 PROBE = 512  # images on which collapse is followed; more would slow every check of the run
 _MOST_RELEARNED = 256  # images to forget; more would take longer to relearn than a report may
@@ -27,7 +29,7 @@ _MOST_RELEARNED = 256  # images to forget; more would take longer to relearn tha
 
 @dataclass(frozen=True)
 class Similarity:
-    """How much of the parent is left, on the test images, or else the retained ones."""
+    """How much of the parent is left on some images."""
 
     images: int
     cosine: float  # −1 to 1, mean over images of cos(g_u(x), g_o(x))
@@ -65,7 +67,10 @@ class Metrics:
     collapse: float | None  # structural collapse against the parent
     membership: Membership | None  # the test images are the unseen ones
     retrieval: Searches | None
-    similarity: Similarity | None  # to the parent; of a parent none
+    reference_models: int  # behind the attacks of membership that need some; 0 = they were not tried
+    streisand: Membership | None  # the same by marks inside the model; the test images are the unseen ones
+    similarity: Similarity | None  # to the parent, on the test images, or else the retained ones; of a parent none
+    retained_similarity: Similarity | None  # to the parent, on the retained images; of a parent none
     relearning: Relearning | None  # of a parent none, nor for more than 256 images
 
     def of_version(self) -> dict[str, float | None]:
@@ -95,9 +100,18 @@ class Probe:
 
 
 def measure(
-    model: SplitClassifier, seen: Seen, *, forget: Batch, probe: Probe | None, parent: Seen | None = None
+    model: SplitClassifier,
+    seen: Seen,
+    *,
+    forget: Batch,
+    probe: Probe | None,
+    parent: Seen | None = None,
+    references: Sequence[Seen] = (),
 ) -> Metrics:
-    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent."""
+    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent.
+
+    `references` is what reference models make of the same images.
+    """
     views = robust_forget_accuracy(model, forget)
     return Metrics(
         forget_accuracy=_forget_accuracy(seen.forget.logits, forget.labels),
@@ -106,9 +120,12 @@ def measure(
         test_accuracy=seen.test.accuracy if seen.test else None,
         retain_accuracy=seen.retain.accuracy if seen.retain else None,
         collapse=probe.collapse(model) if probe else None,
-        membership=_membership(seen),
+        membership=_membership(seen, references),
+        reference_models=len(references),
+        streisand=_streisand(seen),
         retrieval=_searches(seen),
-        similarity=_similarity(seen, parent) if parent else None,
+        similarity=_similarity(seen.test, parent.test) or _similarity(seen.retain, parent.retain) if parent else None,
+        retained_similarity=_similarity(seen.retain, parent.retain) if parent else None,
         relearning=_relearning(model, forget) if parent and len(forget) <= _MOST_RELEARNED else None,
     )
 
@@ -127,10 +144,26 @@ def _forget_accuracy(logits: Tensor, labels: Tensor) -> float:
     return 100 * (margins(logits, labels) < 0).double().mean().item()
 
 
-def _membership(seen: Seen) -> Membership | None:
+def _membership(seen: Seen, references: Sequence[Seen]) -> Membership | None:
     if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
         return None
-    return membership(seen.forget.logits, seen.forget.labels, seen.test.logits, seen.test.labels)
+    of_references = [(reference.forget.logits, reference.test.logits) for reference in references if reference.test]
+    return membership(
+        seen.forget.logits,
+        seen.forget.labels,
+        seen.test.logits,
+        seen.test.labels,
+        references=References(*(torch.stack(side) for side in zip(*of_references, strict=True)))
+        if of_references
+        else None,
+    )
+
+
+def _streisand(seen: Seen) -> Membership | None:
+    if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
+        return None
+    forget, unseen = ((side.features, side.logits, side.labels) for side in (seen.forget, seen.test))
+    return streisand(forget, unseen)
 
 
 def _searches(seen: Seen) -> Searches | None:
@@ -144,8 +177,7 @@ def _searches(seen: Seen) -> Searches | None:
     )
 
 
-def _similarity(seen: Seen, parent: Seen) -> Similarity | None:
-    now, then = (seen.test, parent.test) if seen.test else (seen.retain, parent.retain)
+def _similarity(now: Outputs | None, then: Outputs | None) -> Similarity | None:
     if now is None or then is None:
         return None
     return Similarity(
