@@ -39,9 +39,8 @@ class InferenceMeasured(TypedDict, total=False):
     attacks: Annotated[
         dict[str, AttackMeasured],
         Field(
-            description="By name. In `membership`: `loss`, `confidence`, `entropy`, `modified_entropy`, `margin`, and "
-            "with reference models `lira` and `rmia`. In `streisand`: `loss`, `entropy`, `feature_norm`, "
-            "`class_distance`."
+            description="By name. In `membership`: `loss`, `confidence`, `entropy`, `modified_entropy`, `margin`. "
+            "In `streisand`: `loss`, `entropy`, `feature_norm`, `class_distance`."
         ),
     ]
 
@@ -125,9 +124,6 @@ class Measurements(TypedDict, total=False):
     membership: Annotated[
         MembershipMeasured | None,
         Field(description="Membership inference by the model's answers; `null` without a test set of 100 images."),
-    ]
-    reference_models: Annotated[
-        int, Field(description="Reference models that membership inference was tried with, see `reference_model`.")
     ]
     streisand: Annotated[
         MembershipMeasured | None,

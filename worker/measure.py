@@ -1,6 +1,5 @@
 """What a version is measured on, before and after."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from worker.unlearning import (
 )
 from worker.unlearning.anchors import Structure, make_structure
 from worker.unlearning.losses import margins
-from worker.unlearning.membership import Membership, References, membership
+from worker.unlearning.membership import Membership, membership
 from worker.unlearning.relearning import MAX_STEPS, generalising_relearning, relearning_steps
 from worker.unlearning.retrieval import Retrieval, retrieval
 from worker.unlearning.similarity import agreement, jensen_shannon, linear_cka, mean_cosine
@@ -67,7 +66,6 @@ class Metrics:
     collapse: float | None  # structural collapse against the parent
     membership: Membership | None  # the test images are the unseen ones
     retrieval: Searches | None
-    reference_models: int  # behind the attacks of membership that need some; 0 = they were not tried
     streisand: Membership | None  # the same by marks inside the model; the test images are the unseen ones
     similarity: Similarity | None  # to the parent, on the test images, or else the retained ones; of a parent none
     retained_similarity: Similarity | None  # to the parent, on the retained images; of a parent none
@@ -100,18 +98,9 @@ class Probe:
 
 
 def measure(
-    model: SplitClassifier,
-    seen: Seen,
-    *,
-    forget: Batch,
-    probe: Probe | None,
-    parent: Seen | None = None,
-    references: Sequence[Seen] = (),
+    model: SplitClassifier, seen: Seen, *, forget: Batch, probe: Probe | None, parent: Seen | None = None
 ) -> Metrics:
-    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent.
-
-    `references` is what reference models make of the same images.
-    """
+    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent."""
     views = robust_forget_accuracy(model, forget)
     return Metrics(
         forget_accuracy=_forget_accuracy(seen.forget.logits, forget.labels),
@@ -120,8 +109,7 @@ def measure(
         test_accuracy=seen.test.accuracy if seen.test else None,
         retain_accuracy=seen.retain.accuracy if seen.retain else None,
         collapse=probe.collapse(model) if probe else None,
-        membership=_membership(seen, references),
-        reference_models=len(references),
+        membership=_membership(seen),
         streisand=_streisand(seen),
         retrieval=_searches(seen),
         similarity=_similarity(seen.test, parent.test) or _similarity(seen.retain, parent.retain) if parent else None,
@@ -144,19 +132,10 @@ def _forget_accuracy(logits: Tensor, labels: Tensor) -> float:
     return 100 * (margins(logits, labels) < 0).double().mean().item()
 
 
-def _membership(seen: Seen, references: Sequence[Seen]) -> Membership | None:
+def _membership(seen: Seen) -> Membership | None:
     if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
         return None
-    of_references = [(reference.forget.logits, reference.test.logits) for reference in references if reference.test]
-    return membership(
-        seen.forget.logits,
-        seen.forget.labels,
-        seen.test.logits,
-        seen.test.labels,
-        references=References(*(torch.stack(side) for side in zip(*of_references, strict=True)))
-        if of_references
-        else None,
-    )
+    return membership(seen.forget.logits, seen.forget.labels, seen.test.logits, seen.test.labels)
 
 
 def _streisand(seen: Seen) -> Membership | None:
