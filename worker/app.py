@@ -1,17 +1,15 @@
 """The Celery worker: `celery --app worker.app worker --pool prefork --concurrency 1`.
 
-A message brings a job's identifier; everything else comes from the job table, exactly as for the embedded worker.
+A message says that there may be something to do. What that is stands in the job table, exactly as for the embedded
+worker; and a worker that no message reaches looks there by itself, every `sweep_interval`.
 """
 
 import threading
-import uuid
 
-from service.registry import claims, housekeeping, jobs
-from service.registry.artifacts import Artifacts
-from service.registry.batching import Batching
-from service.registry.database import Database
-from service.registry.doorbell import TASK, celery_app, ring
-from worker import supervisor
+from celery.signals import worker_process_init, worker_process_shutdown
+
+from service.registry.doorbell import TASK, celery_app
+from worker.runner import Runner
 from worker.settings import WorkerSettings
 
 settings = WorkerSettings()
@@ -19,28 +17,28 @@ if settings.broker_url is None:
     raise SystemExit("STRUCTGUARD_BROKER_URL is not set; without a broker, run `python -m worker` instead")
 app = celery_app(settings.broker_url.get_secret_value(), settings.celery_queue)
 
+_of_this_process: list[tuple[Runner, threading.Thread]] = []
+
+
+def _begin(**_: object) -> None:
+    runner = Runner(settings, interval=settings.sweep_interval)  # here, because connections must not cross a fork
+    thread = threading.Thread(target=runner.run, name="runner", daemon=True)
+    _of_this_process.append((runner, thread))
+    thread.start()
+
+
+def _end(**_: object) -> None:
+    for runner, thread in _of_this_process:
+        runner.stop()
+        thread.join(timeout=10)
+
+
+worker_process_init.connect(_begin)
+worker_process_shutdown.connect(_end)
+
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator]
-def run_job(job_id: str) -> None:
-    """Run the job unless somebody else has it, an earlier job of its model is not done, or it has ended."""
-    database = Database(settings.resolved_database_url())  # here, because connections must not cross a fork
-    artifacts = Artifacts(settings.data_dir)
-    try:
-        with database.write() as session:
-            claim = claims.take(
-                session,
-                worker=supervisor.worker_name(),
-                lease=settings.lease,
-                job_id=uuid.UUID(job_id),
-                batching=Batching.of(settings),
-            )
-        if claim is None:
-            return
-        supervisor.run(database, settings, claim, threading.Event())
-        housekeeping.destroy_samples(database, artifacts, settings)
-        with database.read() as session:
-            waiting = jobs.next_in_line(session, claim.job_id)
-        if waiting is not None:
-            ring(app, [waiting])
-    finally:
-        database.close()
+def run_job(_: str) -> None:
+    """Look into the job table; Celery counts the worker as busy until that, and what it found there, is over."""
+    for runner, _thread in _of_this_process:
+        runner.look()

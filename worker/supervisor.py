@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -42,16 +43,22 @@ ON_CPU = {
 CHILD = (sys.executable, "-m", "worker.job")
 
 
+_PAUSE = 0.2  # seconds between two looks at the child, or two tries to reach the database
+
+
 def worker_name() -> str:
     """This process, as the job table names it."""
     return f"{platform.node()}/{os.getpid()}"
 
 
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    """The child of a job. It reads a pipe until that ends, and so learns when this process has died, even by SIGKILL."""
+    return subprocess.Popen([*CHILD, *arguments], stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (ours)
+
+
 def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
-    command = [*CHILD, str(claim.job_id), str(claim.fence), str(claim.attempt)]
-    # The child reads the pipe until it ends: that tells it when this process has died, even by SIGKILL.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (our own module)
+    child = start(str(claim.job_id), str(claim.fence), str(claim.attempt))
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
     try:
         _wait(database, settings, claim, child, stopping)
@@ -64,11 +71,24 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
         return
     reason = "the worker was stopped" if stopping.is_set() else f"the worker's process {_ended(child.returncode)}"
     logger.warning("job %s: %s", claim.job_id, reason)
-    try:
-        with database.write() as session:
-            claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
-    except FenceLost:
-        logger.info("job %s had ended or changed hands before", claim.job_id)
+    _give_back(database, settings, claim, reason)
+
+
+def _give_back(database: Database, settings: WorkerSettings, claim: Claim, reason: str) -> None:
+    """Queue the job again, at once. A database that is away is asked until the lease returns the job without us."""
+    over = time.monotonic() + settings.lease.total_seconds()
+    while True:
+        try:
+            with database.write() as session:
+                claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
+        except FenceLost:
+            logger.info("job %s had ended or changed hands before", claim.job_id)
+        except SQLAlchemyError as error:
+            logger.warning("job %s: not given back, the database does not answer (%s)", claim.job_id, type(error))
+            if time.monotonic() < over:
+                time.sleep(_PAUSE)
+                continue
+        return
 
 
 def _wait(
@@ -80,7 +100,7 @@ def _wait(
 ) -> None:
     beat = settings.lease.total_seconds() / 3
     waited = 0.0
-    pause = min(0.2, beat)  # how late an end or a stop is noticed
+    pause = min(_PAUSE, beat)  # how late an end or a stop is noticed
     while not stopping.is_set():
         try:
             child.wait(timeout=pause)

@@ -72,13 +72,6 @@ def not_announced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
         session.execute(update(Job).where(Job.id.in_(batch), Job.state == State.QUEUED).values(rung_at=None))
 
 
-def next_in_line(session: Session, job_id: uuid.UUID) -> uuid.UUID | None:
-    """The job that waits for this one, because it is of the same model."""
-    model_id = select(Job.model_id).where(Job.id == job_id).scalar_subquery()
-    waiting = select(Job.id).where(Job.model_id == model_id, Job.state == State.QUEUED)
-    return session.scalar(waiting.order_by(Job.created_at, Job.id).limit(1))
-
-
 def find(session: Session, tenant_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     """A tenant's job with its model and the version it published.
 
