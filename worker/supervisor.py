@@ -52,7 +52,7 @@ def worker_name() -> str:
 
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    """The child of a job. It reads a pipe until that ends, and so learns when this process has died, even by SIGKILL."""
+    """The child of a job. It reads a pipe until that ends, and so learns when this process dies, even by SIGKILL."""
     return subprocess.Popen([*CHILD, *arguments], stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (ours)
 
 

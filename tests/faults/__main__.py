@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--lease", type=float, default=5.0, help="seconds")
     parser.add_argument("--sweep", type=float, default=1.0, help="seconds between two rounds of the reaper")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults, on average")
-    parser.add_argument("--within", type=float, default=3600.0, help="seconds after which nothing new is asked for")
+    parser.add_argument("--within", type=float, default=3600.0, help="seconds of asking and breaking")
     parser.add_argument("--logs", type=Path, help="folder for the logs of all processes")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="structguard-faults-") as folder:
@@ -66,7 +66,7 @@ def run(chosen: argparse.Namespace, folder: Path) -> bool:
         kinds = [*(rng.choice(models) for _ in range(chosen.jobs)), *([REAL] * chosen.real)]
         rng.shuffle(kinds)
 
-        injuries, watch = Injuries(topology, rng, chosen.lease, chosen.every), Watch(topology)
+        injuries, watch = Injuries(topology, rng, chosen.lease, chosen.every, clients.closing), Watch(topology)
         peace, end = threading.Event(), threading.Event()
         orchestrator = threading.Thread(target=topology.watch, args=[end])
         trouble = threading.Thread(target=injuries.inflict, args=[peace])

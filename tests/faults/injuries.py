@@ -44,6 +44,7 @@ class Injuries:
     rng: random.Random
     lease: float
     every: float  # seconds between two, on average
+    until: float  # on the monotonic clock: what has begun by then may end in peace
     done: list[Fault] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
 
@@ -91,7 +92,7 @@ class Injuries:
 
         with ThreadPoolExecutor() as pool:
             running = []
-            while not stopping.wait(self.rng.expovariate(1 / self.every)):
+            while not stopping.wait(self.rng.expovariate(1 / self.every)) and time.monotonic() < self.until:
                 running.append(pool.submit(once, self.rng.choices(names, weights)[0]))
         for each in running:
             each.result()
