@@ -5,7 +5,7 @@ is void once another worker has claimed the job. So a job may run twice, but it 
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -48,8 +48,11 @@ def take(
     lease: timedelta,
     job_id: uuid.UUID | None = None,
     batching: Batching = Batching(),  # noqa: B008  (it is immutable)
+    pools: Collection[str] | None = None,
 ) -> Claim | None:
     """Take the oldest job that may run, or the named one; `None` when there is none or somebody was faster.
+
+    With `pools` only jobs of models that name one of these.
 
     Jobs of one model run one after the other, in the order in which they came: each builds on the version before. The
     first attempt at a job takes along what else waits for its model, as far as `batching` lets it.
@@ -64,6 +67,8 @@ def take(
     free = select(Job.id).where(Job.state == State.QUEUED, ~blocked)
     if job_id is not None:
         free = free.where(Job.id == job_id)
+    if pools is not None:
+        free = free.where(exists().where(Model.id == Job.model_id, Model.pool.in_(pools)))
     if batching.window:
         free = free.where(need_not_wait(batching, now))
     chosen = session.scalar(free.order_by(Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True))
@@ -106,6 +111,25 @@ def heartbeat(session: Session, claim: Claim, lease: timedelta) -> None:
         FenceLost: the job is no longer this worker's.
     """
     held(session, claim).lease_until = clock(session) + lease
+
+
+def watch(session: Session, claim: Claim) -> tuple[Phase | None, int, int]:
+    """How far the job is: phase, step, and of how many steps. Takes no lock.
+
+    Raises:
+        FenceLost: the job is no longer this worker's.
+        CancelRequested: it should stop.
+    """
+    found = session.execute(
+        select(Job.phase, Job.step, Job.total_steps, Job.cancel_requested).where(
+            Job.id == claim.job_id, Job.fence == claim.fence, Job.state == State.RUNNING
+        )
+    ).one_or_none()
+    if found is None:
+        raise FenceLost
+    if found.cancel_requested:
+        raise CancelRequested
+    return found.phase, found.step, found.total_steps
 
 
 def progress(
@@ -215,6 +239,20 @@ def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int)
         FenceLost: the job is no longer this worker's.
     """
     _return_to_queue(session, held(session, claim), reason=reason, max_attempts=max_attempts)
+
+
+def hand_back(session: Session, claim: Claim, *, reason: str) -> None:
+    """The worker was asked to stop, and the job has done nothing wrong: queue it again, which costs no attempt.
+
+    Raises:
+        FenceLost: the job is no longer this worker's.
+    """
+    job = held(session, claim)
+    if job.cancel_requested:
+        cancel_withdrawn(session, job)
+    else:
+        job.attempt -= 1
+        move(session, job, State.QUEUED, reason=reason)
 
 
 def reap(session: Session, *, max_attempts: int) -> int:

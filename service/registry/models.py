@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
@@ -20,7 +20,9 @@ from service.registry.errors import (
 )
 from service.registry.gate import Policy
 from service.registry.pages import Page, paginate
-from service.registry.tables import Alias, EvaluationSet, Model, Version
+from service.registry.settings import DEFAULT_POOL
+from service.registry.states import State
+from service.registry.tables import Alias, EvaluationSet, Job, Model, Version
 
 MOST_TAGS = 50
 
@@ -56,7 +58,14 @@ _NEWEST = (
 
 
 def register_model(
-    session: Session, tenant_id: uuid.UUID, *, name: str, description: str, policy: Policy, approval_required: bool
+    session: Session,
+    tenant_id: uuid.UUID,
+    *,
+    name: str,
+    description: str,
+    policy: Policy,
+    approval_required: bool,
+    pool: str = DEFAULT_POOL,
 ) -> Model:
     """Create a model.
 
@@ -69,6 +78,7 @@ def register_model(
         description=description,
         policy=policy.model_dump(),
         approval_required=approval_required,
+        pool=pool,
         created_at=clock(session),
     )
     try:
@@ -89,6 +99,13 @@ def find_model(session: Session, tenant_id: uuid.UUID, name: str) -> Model:
     if model is None:
         raise ModelNotFound
     return model
+
+
+def move_to_pool(session: Session, model: Model, pool: str) -> None:
+    """Have other workers run a model's jobs, those too that wait already; one that runs goes on where it is."""
+    model.pool = pool
+    waiting = update(Job).where(Job.model_id == model.id, Job.state == State.QUEUED)
+    session.execute(waiting.values(rung_at=None))  # these workers have not been told of them
 
 
 def find_model_to_unlearn(session: Session, tenant_id: uuid.UUID, name: str) -> tuple[Model, Version]:
