@@ -15,14 +15,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-import redis
 
 from service.registry import access, schema
 from service.registry.database import Database
 from service.registry.scopes import Scope
-from tests.conftest import new_postgresql_database
+from tests.conftest import REDIS, connected_redis, new_postgresql_database
 
-REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 ENDED = {"completed", "needs_review", "failed", "rejected", "cancelled"}
 
 
@@ -138,13 +136,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def distributed() -> Iterator[tuple[Database, dict[str, str]]]:
     """A PostgreSQL database and a queue in Redis, and the settings that name them."""
     queue = f"test-{uuid.uuid4().hex}"
-    with new_postgresql_database() as database, redis.Redis.from_url(REDIS) as broker:
-        try:
-            broker.ping()
-        except redis.ConnectionError:
-            if "CI" in os.environ:
-                raise
-            pytest.skip("no Redis")
+    with new_postgresql_database() as database, connected_redis() as broker:
         yield (
             database,
             {

@@ -24,8 +24,9 @@ from service.registry.states import State
 from service.registry.tables import Base
 from tests.acceptance.canaries import Canaries
 from tests.acceptance.canary_calls import Calls
-from tests.acceptance.conftest import REDIS, Stack, distributed, running
+from tests.acceptance.conftest import Stack, distributed, running
 from tests.cli.scripted_server import Answer, scripted
+from tests.conftest import REDIS
 from tests.service.given import archive, csv_of, npz, row
 from tests.service.given_jobs import Jobs
 
