@@ -52,7 +52,6 @@ def embedded() -> Iterator[tuple[Database | None, dict[str, str]]]:
     yield None, {}
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("topology", [embedded, distributed])
 def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> None:
     words, data, photographs = Canaries(), tmp_path / "data", tmp_path / "photographs"
