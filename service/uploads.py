@@ -19,7 +19,6 @@ from service.registry import (
     checkpoints,
     deletion_requests,
     intake,
-    jobs,
     models,
     reach,
     suppressions,
@@ -152,9 +151,10 @@ def submit_deletion_request(
     """
     _check_one_way(given, images)
     with resources.database.read() as session:
-        jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
         try:
-            model, version = models.find_model_to_unlearn(session, caller.tenant_id, given.model)
+            model, version = models.find_model_to_unlearn(
+                session, caller.tenant_id, given.model, most_waiting=resources.settings.max_queued_requests
+            )
         except ModelNotFound as error:  # the path exists; a field of the body is wrong
             raise InvalidInput(Fault("#/model", error.detail)) from error
         classes = version.classes
