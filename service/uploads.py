@@ -215,20 +215,20 @@ def store_deletion_request(
     The model has a version; it may come from another session.
     """
     key = f"samples/{brought.request_id}"
-    request = deletion_requests.submit(
-        session,
-        model,
-        request_id=brought.request_id,
-        regulation=regulation,
-        samples=key,
-        samples_key=brought.samples_key,
-        sample_count=brought.kept.count,
-        samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
-        submitted_by=caller.subject,
-        options=options,
-    )
-    suppressions.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
-    brought.staged.keep(key)
+    with brought.staged.keeping(key):
+        request = deletion_requests.submit(
+            session,
+            model,
+            request_id=brought.request_id,
+            regulation=regulation,
+            samples=key,
+            samples_key=brought.samples_key,
+            sample_count=brought.kept.count,
+            samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
+            submitted_by=caller.subject,
+            options=options,
+        )
+        suppressions.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
     return request
 
 
