@@ -12,11 +12,10 @@ import sys
 import threading
 from contextlib import suppress
 
-from service.registry import claims
+from service.registry import claims, supervision
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost
-from service.registry.states import State
 from worker.settings import WorkerSettings
 from worker.watch import End, Watch
 
@@ -71,9 +70,9 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
     try:
         with database.write() as session:
             if end is End.STOPPED:
-                claims.hand_back(session, claim, reason=reason)
+                supervision.hand_back(session, claim, reason=reason)
             elif end is End.OVERDUE:
-                claims.stop(session, claim, State.FAILED, reason=reason)
+                claims.fail(session, claim, reason=reason)
             else:
                 claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:

@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import claims
+from service.registry import claims, supervision
 from service.registry.claims import CancelRequested, Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost
@@ -66,7 +66,7 @@ class Watch:
             self._beaten = now
         if now - self._looked >= _LOOK:
             with self._database.read() as session:
-                seen = claims.watch(session, self._claim)
+                seen = supervision.watch(session, self._claim)
             self._looked = now
             if seen != self._seen:
                 self._seen, self._moved = seen, now

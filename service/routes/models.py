@@ -16,7 +16,7 @@ from service.dependencies import (
 )
 from service.idempotency import CreationDep
 from service.problems import documented
-from service.registry import models
+from service.registry import models, pools
 from service.registry.errors import Fault, InvalidInput
 from service.schemas import ModelChange, NewModel
 
@@ -70,11 +70,11 @@ def change_model(
     model = models.find_model(session, caller.tenant_id, name)
     if to.pool is not None:
         _check_pool(to.pool, resources)
-        models.move_to_pool(session, model, to.pool)
+        pools.move_model(session, model, to.pool)
     return ModelAnswer.of(model)
 
 
 def _check_pool(pool: str, resources: Resources) -> None:
-    pools = sorted(resources.settings.pools)
-    if pool not in pools:  # its jobs would wait for ever
-        raise InvalidInput(Fault("#/pool", f"must be a pool of workers that there is: {', '.join(pools)}"))
+    known = sorted(resources.settings.pools)
+    if pool not in known:  # its jobs would wait for ever
+        raise InvalidInput(Fault("#/pool", f"must be a pool of workers that there is: {', '.join(known)}"))

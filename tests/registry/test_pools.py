@@ -4,7 +4,7 @@ import threading
 
 from given_rows import LEASE, claim, model_with_version, request
 
-from service.registry import claims, housekeeping, jobs, models
+from service.registry import claims, housekeeping, jobs, pools
 from service.registry.artifacts import Artifacts
 from service.registry.database import clock
 from service.registry.settings import RegistrySettings
@@ -22,7 +22,7 @@ def test_a_worker_takes_jobs_of_its_pools_and_no_others(database):
     with database.write() as session:
         small = request(session, model_with_version(session, "small"))
         large = model_with_version(session, "large")
-        models.move_to_pool(session, large, "a100")
+        pools.move_model(session, large, "a100")
         big = request(session, large)
     assert take(database, "a100", job_id=small.job_id) is None
     assert take(database, "cpu") is None
@@ -36,13 +36,13 @@ def test_a_job_is_announced_to_its_pool_and_to_another_one_when_its_model_moves(
         model = model_with_version(session)
         accepted = request(session, model)
         assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
-        models.move_to_pool(session, model, "a100")
+        pools.move_model(session, model, "a100")
         assert jobs.to_announce(session, LEASE) == {accepted.job_id: "a100"}
         after = request(session, model)
     held = claim(database)
     with database.write() as session:
         assert jobs.next_in_line(session, held.job_id) == {after.job_id: "a100"}
-        models.move_to_pool(session, model, "default")
+        pools.move_model(session, model, "default")
         assert jobs.read(session, held.job_id).state is State.RUNNING
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.registry import doorbell, jobs, models
+from service.registry import doorbell, jobs, pools
 from service.registry.database import Database
 from service.registry.states import State
 from service.registry.tables import Job
@@ -49,7 +49,7 @@ class Worker:
     def runs_a_job(self) -> Job:
         with self.database.write() as session:
             large = model_with_version(session, "large")
-            models.move_to_pool(session, large, "a100")
+            pools.move_model(session, large, "a100")
             job_id = request(session, large).job_id
         self.ring()
         self.wait_for(lambda: self.job(job_id).state is State.RUNNING)
