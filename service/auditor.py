@@ -5,17 +5,15 @@ import threading
 
 from service.registry import audit, audit_checkpoints, audit_verification, signing_keys
 from service.registry.database import Database
-from service.registry.settings import RegistrySettings
+from service.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
-
-_EVERY = 1.0  # seconds
 
 
 class Auditor:
     """Any number of processes may have one. Whatever goes wrong is logged and tried again at the next turn."""
 
-    def __init__(self, database: Database, settings: RegistrySettings) -> None:
+    def __init__(self, database: Database, settings: ServiceSettings) -> None:
         self._database = database
         self._settings = settings
         self._stopping = threading.Event()
@@ -38,7 +36,7 @@ class Auditor:
                     work()
                 except Exception:
                     logger.exception("the auditor could not finish its turn")
-            self._stopping.wait(_EVERY)
+            self._stopping.wait(self._settings.audit_interval.total_seconds())
 
     def _chain(self) -> None:
         more = True

@@ -66,7 +66,7 @@ def verify_some(database: Database, tenant_id: uuid.UUID, keys: Keys) -> None:
         row = session.get(AuditVerification, tenant_id)
         before = Verified(Head(row.height, row.sha256), row.again_from) if row is not None else Verified()
         try:
-            found = look(session, tenant_id, before, keys)
+            found = look(session, tenant_id, before, keys, most=SLICE)
         except Broken as broken:
             found = broken
     with database.write() as session:
@@ -91,9 +91,9 @@ def verify_all(session: Session, tenant_id: uuid.UUID, keys: Keys) -> Head:
     Raises:
         Broken: something is not as it was written.
     """
-    found = look(session, tenant_id, Verified(), keys)
+    found = look(session, tenant_id, Verified(), keys, most=SLICE)
     while found.head != audit.head(session, tenant_id):
-        found = look(session, tenant_id, found, keys)
+        found = look(session, tenant_id, found, keys, most=SLICE)
     return found.head
 
 
@@ -102,7 +102,7 @@ def find(session: Session, tenant_id: uuid.UUID) -> AuditVerification | None:
     return session.get(AuditVerification, tenant_id)
 
 
-def look(session: Session, tenant_id: uuid.UUID, before: Verified, keys: Keys, *, most: int = SLICE) -> Verified:
+def look(session: Session, tenant_id: uuid.UUID, before: Verified, keys: Keys, *, most: int) -> Verified:
     """Look at the next entries: those that are new, then those whose turn it is to be looked at again.
 
     Raises:
