@@ -48,6 +48,9 @@ class ServiceSettings(RegistrySettings):
     trusted_proxies: str = "127.0.0.1"
     """Addresses and networks, with commas between, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
 
+    audit_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
+    """How often what has happened is chained in the audit log."""
+
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024)
     """Largest request body, and largest archive once unpacked, in bytes."""
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "7a90c4e2d1b5"
-down_revision = "f36c81a7d924"
+down_revision = "e6dff4f26198"
 branch_labels = None
 depends_on = None
 
