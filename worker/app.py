@@ -2,43 +2,75 @@
 
 A message says that there may be something to do. What that is stands in the job table, exactly as for the embedded
 worker; and a worker that no message reaches looks there by itself, every `sweep_interval`.
+
+Processes of the pool are forked, which no library minds here: they open the database after it, and never touch CUDA,
+which belongs to the job's own process.
 """
 
+import os
+import signal
 import threading
 
-from celery.signals import worker_process_init, worker_process_shutdown
+from billiard import active_children  # type: ignore[import-untyped]
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
 from service.registry.doorbell import TASK, celery_app
 from worker.runner import Runner
 from worker.settings import WorkerSettings
 
+_AGAIN = 0.5  # seconds
+_GOODBYE = 10.0  # seconds for a job to be handed back
+
 settings = WorkerSettings()
 if settings.broker_url is None:
     raise SystemExit("STRUCTGUARD_BROKER_URL is not set; without a broker, run `python -m worker` instead")
-app = celery_app(settings.broker_url.get_secret_value(), settings.celery_queue)
+app = celery_app(settings.broker_url.get_secret_value(), settings.celery_queue, settings.pools)
+# The supervisor ends what takes too long. This ends a supervisor that hangs, and with it its job; prefork only. A
+# message may come while a job runs that none has told of, and then finds another one.
+app.conf.task_time_limit = 2 * settings.job_timeout.total_seconds() + 60
 
-_of_this_process: list[tuple[Runner, threading.Thread]] = []
+_running: list[tuple[Runner, threading.Thread]] = []  # one, in a process of the pool
 
 
+@worker_process_init.connect  # type: ignore[untyped-decorator]
 def _begin(**_: object) -> None:
-    runner = Runner(settings, interval=settings.sweep_interval)  # here, because connections must not cross a fork
+    runner = Runner(settings, interval=settings.sweep_interval)
     thread = threading.Thread(target=runner.run, name="runner", daemon=True)
-    _of_this_process.append((runner, thread))
+    _running.append((runner, thread))
     thread.start()
 
 
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def _end(**_: object) -> None:
-    for runner, thread in _of_this_process:
+    """However the process is asked to end, its job is handed back first."""
+    for runner, thread in _running:
         runner.stop()
-        thread.join(timeout=10)
-
-
-worker_process_init.connect(_begin)
-worker_process_shutdown.connect(_end)
+        thread.join(_GOODBYE)
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator]
 def run_job(_: str) -> None:
     """Look into the job table; Celery counts the worker as busy until that, and what it found there, is over."""
-    for runner, _thread in _of_this_process:
-        runner.look()
+    for runner, _thread in _running:
+        before = signal.signal(signal.SIGINT, lambda *_, runner=runner: runner.stop())
+        try:
+            runner.look()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _interrupt(**_: object) -> None:
+    """A warm shutdown would wait for the end of the job in progress, which may take hours.
+
+    SIGINT ends that; processes of the pool that are not in a task ignore it, and end by themselves.
+    """
+
+    def interrupt() -> None:
+        while True:  # until this process ends: a job may be about to begin
+            for process in active_children():
+                os.kill(process.pid, signal.SIGINT)
+            stopped.wait(_AGAIN)
+
+    stopped = threading.Event()
+    threading.Thread(target=interrupt, daemon=True).start()

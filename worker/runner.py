@@ -72,7 +72,11 @@ class Runner:
             reaper.reap(session, max_attempts=settings.max_attempts)
         with database.write() as session:
             claim = claims.take(
-                session, worker=supervisor.worker_name(), lease=settings.lease, batching=Batching.of(settings)
+                session,
+                worker=supervisor.worker_name(),
+                lease=settings.lease,
+                batching=Batching.of(settings),
+                pools=settings.pools,
             )
         if claim is None:
             housekeeping.sweep(database, artifacts, settings)

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from redis import Redis
-from redis.exceptions import ConnectionError as BrokerAway
 from sqlalchemy import select, update
 
 from service.registry import jobs, reaper
@@ -23,6 +21,7 @@ from service.registry.claims import Claim
 from service.registry.database import Database, clock
 from service.registry.states import State
 from service.registry.tables import Job
+from tests.worker.broker import REDIS, needs_redis
 from tests.worker.given_outage import claimed
 from worker import supervisor
 from worker.runner import Runner
@@ -31,7 +30,6 @@ from worker.settings import WorkerSettings
 ENDS = (sys.executable, "-c", "pass")
 WORKS = (sys.executable, "-c", "import sys; sys.stdin.read()")  # until its supervisor is gone
 NEVER = timedelta(hours=1)
-BROKER = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/15")
 
 
 @contextmanager
@@ -130,19 +128,14 @@ def test_a_celery_worker_works_without_any_message_and_stops_without_delay(
     postgresql: Database, tmp_path: Path
 ) -> None:
     """The broker has nothing for it, the job table has. When it is told to stop, the job is queued again."""
-    try:
-        Redis.from_url(BROKER).ping()
-    except BrokerAway:
-        if "CI" in os.environ:
-            raise
-        pytest.skip("no Redis")
+    needs_redis()
     claim = abandon(postgresql)
     script = tmp_path / "app_that_sleeps.py"
     script.write_text(f"from worker import supervisor\nsupervisor.CHILD = {WORKS!r}\nfrom worker.app import app\n")
     environment = {
         "STRUCTGUARD_DATABASE_URL": postgresql.engine.url.render_as_string(hide_password=False),
         "STRUCTGUARD_DATA_DIR": str(tmp_path),
-        "STRUCTGUARD_BROKER_URL": BROKER,
+        "STRUCTGUARD_BROKER_URL": REDIS,
         "STRUCTGUARD_CELERY_QUEUE": f"test-{uuid.uuid4()}",
         "STRUCTGUARD_LEASE": "PT10M",
         "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}",
