@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from alembic import command
 from alembic.config import Config
@@ -22,13 +23,27 @@ def upgrade(database: Database) -> None:
 
 def is_current(database: Database) -> bool:
     """Is the schema the one of this code?"""
+    return revisions(database) == heads()
+
+
+def standing(database: Database) -> Literal["current", "behind", "ahead", "empty"]:
+    """How the schema compares with the one of this code; "ahead" is one that this code knows nothing of."""
+    found = revisions(database)
+    if found == heads():
+        return "current"
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return "empty" if not found else "behind" if found <= known else "ahead"
+
+
+def revisions(database: Database) -> set[str]:
+    """Which migrations the database stands at."""
     with database.read() as session:
-        return set(MigrationContext.configure(session.connection()).get_current_heads()) == _heads()
+        return set(MigrationContext.configure(session.connection()).get_current_heads())
 
 
 @cache
-def _heads() -> set[str]:
-    """Of this code, which does not change while it runs; every readiness check asks."""
+def heads() -> set[str]:
+    """The migrations that this code stands at, which does not change while it runs; every readiness check asks."""
     return set(ScriptDirectory.from_config(_config()).get_heads())
 
 
