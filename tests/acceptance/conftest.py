@@ -64,7 +64,7 @@ class Stack:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
 
     def wait_until_ready(self) -> None:
-        self.wait_for(lambda: httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200, seconds=30)
+        self.wait_for(lambda: httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200, seconds=120)
 
     def wait_for(self, condition, *, seconds: float, every: float = 0.1) -> None:
         deadline = time.monotonic() + seconds
@@ -76,7 +76,7 @@ class Stack:
             time.sleep(every)
         raise AssertionError(f"it did not happen within {seconds} s\n{self.logs()[-5000:]}")
 
-    def finish(self, client: httpx.Client, request: str, *, seconds: float = 280) -> dict:
+    def finish(self, client: httpx.Client, request: str, *, seconds: float = 540) -> dict:
         """Wait until a deletion request has ended; what it looks like then."""
         seen: dict = {}
 
