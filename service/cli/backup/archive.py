@@ -31,7 +31,8 @@ class Writer:
     """Writes an archive to a file that need not be seekable. It is whole once `close` has returned."""
 
     def __init__(self, target: BinaryIO) -> None:
-        self._tar = tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115  (see `close`)
+        forward: Any = _Forward(target)
+        self._tar = tarfile.TarFile(fileobj=forward, mode="w", format=tarfile.PAX_FORMAT)
         self.files: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, path: Path) -> None:
@@ -106,6 +107,21 @@ def _write(content: IO[bytes], path: Path, at: float) -> dict[str, Any]:
         os.fsync(target.fileno())
     os.utime(path, (at, at))
     return {"sha256": hashing.digest(), "size": size}
+
+
+class _Forward:
+    """Where `tarfile` writes to: it asks how far it is, which a pipe does not say."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._written = 0
+
+    def write(self, data: bytes) -> int:
+        self._written += self._target.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written
 
 
 class _Hashing:
