@@ -40,7 +40,11 @@ def work(database: Database, artifacts: Artifacts, settings: WorkerSettings, sto
     housekeeping.sweep(database, artifacts, settings)
     with database.write() as session:
         claim = claims.take(
-            session, worker=supervisor.worker_name(), lease=settings.lease, batching=Batching.of(settings)
+            session,
+            worker=supervisor.worker_name(),
+            lease=settings.lease,
+            batching=Batching.of(settings),
+            pools=settings.pools,
         )
     if claim is None:
         return False

@@ -53,17 +53,17 @@ def check_room(session: Session, tenant_id: uuid.UUID, most: int) -> None:
         raise QueueFull
 
 
-def to_announce(session: Session, every: timedelta) -> list[uuid.UUID]:
-    """Waiting jobs that no worker was told of for a while; they count as announced from here on."""
+def to_announce(session: Session, every: timedelta) -> dict[uuid.UUID, str]:
+    """Waiting jobs that no worker was told of for a while, with their pools; they count as announced from here on."""
     now = clock(session)
-    return list(
-        session.scalars(
-            update(Job)
-            .where(Job.state == State.QUEUED, or_(Job.rung_at.is_(None), Job.rung_at < now - every))
-            .values(rung_at=now)
-            .returning(Job.id)
-        )
+    pool = select(Model.pool).where(Model.id == Job.model_id).scalar_subquery()
+    announced = session.execute(
+        update(Job)
+        .where(Job.state == State.QUEUED, or_(Job.rung_at.is_(None), Job.rung_at < now - every))
+        .values(rung_at=now)
+        .returning(Job.id, pool)
     )
+    return dict(announced.all())
 
 
 def not_announced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
@@ -72,11 +72,12 @@ def not_announced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
         session.execute(update(Job).where(Job.id.in_(batch), Job.state == State.QUEUED).values(rung_at=None))
 
 
-def next_in_line(session: Session, job_id: uuid.UUID) -> uuid.UUID | None:
-    """The job that waits for this one, because it is of the same model."""
+def next_in_line(session: Session, job_id: uuid.UUID) -> dict[uuid.UUID, str]:
+    """The job that waits for this one, because it is of the same model, with its pool; if there is one."""
     model_id = select(Job.model_id).where(Job.id == job_id).scalar_subquery()
-    waiting = select(Job.id).where(Job.model_id == model_id, Job.state == State.QUEUED)
-    return session.scalar(waiting.order_by(Job.created_at, Job.id).limit(1))
+    waiting = select(Job.id, Model.pool).join(Job.model).where(Job.model_id == model_id, Job.state == State.QUEUED)
+    found = session.execute(waiting.order_by(Job.created_at, Job.id).limit(1))
+    return dict(found.all())
 
 
 def find(session: Session, tenant_id: uuid.UUID, job_id: uuid.UUID) -> Job:

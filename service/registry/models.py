@@ -7,7 +7,7 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
-from service.registry import jobs
+from service.registry import audit, jobs
 from service.registry.database import clock
 from service.registry.errors import (
     EvaluationSetNameTaken,
@@ -22,6 +22,7 @@ from service.registry.errors import (
 )
 from service.registry.gate import Policy
 from service.registry.pages import Page, paginate
+from service.registry.settings import DEFAULT_POOL
 from service.registry.tables import Alias, EvaluationSet, Model, Version
 
 MOST_TAGS = 50
@@ -58,7 +59,14 @@ _NEWEST = (
 
 
 def register_model(
-    session: Session, tenant_id: uuid.UUID, *, name: str, description: str, policy: Policy, approval_required: bool
+    session: Session,
+    tenant_id: uuid.UUID,
+    *,
+    name: str,
+    description: str,
+    policy: Policy,
+    approval_required: bool,
+    pool: str = DEFAULT_POOL,
 ) -> Model:
     """Create a model.
 
@@ -71,6 +79,7 @@ def register_model(
         description=description,
         policy=policy.model_dump(),
         approval_required=approval_required,
+        pool=pool,
         created_at=clock(session),
     )
     try:
@@ -78,6 +87,7 @@ def register_model(
             session.add(model)
     except IntegrityError as error:
         raise ModelNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    audit.append(session, tenant_id, "model.registered", about=model.id, approval_required=approval_required)
     return model
 
 
@@ -157,7 +167,7 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
         parent_row = session.scalar(_version(model, parent))
         if parent_row is None:
             raise InvalidInput(Fault("#/parent", "is not a version of this model"))
-    return add_version(
+    version = add_version(
         session,
         model,
         parent_id=parent_row.id if parent_row else None,
@@ -166,6 +176,17 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
         metrics={},
         **columns,
     )
+    audit.append(
+        session,
+        model.tenant_id,
+        "version.registered",
+        about=version.id,
+        model=str(model.id),
+        number=version.number,
+        parent=parent,
+        sha256=version.sha256,
+    )
+    return version
 
 
 def find_version(session: Session, model: Model, reference: int | str) -> Version:
@@ -244,6 +265,15 @@ def add_evaluation_set(session: Session, model: Model, *, name: str, **columns: 
             session.add(evaluation_set)
     except IntegrityError as error:
         raise EvaluationSetNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    audit.append(
+        session,
+        model.tenant_id,
+        "evaluation_set.added",
+        about=evaluation_set.id,
+        model=str(model.id),
+        kind=evaluation_set.kind,
+        sha256=evaluation_set.sha256,
+    )
     return evaluation_set
 
 
