@@ -1,5 +1,8 @@
 """Whether the database has the tables of this code, and how it gets them."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -8,6 +11,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 import migrations
 from service.registry.database import Database
@@ -16,9 +21,34 @@ from service.registry.database import Database
 def upgrade(database: Database) -> None:
     """Bring the schema up to this code; safe to run from several processes at once, and when there is nothing to do."""
     config = _config()
-    with database.engine.begin() as connection:
+    with changing(database) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def changing(database: Database) -> Iterator[Connection]:
+    """A transaction in which tables may be changed.
+
+    SQLite changes most things by making a table anew and dropping the old one, which deletes the rows first, and with
+    them what refers to them. So there foreign keys mean nothing meanwhile, and are checked at the end.
+
+    Raises:
+        IntegrityError: a row refers to one that is not there; nothing has changed then.
+    """
+    with database.engine.connect() as connection:
+        if connection.dialect.name != "sqlite":
+            with connection.begin():
+                yield connection
+            return
+        connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")  # no transaction has begun, or it would not
+        try:
+            with connection.begin():
+                yield connection
+                if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise IntegrityError(None, None, sqlite3.IntegrityError(f"a row of {broken[0]} refers to none"))
+        finally:
+            connection.connection.cursor().execute("PRAGMA foreign_keys=ON")
 
 
 def is_current(database: Database) -> bool:
