@@ -236,6 +236,10 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
         waits = call("POST", requests, **waiting, spoil=False, by=made["key"])["id"]
         call("POST", f"{one}/{verb}", request_id=waits, **body)
 
+    call("GET", "/v1/audit")
+    for part in ("entries", "checkpoints", "export"):
+        call("GET", f"/v1/audit/{part}")
+
     call("GET", "/v1/discovery")
     told = [f"{receiver}/{label('url of a status callback')}"]
     whom = [{"identity_type": "controller_customer_id", "identity_value": kept["subject_id"], "identity_format": "raw"}]
