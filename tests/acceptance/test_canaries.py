@@ -151,6 +151,9 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     for method, body in (("PUT", {"body": {"value": label("a tag's value")}}), ("DELETE", {})):
         call(method, versions + "/{number}/tags/{key}", **first, key=label("a tag"), **body)
 
+    for disposition in ("quarantined", "kept"):
+        call("PUT", versions + "/{number}/disposition", **first, body={"disposition": disposition})
+
     aliases = models + "/{name}/aliases"
     alias = {"name": pets, "alias": label("an alias")}
     moved = {"version": 1, "follows_gate": True, "override_gate": False}
