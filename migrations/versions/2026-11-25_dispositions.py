@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "b71f3a9d2c60"
-down_revision = "e6dff4f26198"
+down_revision = "7a90c4e2d1b5"
 branch_labels = None
 depends_on = None
 

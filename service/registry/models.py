@@ -22,6 +22,7 @@ from service.registry.errors import (
 )
 from service.registry.gate import Policy
 from service.registry.pages import Page, paginate
+from service.registry.settings import DEFAULT_POOL
 from service.registry.states import Disposition
 from service.registry.tables import Alias, EvaluationSet, Model, Version
 
@@ -65,7 +66,14 @@ _NEWEST = (
 
 
 def register_model(
-    session: Session, tenant_id: uuid.UUID, *, name: str, description: str, policy: Policy, approval_required: bool
+    session: Session,
+    tenant_id: uuid.UUID,
+    *,
+    name: str,
+    description: str,
+    policy: Policy,
+    approval_required: bool,
+    pool: str = DEFAULT_POOL,
 ) -> Model:
     """Create a model.
 
@@ -78,6 +86,7 @@ def register_model(
         description=description,
         policy=policy.model_dump(),
         approval_required=approval_required,
+        pool=pool,
         created_at=clock(session),
     )
     try:
