@@ -154,14 +154,14 @@ def test_what_is_no_manifest_is_refused(client, kept, content, pointer):
     assert kept() == before
 
 
-def test_a_small_file_cannot_unfold_into_a_large_one(client, tmp_path):
+def test_a_small_file_cannot_unfold_into_a_large_one(client):
     """One long cell that is repeated is long once; it is refused before it is repeated."""
     content = parquet_of(**columns_of(*(row(str(n), subject="x" * 100_000) for n in range(1000))))
     assert len(content) < 50_000
     limits = manifest_files.Limits(rows=1000, bytes=1 << 20)
     with pytest.raises(InvalidInput) as refused:
         manifest_files.keep(
-            io.BytesIO(content), tmp_path / "uris", classes=["cat"], pseudonyms=Pseudonyms(b"k"), limits=limits
+            io.BytesIO(content), io.BytesIO(), classes=["cat"], pseudonyms=Pseudonyms(b"k"), limits=limits
         )
     assert refused.value.faults == (Fault("#/manifest", "has a cell of more than 65536 bytes"),)
 
