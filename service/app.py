@@ -66,7 +66,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         master_key = MasterKey(settings)
         relay = Relay(database, artifacts, settings)
         processor = Processor(settings)
-        sender = WebhookSender(database, settings, processor)
+        sender = WebhookSender(database, settings, processor, master_key)
         auditor = Auditor(database, settings)
         signing_keys.signer(settings)  # who cannot sign shall not start
         relay.start()

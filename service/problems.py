@@ -23,6 +23,8 @@ from service.registry.architectures import ImageSizeUnsupported
 from service.registry.checkpoints import CheckpointRejected
 from service.registry.disk_space import ran_out
 from service.registry.errors import Fault, RegistryError
+from service.registry.master_key import OtherMasterKey
+from service.registry.sealed_files import SealBroken
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -141,6 +143,8 @@ TABLE: dict[type[Exception] | int, Kind] = {
         "Wait as long as `Retry-After` says; workers, approvals and withdrawals make room.",
     ),
     errors.StorageFull: Kind(507, "storage-full", "There is no room left.", "Tell the operator of the service."),
+    OtherMasterKey: _UNAVAILABLE,
+    SealBroken: _UNAVAILABLE,
     OperationalError: _UNAVAILABLE,
     PoolTimeout: _UNAVAILABLE,
     RequestValidationError: _INVALID,

@@ -113,7 +113,7 @@ class Claim:
     message_id: str
     body: str
     url: str = field(repr=False)
-    secrets: tuple[bytes, ...] = field(repr=False)
+    secrets: tuple[bytes, ...] = field(repr=False)  #: as they are stored: `webhooks.opened` opens them
     private_key: bytes = field(repr=False)
     is_status_callback: bool  #: of an OpenDSR request, signed with the processor's key
 

@@ -56,8 +56,8 @@ class RegistrySettings(BaseSettings):
     """Requests that are due within this do not wait for others."""
 
     master_key_file: Path | None = None
-    """File with 64 hexadecimal digits: the key that wraps those of the images to forget, the same for all processes.
-    Default: one is made, and kept in the data folder."""
+    """File with 64 hexadecimal digits: the key that wraps those of images to forget, of manifests and of webhooks, the
+    same for all processes. Default: one is made, and kept in the data folder."""
 
     signing_key_file: Path | None = None
     """PEM file with the Ed25519 key that signs evidence: certificates, and heads of the audit log, the same for all

@@ -214,6 +214,9 @@ class Manifest(Base):
     version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("versions.id"))
     name: Mapped[str] = mapped_column(String(100))
     uris: Mapped[str] = mapped_column(String(200))  #: artifact key
+    uris_key: Mapped[bytes | None] = mapped_column(
+        LargeBinary(60)
+    )  #: of that file, wrapped by the master key; nothing for files of releases that did not encrypt
     count: Mapped[int]  #: rows
     suppressed: Mapped[int]  #: rows that stood on the suppression list when it was registered
     created_at: Mapped[datetime]
@@ -467,7 +470,7 @@ class Erasure(Base):
 
 
 class WebhookEndpoint(Base):
-    """Where a tenant is called back. Its keys are kept as they are: signing takes them, and no hash would do."""
+    """Where a tenant is called back. Signing takes its keys, and no hash would do: the master key wraps them."""
 
     __tablename__ = "webhook_endpoints"
 
@@ -476,10 +479,10 @@ class WebhookEndpoint(Base):
     url: Mapped[str] = mapped_column(String(2000))
     events: Mapped[list[str]]  #: what it hears of; empty means everything
     description: Mapped[str] = mapped_column(String(2000))
-    secret: Mapped[bytes] = mapped_column(LargeBinary)  #: of HMAC-SHA256
+    secret: Mapped[bytes] = mapped_column(LargeBinary)  #: of HMAC-SHA256, wrapped
     previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     previous_secret_until: Mapped[datetime | None]
-    private_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of Ed25519
+    private_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of Ed25519, wrapped
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]

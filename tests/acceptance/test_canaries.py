@@ -39,8 +39,8 @@ LABELLED = {
     *("creations.operation", "creations.headers", "creations.body"),  # paths with names, answers that repeat labels
 }
 
-#: Files of the data folder that hold what was sent as it was: the owner's weights, and where their images are.
-AS_SENT = {"checkpoints", "manifests"}
+#: Files of the data folder that hold what was sent as it was: the owner's weights.
+AS_SENT = {"checkpoints"}
 
 #: OpenDSR 2.0, section 7.3, has a receipt repeat the request.
 RECEIPT = re.compile(rb'"encoded_request":"[^"]*"')

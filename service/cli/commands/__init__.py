@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli.commands import audit, conformance, deletions, exchange, keys, models, operations, serving
+from service.cli.commands import audit, conformance, deletions, exchange, keys, master_key, models, operations, serving
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
 
 for command in (
     *(serving.demo, serving.up, serving.migrate),
+    master_key.rewrap,
     *(models.register, models.download),
     *(operations.doctor, operations.backup, operations.restore),
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
