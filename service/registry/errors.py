@@ -68,6 +68,10 @@ class DeletionRequestNotFound(NotFound):
     """There is no deletion request under this identifier."""
 
 
+class CertificateMissing(NotFound):
+    """The request has no certificate: only one that ended with a version gets one."""
+
+
 class JobNotFound(NotFound):
     """There is no job under this identifier."""
 

@@ -20,10 +20,10 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
 def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Destroy the images of ended requests, and the keys that they were encrypted with."""
     with database.read() as session:
-        doomed = deletion_requests.with_samples_to_destroy(session, settings.failed_retention)
+        doomed = deletion_requests.with_samples_to_destroy(session, settings)
     for request_id in doomed:
         with database.write() as session:
-            samples = deletion_requests.forget_samples(session, request_id, settings.failed_retention)
+            samples = deletion_requests.forget_samples(session, request_id, settings)
             # The file goes before the COMMIT that forgets its key and its name: a crash in between repeats all of it.
             # The other way round it would leave a file that nobody knows of, and a row that says it is gone.
             if samples is not None:
