@@ -2,14 +2,26 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, make_url, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
@@ -80,6 +92,21 @@ def clock(session: Session) -> datetime:
         now: datetime = session.execute(_NOW).scalar_one()
         return now.astimezone(UTC)
     return datetime.now(UTC)  # a SQLite file has one machine
+
+
+def clock_with(
+    session: Session, *columns: ColumnElement[Any], parameters: dict[str, Any]
+) -> tuple[datetime, Sequence[Any]]:
+    """The clock, and what else is to be known before a transaction writes, in one round trip."""
+    if session.get_bind().dialect.name == "postgresql":
+        now, *others = session.execute(_and_now(columns), parameters).one()
+        return now.astimezone(UTC), others
+    return clock(session), session.execute(select(*columns), parameters).one()
+
+
+@cache
+def _and_now(columns: tuple[ColumnElement[Any], ...]) -> Select[Any]:
+    return select(func.clock_timestamp(), *columns)
 
 
 def insert_new(session: Session, row: DeclarativeBase) -> None:

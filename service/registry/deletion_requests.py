@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from service.registry import deliveries, jobs
-from service.registry.database import clock, insert_new
+from service.registry.database import clock, clock_with, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
     ImagesDestroyed,
@@ -51,8 +51,8 @@ def submit(
     options: Options,
 ) -> DeletionRequest:
     """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
-    now = clock(session)
-    earlier = _earlier(session, model, samples_hmac)
+    known = {"tenant_id": model.tenant_id, "model_id": model.id, "samples_hmac": samples_hmac}
+    now, (earlier, somebody_listens) = clock_with(session, _EARLIEST, deliveries.SOMEBODY_LISTENS, parameters=known)
     job = jobs.enqueue(session, model, options, at=now)
     request = DeletionRequest(
         id=request_id,
@@ -77,7 +77,8 @@ def submit(
     moves = ((None, State.RECEIVED), (State.RECEIVED, job.state))
     values = [{"request_id": request_id, "at": now, "before": before, "after": after} for before, after in moves]
     session.connection().execute(_MOVES, values)
-    deliveries.announce(session, request, at=now)
+    if somebody_listens:
+        deliveries.announce(session, request, at=now)
     return request
 
 
@@ -191,11 +192,6 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
     return read(session, request.id)
 
 
-def _earlier(session: Session, model: Model, samples_hmac: str) -> uuid.UUID | None:
-    """The first request for these images of this model that has not been given up."""
-    return session.scalar(_EARLIEST, {"model_id": model.id, "samples_hmac": samples_hmac})
-
-
 def with_samples_to_destroy(session: Session, settings: RegistrySettings, limit: int = 100) -> list[uuid.UUID]:
     """Ended requests whose images still exist, and are no longer needed."""
     doomed = select(DeletionRequest.id).where(*_samples_no_longer_needed(session, settings))
@@ -235,6 +231,8 @@ def _with_everything() -> Select[DeletionRequest]:
 
 _BY_ID = _with_everything().where(DeletionRequest.id == bindparam("id"))
 _MOVES = insert(Transition)
+
+#: The first request for these images of this model that has not been given up.
 _EARLIEST = (
     select(DeletionRequest.id)
     .where(
@@ -244,4 +242,5 @@ _EARLIEST = (
     )
     .order_by(DeletionRequest.received_at)
     .limit(1)
+    .scalar_subquery()
 )

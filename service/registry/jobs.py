@@ -49,7 +49,7 @@ def check_room(session: Session, tenant_id: uuid.UUID, most: int) -> None:
     Raises:
         QueueFull: as many wait already.
     """
-    if most and session.scalar(_LAST_IN_LINE, {"tenant_id": tenant_id, "before": most - 1}) is not None:
+    if most and session.scalar(select(HAS_NO_ROOM), {"tenant_id": tenant_id, "most_waiting": most}):
         raise QueueFull
 
 
@@ -239,10 +239,10 @@ def _with_everything() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
 
 
-#: Whether there is one after so many others; a count would go on to the end.
-_LAST_IN_LINE = (
+#: Do as many of a tenant's jobs wait as may? It looks for the last of them; a count would go on to the end.
+HAS_NO_ROOM = exists(
     select(literal(1))
     .where(Job.tenant_id == bindparam("tenant_id"), Job.state.in_((State.QUEUED, State.AWAITING_APPROVAL)))
-    .offset(bindparam("before"))
+    .offset(bindparam("most_waiting") - 1)
     .limit(1)
 )

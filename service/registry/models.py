@@ -7,6 +7,7 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
+from service.registry import jobs
 from service.registry.database import clock
 from service.registry.errors import (
     EvaluationSetNameTaken,
@@ -15,6 +16,7 @@ from service.registry.errors import (
     InvalidInput,
     ModelNameTaken,
     ModelNotFound,
+    QueueFull,
     VersionMissing,
     VersionNotFound,
 )
@@ -32,8 +34,8 @@ _FAMILY = (
 # Every deletion request asks these: putting a statement together takes longer than running it.
 _BY_NAME = select(Model).where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
 _newest = aliased(Version)
-_BY_NAME_WITH_NEWEST = (
-    select(Model, Version)
+_TO_UNLEARN = (
+    select(Model, Version, jobs.HAS_NO_ROOM)
     .where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
     .outerjoin(
         Version,
@@ -91,19 +93,27 @@ def find_model(session: Session, tenant_id: uuid.UUID, name: str) -> Model:
     return model
 
 
-def find_model_to_unlearn(session: Session, tenant_id: uuid.UUID, name: str) -> tuple[Model, Version]:
+def find_model_to_unlearn(
+    session: Session, tenant_id: uuid.UUID, name: str, *, most_waiting: int = 0
+) -> tuple[Model, Version]:
     """The tenant's model of this name, with the version that the next run would start from.
+
+    With `most_waiting` it also looks whether there is room for one more job, as `jobs.check_room` does by itself.
 
     Raises:
         ModelNotFound: there is none.
         VersionMissing: it has no version yet.
+        QueueFull: as many jobs of the tenant wait already.
     """
-    row = session.execute(_BY_NAME_WITH_NEWEST, {"tenant_id": tenant_id, "name": name}).one_or_none()
+    asked = {"tenant_id": tenant_id, "name": name, "most_waiting": max(most_waiting, 1)}
+    row = session.execute(_TO_UNLEARN, asked).one_or_none()
     if row is None:
         raise ModelNotFound
-    model, version = row
+    model, version, has_no_room = row
     if version is None:
         raise VersionMissing
+    if most_waiting and has_no_room:
+        raise QueueFull
     return model, version
 
 

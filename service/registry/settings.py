@@ -43,6 +43,10 @@ class RegistrySettings(BaseSettings):
     """File with 64 hexadecimal digits: the key that wraps those of the images to forget, the same for all processes.
     Default: one is made, and kept in the data folder."""
 
+    signing_key_file: Path | None = None
+    """PEM file with the Ed25519 key that signs evidence: certificates, and heads of the audit log, the same for all
+    processes. Default: one is made, and kept in the data folder."""
+
     failed_retention: timedelta = Field(default=timedelta(days=30), ge=timedelta(0))
     """How long a failed request keeps its images, and may be retried."""
 

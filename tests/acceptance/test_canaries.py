@@ -20,7 +20,6 @@ from service.registry import access, jobs, schema
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.database import Database
 from service.registry.scopes import Scope
-from service.registry.states import State
 from service.registry.tables import Base
 from tests.acceptance.canaries import Canaries
 from tests.acceptance.canary_calls import Calls
@@ -217,7 +216,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     failed = []
     for _ in range(2):
         claim = by_hand.claim()
-        by_hand.stop(claim, State.FAILED, "the disk is full")
+        by_hand.fail(claim, "the disk is full")
         with database.read() as session:
             failed += [str(request.id) for request in jobs.requests_of(session, claim.job_id)]
             job = str(claim.job_id)

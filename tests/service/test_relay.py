@@ -15,7 +15,6 @@ from redis.exceptions import ConnectionError as BrokerAway
 from service.app import create_app
 from service.registry import claims, jobs
 from service.registry.artifacts import Artifacts
-from service.registry.states import State
 from service.relay import Relay
 
 
@@ -79,7 +78,7 @@ def test_only_waiting_jobs_are_announced(client, database):
         assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1
         assert jobs.to_announce(session, timedelta(seconds=30)) == []
         claim = claims.take(session, worker="w", lease=timedelta(seconds=30))
-        claims.stop(session, claim, State.FAILED, reason="x")
+        claims.fail(session, claim, reason="x")
         assert jobs.to_announce(session, timedelta(0)) == []
 
 
