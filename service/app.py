@@ -31,6 +31,7 @@ from service.routes import (
     deletion_requests,
     documentation,
     evaluation_sets,
+    evidence,
     health,
     jobs,
     manifests,
@@ -95,7 +96,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(RequestIdentity)
     problems.install(app)
     for routes in (
-        *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
+        *(
+            deletion_requests,
+            subjects,
+            jobs,
+            evidence,
+        ),  # first, because they are asked for most, and each is tried in turn
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
         *(api_keys, webhooks),
     ):

@@ -4,7 +4,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from service.registry import housekeeping, jobs
+from service.registry import certificates, housekeeping, jobs
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.orphans import Orphans
@@ -62,6 +62,7 @@ class Relay:
                     housekeeping.sweep(self._database, self._artifacts, self._settings)
                 self._ring()
                 if not woken:
+                    certificates.issue_pending(self._database, self._settings)
                     self._orphans.remove_some()
             except Exception:
                 # The database or the broker may come back; a thread that gave up would not.

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from service.registry import deletion_requests, envelope, reach
 from service.registry.database import Database, clock
@@ -21,7 +21,7 @@ from service.registry.pseudonyms import Pseudonyms
 from service.registry.reach import Reach
 from service.registry.settings import RegistrySettings
 from service.registry.signing_keys import Signer, signer
-from service.registry.statement import Facts, compose, name
+from service.registry.statement import Facts, compose, moment, name
 from service.registry.states import State
 from service.registry.tables import Certificate, DeletionRequest, Tenant, Version
 
@@ -82,21 +82,47 @@ def issue_pending(database: Database, settings: RegistrySettings) -> None:
             logger.error("request %s is not certified: %s", request_id, error.detail)  # noqa: TRY400
 
 
+def dispositions(session: Session, request: DeletionRequest, settings: RegistrySettings) -> dict[str, Any]:
+    """What has become, up to now, of the images, of the parent, and of every version that the data has reached."""
+    version = request.job.version
+    return {
+        "images": images(request, settings),
+        "parent": None if version is None else _parent(session, version),
+        "reach": None if version is None else _reach(session, request, version),
+    }
+
+
+def images(request: DeletionRequest, settings: RegistrySettings) -> dict[str, Any]:
+    """What has become of the images to forget, or when they will be destroyed at the latest; null while it is open."""
+    if request.samples_destroyed_at is not None:
+        return {"disposition": "destroyed", "at": moment(request.samples_destroyed_at)}
+    kept_for = settings.evidence_retention if request.state in CERTIFIED else settings.failed_retention
+    return {"disposition": "to be destroyed", "at": moment(request.ended_at and request.ended_at + kept_for)}
+
+
+def _parent(session: Session, version: Version) -> dict[str, Any]:
+    assert version.parent_id is not None  # runs make versions of versions
+    parent = session.get_one(Version, version.parent_id, options=[joinedload(Version.model)])
+    return {
+        "name": name(parent.model, parent),
+        "digest": {"sha256": parent.sha256},
+        "disposition": "kept",
+        "at": None,
+    }
+
+
 def _facts(session: Session, request: DeletionRequest, settings: RegistrySettings, now: datetime) -> Facts:
     version = request.job.version
     assert version is not None  # it has ended with one
-    assert version.parent_id is not None
-    assert request.ended_at is not None
     key = session.scalars(select(Tenant.pseudonym_key).where(Tenant.id == request.tenant_id)).one()
     served = select(func.count()).select_from(DeletionRequest).where(DeletionRequest.job_id == request.job_id)
     return Facts(
         request=request,
         version=version,
-        parent=session.get_one(Version, version.parent_id),
+        parent=_parent(session, version),
         requests=session.scalars(served).one(),
         commitment=Pseudonyms(key).commitment(request.id, request.samples_hmac),
-        images_until=request.ended_at + settings.evidence_retention,
-        parent_state={"disposition": "kept", "at": None},
+        images=images(request, settings),
         reach=_reach(session, request, version),
         audit={"chain_height": None, "head_sha256": None},
         at=now,

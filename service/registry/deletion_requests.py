@@ -89,7 +89,7 @@ def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Delet
         DeletionRequestNotFound: there is none.
     """
     request = session.scalar(_BY_ID, {"id": request_id})
-    if request is None or request.tenant_id != tenant_id:
+    if request is None or request.tenant_id != tenant_id or request.record_removed_at is not None:
         raise DeletionRequestNotFound
     return request
 
@@ -103,7 +103,7 @@ def list_requests(
     session: Session, tenant_id: uuid.UUID, *, model: Model | None, state: State | None, cursor: str | None, limit: int
 ) -> Page[DeletionRequest]:
     """Requests of a tenant, newest first, of one model or in one state if named."""
-    rows = _with_everything().where(DeletionRequest.tenant_id == tenant_id)
+    rows = _with_everything().where(DeletionRequest.tenant_id == tenant_id, DeletionRequest.record_removed_at.is_(None))
     if model is not None:
         rows = rows.where(DeletionRequest.model_id == model.id)
     if state is not None:

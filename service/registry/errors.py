@@ -72,6 +72,10 @@ class CertificateMissing(NotFound):
     """The request has no certificate: only one that ended with a version gets one."""
 
 
+class SigningKeyNotFound(NotFound):
+    """No key of this identifier has ever signed anything here."""
+
+
 class JobNotFound(NotFound):
     """There is no job under this identifier."""
 

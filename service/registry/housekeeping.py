@@ -1,13 +1,13 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
-from service.registry import creations, deletion_requests, deliveries, reaper, subject_requests, webhooks
+from service.registry import creations, deletion_requests, deliveries, reaper, retention, subject_requests, webhooks
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
 
 
 def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
-    """Return expired leases to the queue, and remove what is no longer needed: images, stored answers, old messages."""
+    """Return expired leases to the queue, and remove what is no longer needed: images, answers, messages, records."""
     with database.write() as session:
         reaper.reap(session, max_attempts=settings.max_attempts)
         creations.forget_expired(session)
@@ -15,6 +15,7 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
         subject_requests.forget_callbacks(session)
         webhooks.forget_previous_secrets(session)
     destroy_samples(database, artifacts, settings)
+    retention.remove_old_records(database, settings)
 
 
 def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:

@@ -53,11 +53,10 @@ class Facts:
 
     request: DeletionRequest  # with its model and its job
     version: Version
-    parent: Version
+    parent: dict[str, Any]  # what it is, and what became of it
     requests: int  # that the run served
     commitment: str  # to the images
-    images_until: datetime  # how long they are kept, if they still are
-    parent_state: dict[str, Any]  # disposition and since when
+    images: dict[str, Any]  # what became of them
     reach: dict[str, Any]
     audit: dict[str, Any]  # height and head of the tenant's chain
     at: datetime
@@ -88,7 +87,6 @@ def moment(time: datetime | None) -> str | None:
 
 def _about(facts: Facts) -> dict[str, Any]:
     request = facts.request
-    kept = request.samples_destroyed_at is None
     return {
         "request_ids": [str(request.id)],
         "regulation": request.regulation,
@@ -99,10 +97,7 @@ def _about(facts: Facts) -> dict[str, Any]:
         "forget_set": {
             "count": request.sample_count,
             "commitment": f"hmac-sha256:{facts.commitment}",
-            "images": {
-                "disposition": "to be destroyed" if kept else "destroyed",
-                "at": moment(facts.images_until if kept else request.samples_destroyed_at),
-            },
+            "images": facts.images,
         },
         "reach": facts.reach,
         "audit": facts.audit,
@@ -117,11 +112,7 @@ def _run(facts: Facts) -> dict[str, Any]:
     known = job.provenance or {}
     return {
         "run": {"job": str(job.id), "requests": facts.requests},
-        "parent": {
-            "name": name(facts.request.model, facts.parent),
-            "digest": {"sha256": facts.parent.sha256},
-            **facts.parent_state,
-        },
+        "parent": facts.parent,
         "method": {
             "name": version.method,
             "version": version.code_version,

@@ -23,7 +23,7 @@ class Jobs:
         with self._database.write() as session:
             claims.fail(session, claim, reason=reason)
 
-    def publish(self, claim, *objections, measured=None, metrics=None, parent_metrics=None):
+    def publish(self, claim, *objections, measured=None, metrics=None, parent_metrics=None, **results):
         """Give a claimed job its new version: the parent's file, under another number."""
         with self._database.write() as session:
             job = jobs.read(session, claim.job_id)
@@ -35,7 +35,7 @@ class Jobs:
                 parent=parent,
                 parent_metrics=parent_metrics or {},
                 objections=objections,
-                results={"metrics": measured or {}, "seconds": {"load": 0.5}, "peak_memory": 9},
+                results={"metrics": measured or {}, "seconds": {"load": 0.5}, "peak_memory": 9, **results},
                 checkpoint=parent.checkpoint,
                 sha256=parent.sha256,
                 size=parent.size,
