@@ -37,6 +37,7 @@ from service.routes import (
     manifests,
     models,
     opendsr,
+    reports,
     subjects,
     versions,
     webhooks,
@@ -96,12 +97,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(RequestIdentity)
     problems.install(app)
     for routes in (
-        *(
-            deletion_requests,
-            subjects,
-            jobs,
-            evidence,
-        ),  # first, because they are asked for most, and each is tried in turn
+        *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
+        *(evidence, reports),
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
         *(api_keys, webhooks),
     ):

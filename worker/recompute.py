@@ -1,4 +1,4 @@
-"""Every number of a certificate, computed again from what is stored: `python -m worker.recompute CERTIFICATE TOLERANCE`.
+"""Every number of a certificate, computed again from what is stored: `python -m worker.recompute FILE TOLERANCE`.
 
 It runs where the database, the artifact store and the packages of the worker are, and prints one line of JSON. Where
 the images to forget are destroyed already, what was measured on them cannot be computed again, and is told apart.

@@ -60,7 +60,6 @@ def _table(paper: "FPDF", table: Table) -> None:
         first_row_as_headings=has_headings,
         borders_layout="HORIZONTAL_LINES",
         text_align="LEFT",
-        wrapmode="CHAR",
     ) as grid:
         for row in [table.columns, *table.rows] if has_headings else table.rows:
             grid.row([_latin(cell) for cell in row])
