@@ -11,6 +11,7 @@ from cachetools import TTLCache
 from fastapi import FastAPI
 
 from service import problems
+from service.auditor import Auditor
 from service.authentication import Authentication
 from service.dependencies import Resources
 from service.description import TAGS, TEXT, describe
@@ -18,6 +19,7 @@ from service.fetching import silence_stores
 from service.middleware import BodyLimit, RequestIdentity, UploadSlots
 from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
+from service.registry import signing_keys
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.master_key import MasterKey
@@ -66,7 +68,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         relay = Relay(database, artifacts, settings)
         processor = Processor(settings)
         sender = WebhookSender(database, settings, processor)
+        auditor = Auditor(database, settings)
+        signing_keys.signer(settings)  # who cannot sign shall not start
         relay.start()
+        auditor.start()
         sender.start()
         try:
             callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
@@ -74,6 +79,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             yield {"resources": resources}
         finally:
             relay.stop()
+            auditor.stop()
             sender.stop()
             database.close()
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from service.dependencies import Resources
 from service.evidence import HTML, JSON, PDF, ZIP, certificate_of, rendered
 from service.progress import JobAnswer, Move, RequestDetails
-from service.registry import certificates, deletion_requests, jobs, reach, signing_keys
+from service.registry import certificates, chain_proof, deletion_requests, jobs, reach, signing_keys
 from service.registry.errors import CertificateMissing
 from service.registry.scopes import Caller
 from service.registry.signing_keys import PublicKey
@@ -38,6 +38,9 @@ def answer(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Respo
     with suppress(CertificateMissing):
         certificate = certificate_of(resources, caller, request_id)
     keys = signing_keys.public_keys(resources.settings)  # here, where what is wrong with them can still be answered
+    with resources.database.write() as session:
+        request = deletion_requests.find(session, caller.tenant_id, request_id)
+        chain_proof.sign_up(session, request, signing_keys.signer(resources.settings))
     content = zipped(_files(resources, caller, request_id, certificate, keys))
     headers = {
         "Content-Disposition": f'attachment; filename="evidence-{request_id}.zip"',
@@ -58,6 +61,7 @@ def _files(
     with resources.database.read() as session:
         request = deletion_requests.find(session, caller.tenant_id, request_id)
         yield from _about(session, request)
+        yield "audit.json", _json(chain_proof.proof(session, request))
         yield "disposition.json", _json(certificates.dispositions(session, request, resources.settings))
     if certificate is not None:
         for suffix, kind in (("json", JSON), ("html", HTML), ("pdf", PDF)):

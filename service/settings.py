@@ -49,6 +49,9 @@ class ServiceSettings(RegistrySettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
+    audit_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
+    """How often what has happened is chained in the audit log."""
+
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024)
     """Largest request body, and largest archive once unpacked, in bytes."""
 

@@ -16,6 +16,7 @@ from service.named_records import Named, look_up
 from service.progress import RETRY_AFTER, AcceptedRequest
 from service.registry import (
     anchor_sets,
+    audit,
     checkpoints,
     deletion_requests,
     intake,
@@ -63,6 +64,7 @@ def register_version(
         checkpoints.inspect(staged.path, expected)
         key = f"checkpoints/{uuid.uuid4()}.safetensors"
         with resources.database.write() as session:
+            audit.acting(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
             version = models.register_version(
                 session,
@@ -117,6 +119,7 @@ def add_evaluation_set(
         sha256, size = staged.digest()
         key = f"evaluation-sets/{uuid.uuid4()}"
         with resources.database.write() as session:
+            audit.acting(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
             evaluation_set = models.add_evaluation_set(
                 session,

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from service.registry import deletion_requests, envelope, reach
+from service.registry import audit, chain_proof, deletion_requests, envelope, reach
 from service.registry.database import Database, clock
 from service.registry.errors import CertificateMissing, RegistryError
 from service.registry.pseudonyms import Pseudonyms
@@ -51,6 +51,7 @@ def issue(session: Session, request_id: uuid.UUID, by: Signer, settings: Registr
     if known is not None:
         return known
     request = deletion_requests.read(session, request_id)
+    chain_proof.chain_up(session, request)
     now = clock(session)
     body = envelope.seal(compose(_facts(session, request, settings, now)), by)
     certificate = Certificate(
@@ -62,6 +63,8 @@ def issue(session: Session, request_id: uuid.UUID, by: Signer, settings: Registr
     )
     session.add(certificate)
     request.certified_at = now
+    facts = {"sha256": certificate.sha256, "key_id": certificate.key_id}
+    audit.append(session, request.tenant_id, "certificate.issued", about=request_id, **facts)
     return certificate
 
 
@@ -114,6 +117,7 @@ def _parent(session: Session, version: Version) -> dict[str, Any]:
 def _facts(session: Session, request: DeletionRequest, settings: RegistrySettings, now: datetime) -> Facts:
     version = request.job.version
     assert version is not None  # it has ended with one
+    head = audit.head(session, request.tenant_id)
     key = session.scalars(select(Tenant.pseudonym_key).where(Tenant.id == request.tenant_id)).one()
     served = select(func.count()).select_from(DeletionRequest).where(DeletionRequest.job_id == request.job_id)
     return Facts(
@@ -124,7 +128,7 @@ def _facts(session: Session, request: DeletionRequest, settings: RegistrySetting
         commitment=Pseudonyms(key).commitment(request.id, request.samples_hmac),
         images=images(request, settings),
         reach=_reach(session, request, version),
-        audit={"chain_height": None, "head_sha256": None},
+        audit={"chain_height": head.height, "head_sha256": head.sha256.hex()},
         at=now,
     )
 

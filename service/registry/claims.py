@@ -14,7 +14,7 @@ from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from service.registry import aliases, jobs
+from service.registry import aliases, audit, jobs
 from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
@@ -182,8 +182,21 @@ def publish(
     for request in requests:
         request.metrics = (own_metrics or {}).get(request.id)
     job.base_number = parent.number
+    audit.append(
+        session,
+        model.tenant_id,
+        "version.published",
+        about=version.id,
+        by=f"job:{job.id}",
+        model=str(model.id),
+        number=version.number,
+        parent=parent.number,
+        sha256=version.sha256,
+        gate=version.gate,
+        requests=[str(request.id) for request in requests],
+    )
     if not objections:
-        aliases.move_on(session, parent, version)
+        aliases.move_on(session, model, parent, version)
     measured = session.get_one(Version, parent.id)
     measured.metrics = measured.metrics or parent_metrics
     move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)

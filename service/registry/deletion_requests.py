@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, sele
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import deliveries, jobs
+from service.registry import audit, deliveries, jobs
 from service.registry.database import clock, clock_with, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
@@ -139,6 +139,7 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
         jobs.move(session, jobs.part(session, job, request), State.CANCELLED, reason="withdrawn")
     else:
         raise PastCommitPoint
+    audit.append(session, request.tenant_id, "deletion_request.withdrawn", about=request.id)
     return read(session, request.id)
 
 
@@ -150,6 +151,7 @@ def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionR
         OwnRequest: `by` asked for it.
     """
     jobs.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
+    audit.append(session, request.tenant_id, "deletion_request.approved", about=request.id, by=by)
     return read(session, request.id)
 
 
@@ -161,6 +163,7 @@ def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) 
         OwnRequest: `by` asked for it, and may cancel it.
     """
     jobs.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
+    audit.append(session, request.tenant_id, "deletion_request.rejected", about=request.id, by=by)
     return read(session, request.id)
 
 
@@ -189,6 +192,7 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
         raise ImagesDestroyed
     job.attempt, job.alone = 0, True
     jobs.move(session, job, State.QUEUED, reason="retried")
+    audit.append(session, request.tenant_id, "deletion_request.retried", about=request.id)
     return read(session, request.id)
 
 
@@ -213,6 +217,9 @@ def forget_samples(session: Session, request_id: uuid.UUID, settings: RegistrySe
     samples = request.samples
     request.samples = request.samples_key = None
     request.samples_destroyed_at = clock(session)
+    audit.append(
+        session, request.tenant_id, "deletion_request.images_destroyed", about=request.id, images=request.sample_count
+    )
     return samples
 
 

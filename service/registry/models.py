@@ -7,7 +7,7 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
-from service.registry import jobs
+from service.registry import audit, jobs
 from service.registry.database import clock
 from service.registry.errors import (
     EvaluationSetNameTaken,
@@ -78,6 +78,7 @@ def register_model(
             session.add(model)
     except IntegrityError as error:
         raise ModelNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    audit.append(session, tenant_id, "model.registered", about=model.id, approval_required=approval_required)
     return model
 
 
@@ -157,7 +158,7 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
         parent_row = session.scalar(_version(model, parent))
         if parent_row is None:
             raise InvalidInput(Fault("#/parent", "is not a version of this model"))
-    return add_version(
+    version = add_version(
         session,
         model,
         parent_id=parent_row.id if parent_row else None,
@@ -166,6 +167,17 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
         metrics={},
         **columns,
     )
+    audit.append(
+        session,
+        model.tenant_id,
+        "version.registered",
+        about=version.id,
+        model=str(model.id),
+        number=version.number,
+        parent=parent,
+        sha256=version.sha256,
+    )
+    return version
 
 
 def find_version(session: Session, model: Model, reference: int | str) -> Version:
@@ -244,6 +256,15 @@ def add_evaluation_set(session: Session, model: Model, *, name: str, **columns: 
             session.add(evaluation_set)
     except IntegrityError as error:
         raise EvaluationSetNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    audit.append(
+        session,
+        model.tenant_id,
+        "evaluation_set.added",
+        about=evaluation_set.id,
+        model=str(model.id),
+        kind=evaluation_set.kind,
+        sha256=evaluation_set.sha256,
+    )
     return evaluation_set
 
 

@@ -4,7 +4,6 @@ import statistics
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -38,14 +37,9 @@ class _Request:
     ended: datetime | None
     due: datetime
 
-    @classmethod
-    def of(cls, row: DeletionRequest) -> Self:
-        return cls([row.state], row.received_at, row.ended_at, row.due_at)
-
-    def joins(self, row: DeletionRequest) -> None:
-        self.states.append(row.state)
-        self.received = min(self.received, row.received_at)
-        self.ended = None if self.ended is None or row.ended_at is None else max(self.ended, row.ended_at)
+    def joins(self, state: State, ended: datetime | None) -> None:
+        self.states.append(state)
+        self.ended = None if self.ended is None or ended is None else max(self.ended, ended)
 
     @property
     def outcome(self) -> str:
@@ -60,7 +54,13 @@ class _Request:
 def yearly(session: Session, tenant_id: uuid.UUID, regulation: str, year: int, now: datetime) -> Figures:
     """The figures of a tenant's requests under one regulation that came in a year, which is one of UTC."""
     rows = (
-        select(DeletionRequest, func.coalesce(Erasure.request_id, DeletionRequest.id))
+        select(
+            func.coalesce(Erasure.request_id, DeletionRequest.id),
+            DeletionRequest.state,
+            DeletionRequest.received_at,
+            DeletionRequest.ended_at,
+            DeletionRequest.due_at,
+        )
         .outerjoin(Erasure, Erasure.deletion_request_id == DeletionRequest.id)
         .where(
             DeletionRequest.tenant_id == tenant_id,
@@ -71,11 +71,11 @@ def yearly(session: Session, tenant_id: uuid.UUID, regulation: str, year: int, n
         .order_by(DeletionRequest.received_at)
     )
     requests: dict[uuid.UUID, _Request] = {}
-    for row, whole in session.execute(rows, execution_options={"yield_per": 1000}):
+    for whole, state, received, ended, due in session.execute(rows):  # the earliest first
         if whole in requests:
-            requests[whole].joins(row)
+            requests[whole].joins(state, ended)
         else:
-            requests[whole] = _Request.of(row)
+            requests[whole] = _Request([state], received, ended, due)
     return _figures(list(requests.values()), now)
 
 

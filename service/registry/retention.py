@@ -1,8 +1,8 @@
 """The records of requests, kept for as long as the policy says and then removed (11 CCR § 7101 asks for 24 months).
 
 The row stays, emptied, because others hang on it: which run has made which version, which versions still know what a
-person gave, and the yearly figures. So do the audit log, which nothing can be taken out of, and what stands for whom
-nobody shall train on again.
+person gave, and the yearly figures. So do the audit log, which nothing can be taken out of and which must hold all of
+it before anything is removed, and what stands for whom nobody shall train on again.
 """
 
 import uuid
@@ -10,6 +10,7 @@ import uuid
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
+from service.registry import audit
 from service.registry.database import Database, clock
 from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED
@@ -27,6 +28,7 @@ def remove_old_records(database: Database, settings: RegistrySettings) -> None:
             DeletionRequest.record_removed_at.is_(None),
             DeletionRequest.ended_at < clock(session) - settings.record_retention,
             DeletionRequest.state.in_(ENDED),
+            ~exists().where(Transition.request_id == DeletionRequest.id, ~Transition.chained),
             DeletionRequest.samples.is_(None),  # what can still be retried has not ended for good
         )
         doomed = session.scalars(old.order_by(DeletionRequest.ended_at).limit(_AT_ONCE)).all()
@@ -45,6 +47,7 @@ def remove(session: Session, request_id: uuid.UUID) -> None:
     request.submitted_by = request.samples_hmac = ""
     request.reason = request.metrics = request.duplicate_of_id = None
     request.record_removed_at = clock(session)
+    audit.append(session, request.tenant_id, "deletion_request.record_removed", about=request_id)
     session.flush()
     _forget_identities(session, request_id)
 

@@ -23,8 +23,9 @@ from service.registry.scopes import Scope
 from service.registry.tables import Base
 from tests.acceptance.canaries import Canaries
 from tests.acceptance.canary_calls import Calls
-from tests.acceptance.conftest import REDIS, Stack, distributed, running
+from tests.acceptance.conftest import Stack, distributed, running
 from tests.cli.scripted_server import Answer, scripted
+from tests.conftest import REDIS
 from tests.service.given import archive, csv_of, npz, row
 from tests.service.given_jobs import Jobs
 
@@ -50,7 +51,6 @@ def embedded() -> Iterator[tuple[Database | None, dict[str, str]]]:
     yield None, {}
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("topology", [embedded, distributed])
 def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> None:
     words, data, photographs = Canaries(), tmp_path / "data", tmp_path / "photographs"

@@ -4,7 +4,6 @@ import uuid
 from collections import Counter
 from datetime import timedelta
 
-import pytest
 from given_rows import claim, model_with_version, publish, request, tenant
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import (
@@ -286,7 +285,6 @@ class Lives(RuleBasedStateMachine):
             )
 
 
-@pytest.mark.timeout(300)
 def test_whatever_happens_in_whatever_order(database):
     """Nothing is lost, run twice, illegal or stuck."""
     machine = type("LivesHere", (Lives,), {"database": database})

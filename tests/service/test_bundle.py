@@ -5,11 +5,13 @@ import io
 import json
 import zipfile
 
+import pytest
 from given_certificates import MEASURED, ended
 from given_jobs import Jobs
 from test_certificates import PROMISES
 
-from service.registry import envelope
+from service.registry import chain_proof, envelope
+from service.registry.audit_chain import Broken
 from service.registry.signing_keys import PublicKey
 from service.registry.states import Phase
 
@@ -20,6 +22,11 @@ def bundle(client, link):
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
         return answer.content, {name: archive.read(name) for name in archive.namelist()}
+
+
+def keys_in(files):
+    keys = [PublicKey.read(content) for name, content in files.items() if name.startswith("signing-keys/")]
+    return {key.key_id: key for key in keys}
 
 
 def test_it_holds_all_that_there_is_to_show_about_a_request(client, database):
@@ -45,12 +52,17 @@ def test_it_holds_all_that_there_is_to_show_about_a_request(client, database):
     assert json.loads(files["job.json"])["seconds"] == {"load": 0.5}
     assert json.loads(files["curves.json"])[2] == {"step": 2, "forget_accuracy": 100.0, "collapse": 0.02}
     assert files["curves.svg"].count(b"<polyline") == 2
-    (pem,) = (content for name, content in files.items() if name.startswith("signing-keys/"))
-    said = envelope.unseal(files["certificate.json"], PublicKey.read(pem))["predicate"]
+    keys = keys_in(files)
+    certificate = files["certificate.json"]
+    said = envelope.unseal(certificate, keys[envelope.key_id(certificate)])["predicate"]
     assert said["request_ids"] == [request["id"]]
     assert files["certificate.pdf"].startswith(b"%PDF-")
     assert request["id"] in files["certificate.html"].decode()
     assert not PROMISES.search(readme)
+    entries = chain_proof.verify(json.loads(files["audit.json"]), keys)
+    events = [json.loads(entry)["event"] for entry in entries]
+    assert events.count("deletion_request.moved") == 4
+    assert events[-1] == "certificate.issued"
     disposition = json.loads(files["disposition.json"])
     assert disposition["images"]["disposition"] == "to be destroyed"
     assert disposition["parent"]["name"] == "pets/1"
@@ -79,3 +91,19 @@ def test_a_request_that_came_to_nothing_has_one_too(client, database):
     assert approvals["required"] is True
     assert [(one["after"], one["reason"]) for one in approvals["decisions"]] == [("rejected", "not theirs")]
     assert files["curves.svg"].startswith(b"<svg")
+
+
+def test_the_piece_of_the_audit_log_is_checked_without_the_log(client, database):
+    """Whoever changes an entry in it is found out."""
+    client.model_with_version()
+    _, files = bundle(client, ended(client, database)["links"]["evidence"])
+    keys = keys_in(files)
+    proof = json.loads(files["audit.json"])
+    assert len(chain_proof.verify(proof, keys)) > 4
+    with pytest.raises(Broken):
+        chain_proof.verify(proof, {})
+    for at, entry in enumerate(proof["pieces"][0]["entries"]):
+        changed = json.loads(files["audit.json"])
+        changed["pieces"][0]["entries"][at]["entry"] = entry["entry"].replace("a", "b", 1)
+        with pytest.raises(Broken):
+            chain_proof.verify(changed, keys)

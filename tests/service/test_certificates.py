@@ -10,7 +10,7 @@ import pytest
 from given import UNKNOWN, png, problem, row, running, wait_for
 from given_certificates import MEASURED, POLICY, ended, statement
 from given_jobs import Jobs
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 
 from service.registry import certificates, envelope, signing_keys
 from service.registry.batching import Batching
@@ -140,8 +140,13 @@ def issued(database):
 def test_a_key_that_cannot_be_used_delays_it_and_nothing_else(client, database, settings, request_, tmp_path, caplog):
     """It is answered with 503, logged, and issued once the key is right."""
     broken = tmp_path / "broken.pem"
-    broken.write_text("no key")
+    broken.write_bytes(signing_keys._new())
     with running(settings, client, signing_key_file=broken, sweep_interval=timedelta(hours=1)) as http:
+        wait_for(lambda: issued(database))
+        with database.write() as session:  # and now one that is not certified yet
+            session.execute(delete(Certificate))
+            session.execute(update(DeletionRequest).values(certified_at=None))
+        broken.write_text("no key")
         answer = http.get(request_["links"]["certificate"])
         problem(answer, 503, "unavailable")
         assert "STRUCTGUARD_SIGNING_KEY_FILE" in answer.json()["detail"]

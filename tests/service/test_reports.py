@@ -1,5 +1,6 @@
 """Yearly figures, and the records that they are counted from once these are removed."""
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ from given_certificates import ended
 from given_jobs import Jobs
 from sqlalchemy import func, select, update
 
-from service.registry import certificates, retention
+from service.registry import audit, audit_verification, certificates, retention
 from service.registry.tables import Certificate, DeletionRequest, Job, SubjectIdentity, Suppression, Transition, Version
 
 
@@ -105,6 +106,7 @@ def old(client, database, settings, photograph):
     happened(database, asked, datetime.now(UTC) - timedelta(days=760), 1)
     with database.write() as session:
         session.execute(update(DeletionRequest).values(samples=None, samples_key=None))
+        audit.chain(session, session.scalars(select(DeletionRequest.tenant_id)).one())
     return asked
 
 
@@ -133,6 +135,25 @@ def test_what_others_hang_on_stays_when_a_record_is_removed(client, database, se
     assert client.get("/v1/reports/ccpa", params=year).json() == before
     certificates.issue_pending(database, settings)
     assert count(database, Certificate) == 0
+
+
+def test_the_audit_log_stays_whole_when_a_record_is_removed(client, database, settings, old):
+    """It holds that the request was made, ended and removed; what is not in it yet is not removed."""
+    with database.write() as session:
+        session.execute(update(Transition).where(Transition.after == "completed").values(chained=False))
+    retention.remove_old_records(database, settings)
+    assert client.get(old["links"]["self"]).status_code == 200
+    with database.write() as session:
+        session.execute(update(Transition).values(chained=True))
+    retention.remove_old_records(database, settings)
+    with database.write() as session:
+        tenant_id = session.scalars(select(DeletionRequest.tenant_id)).one()
+        audit.chain(session, tenant_id)
+        head = audit_verification.verify_all(session, tenant_id, {})
+        entries = audit.entries(session, tenant_id, 1, head.height, about=uuid.UUID(old["id"]))
+    events = [json.loads(link.entry)["event"] for link in entries]
+    assert events.count("deletion_request.moved") == 4
+    assert events[-1] == "deletion_request.record_removed"
 
 
 @pytest.mark.parametrize("kept", [timedelta(days=800), timedelta(0)])
