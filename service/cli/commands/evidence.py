@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import httpx
 import typer
 
 from service.cli.client import Client
-from service.cli.exits import CommandError, Exit
+from service.cli.exits import CommandError, Exit, Unreachable
 from service.cli.output import Output
 from service.cli.parameters import DEFAULT_SERVER, AsJson, RequestId, Server, existing_file
 from service.cli.processes import run
@@ -73,9 +74,13 @@ def evidence(
     output = Output(as_json=as_json)
     with output.reporting(), Client(server) as client:
         part = target.with_name(f"{target.name}.part")
-        with client.stream(f"/v1/deletion-requests/{request_id}/evidence") as response, part.open("wb") as file:
-            for chunk in response.iter_bytes():
-                file.write(chunk)
+        try:
+            with client.stream(f"/v1/deletion-requests/{request_id}/evidence") as response, part.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+        except httpx.TransportError as error:
+            part.unlink(missing_ok=True)
+            raise Unreachable("The connection broke while the evidence was sent.", str(error)) from error
         part.replace(target)
         output.result(
             {"file": str(target), "sha256": _sha256(target)}, f"Wrote {target}. README.txt in it says what is what."
