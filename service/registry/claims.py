@@ -5,7 +5,7 @@ is void once another worker has claimed the job. So a job may run twice, but it 
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -54,8 +54,11 @@ def take(
     lease: timedelta,
     job_id: uuid.UUID | None = None,
     batching: Batching = Batching(),  # noqa: B008  (it is immutable)
+    pools: Collection[str] | None = None,
 ) -> Claim | None:
     """Take the oldest job that may run, or the named one; `None` when there is none or somebody was faster.
+
+    With `pools` only jobs of models that name one of these.
 
     Jobs of one model run one after the other, in the order in which they came: each builds on the version before. The
     first attempt at a job takes along what else waits for its model, as far as `batching` lets it.
@@ -70,6 +73,8 @@ def take(
     free = select(Job.id).where(Job.state == State.QUEUED, ~blocked)
     if job_id is not None:
         free = free.where(Job.id == job_id)
+    if pools is not None:
+        free = free.where(exists().where(Model.id == Job.model_id, Model.pool.in_(pools)))
     if batching.window:
         free = free.where(need_not_wait(batching, now))
     chosen = session.scalar(free.order_by(Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True))

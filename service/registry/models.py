@@ -22,6 +22,7 @@ from service.registry.errors import (
 )
 from service.registry.gate import Policy
 from service.registry.pages import Page, paginate
+from service.registry.settings import DEFAULT_POOL
 from service.registry.tables import Alias, EvaluationSet, Model, Version
 
 MOST_TAGS = 50
@@ -58,7 +59,14 @@ _NEWEST = (
 
 
 def register_model(
-    session: Session, tenant_id: uuid.UUID, *, name: str, description: str, policy: Policy, approval_required: bool
+    session: Session,
+    tenant_id: uuid.UUID,
+    *,
+    name: str,
+    description: str,
+    policy: Policy,
+    approval_required: bool,
+    pool: str = DEFAULT_POOL,
 ) -> Model:
     """Create a model.
 
@@ -71,6 +79,7 @@ def register_model(
         description=description,
         policy=policy.model_dump(),
         approval_required=approval_required,
+        pool=pool,
         created_at=clock(session),
     )
     try:

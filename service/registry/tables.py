@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from service.registry.settings import DEFAULT_POOL
 from service.registry.states import DeliveryState, Phase, RequestStatus, State
 
 
@@ -130,6 +131,8 @@ class Model(Base):
     description: Mapped[str] = mapped_column(String(2000))
     policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.gate.Policy`
     approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
+    #: of the workers that run its jobs, see `service.registry.settings.RegistrySettings.pools`
+    pool: Mapped[str] = mapped_column(String(40), default=DEFAULT_POOL, server_default=DEFAULT_POOL)
     created_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("tenant_id", "name"), Index(None, "tenant_id", "created_at", "id"))

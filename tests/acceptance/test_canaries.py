@@ -128,6 +128,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     call("POST", models, body={"name": pets, "description": label("a description"), "policy": {"max_collapse": 2}})
     call("GET", models)
     call("GET", models + "/{name}", name=pets)
+    call("PATCH", models + "/{name}", name=pets, body={"pool": "default"})
     classes = [label("a class"), label("another class")]
     version = {
         "architecture": {"name": "cifar_resnet8", "in_channels": 3},

@@ -313,14 +313,14 @@ def test_a_stale_session_does_not_decide(postgresql):
 def test_announcing_happens_once_in_a_while(database, accepted):
     """At first at once, then only after the given time, and not while it runs."""
     with database.write() as session:
-        assert jobs.to_announce(session, LEASE) == [accepted.job_id]
-        assert jobs.to_announce(session, LEASE) == []
-        assert jobs.to_announce(session, GONE) == [accepted.job_id]
+        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
+        assert jobs.to_announce(session, LEASE) == {}
+        assert jobs.to_announce(session, GONE) == {accepted.job_id: "default"}
     held = claim(database)
     with database.write() as session:
-        assert jobs.to_announce(session, GONE) == []
+        assert jobs.to_announce(session, GONE) == {}
         claims.give_back(session, held, reason="x", max_attempts=3)
-        assert jobs.to_announce(session, LEASE) == [accepted.job_id]
+        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
 
 
 def test_an_unknown_job_is_not_found(database):

@@ -61,10 +61,10 @@ def test_only_waiting_jobs_are_announced(client, database):
     client.deletion_request()
     with database.write() as session:
         assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1
-        assert jobs.to_announce(session, timedelta(seconds=30)) == []
+        assert jobs.to_announce(session, timedelta(seconds=30)) == {}
         claim = claims.take(session, worker="w", lease=timedelta(seconds=30))
         claims.fail(session, claim, reason="x")
-        assert jobs.to_announce(session, timedelta(0)) == []
+        assert jobs.to_announce(session, timedelta(0)) == {}
 
 
 def test_a_job_that_could_not_be_announced_is_announced_at_the_next_turn(client, settings, database):
