@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "a94e17c3b6d2"
-down_revision = "e6dff4f26198"
+down_revision = "7a90c4e2d1b5"
 branch_labels = None
 depends_on = None
 

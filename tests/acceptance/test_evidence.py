@@ -37,7 +37,9 @@ def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tm
     with running(data, database, STRUCTGUARD_EVIDENCE_RETENTION="P1D") as stack, stack.client() as client:
         stack.start_worker()
         name = register(client, digits)
-        ended = stack.finish(client, post_request(client, name, digits, some=slice(0, 4), options={"scope": "exact"}).headers["location"])
+        ended = stack.finish(
+            client, post_request(client, name, digits, some=slice(0, 4), options={"scope": "exact"}).headers["location"]
+        )
         assert ended["state"] == "completed", ended["reason"]
         bundle = client.get(ended["links"]["evidence"]).content
         (seen / "model.safetensors").write_bytes(client.get(ended["links"]["checkpoint"]).content)
