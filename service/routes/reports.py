@@ -37,7 +37,7 @@ class YearlyFigures(BaseModel):
     late: int = Field(description="Not complied with, denied or withdrawn in time, open ones included.")
 
 
-@router.get("/{regulation}", summary="Read a year's figures", responses=documented(422))
+@router.get("/{regulation}", summary="Read a year's figures", responses=documented(404, 422))
 def read_yearly_figures(
     regulation: Regulation, caller: Auditor, session: ReadSession, year: Year = None
 ) -> YearlyFigures:
