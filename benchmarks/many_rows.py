@@ -21,11 +21,11 @@ from service.registry.database import Database
 from service.registry.gate import Policy
 from service.registry.options import Options
 from service.registry.pages import Page
+from service.registry.settings import RegistrySettings
 from service.registry.states import State
 from service.registry.tables import DeletionRequest, Model
 
 _LEASE = timedelta(seconds=30)
-_RETENTION = timedelta(days=30)
 _MODELS = 100
 
 # What the service writes, in one statement. Request n arrived n seconds after the first. The newest of all run, on a
@@ -110,7 +110,9 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),
         "return expired leases": lambda session: reaper.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
-        "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(session, _RETENTION),
+        "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(
+            session, RegistrySettings()
+        ),
         "forget stored answers": creations.forget_expired,
         "claim deliveries": lambda session: deliveries.claim(session, limit=16),
     }

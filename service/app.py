@@ -34,11 +34,13 @@ from service.routes import (
     deletion_requests,
     documentation,
     evaluation_sets,
+    evidence,
     health,
     jobs,
     manifests,
     models,
     opendsr,
+    reports,
     subjects,
     versions,
     webhooks,
@@ -103,6 +105,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     problems.install(app)
     for routes in (
         *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
+        *(evidence, reports),
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
         *(api_keys, webhooks, audit),
     ):

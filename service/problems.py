@@ -25,6 +25,7 @@ from service.registry.disk_space import ran_out
 from service.registry.errors import Fault, RegistryError
 from service.registry.master_key import OtherMasterKey
 from service.registry.sealed_files import SealBroken
+from service.registry.signing_keys import SigningKeyUnusable
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -142,6 +143,7 @@ TABLE: dict[type[Exception] | int, Kind] = {
         "Too many deletion requests are waiting.",
         "Wait as long as `Retry-After` says; workers, approvals and withdrawals make room.",
     ),
+    SigningKeyUnusable: _UNAVAILABLE,
     errors.StorageFull: Kind(507, "storage-full", "There is no room left.", "Tell the operator of the service."),
     OtherMasterKey: _UNAVAILABLE,
     SealBroken: _UNAVAILABLE,
@@ -244,6 +246,8 @@ async def _registry_error(request: Request, error: Exception) -> JSONResponse:
         headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{" ".join(error.scopes)}"'
     if isinstance(error, errors.CreationInFlight):
         headers["Retry-After"] = "1"
+    if isinstance(error, SigningKeyUnusable):
+        headers["Retry-After"] = "60"  # until an operator has put the key in its place
     if isinstance(error, errors.QueueFull):
         headers["Retry-After"] = "60"  # a run takes minutes
     return answer(request.state.request_id, kind, error.detail, _faults(error), headers)

@@ -4,7 +4,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from service.registry import housekeeping, jobs, sealing
+from service.registry import certificates, housekeeping, jobs, sealing
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.master_key import MasterKey
@@ -65,6 +65,7 @@ class Relay:
                     sealing.seal_plain(self._database, self._artifacts, self._master_key)
                 self._ring()
                 if not woken:
+                    certificates.issue_pending(self._database, self._settings)
                     self._orphans.remove_some()
             except Exception:
                 # The database or the broker may come back; a thread that gave up would not.

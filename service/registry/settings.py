@@ -66,6 +66,13 @@ class RegistrySettings(BaseSettings):
     failed_retention: timedelta = Field(default=timedelta(days=30), ge=timedelta(0))
     """How long a failed request keeps its images, and may be retried."""
 
+    evidence_retention: timedelta = Field(default=timedelta(0), ge=timedelta(0))
+    """How long a request that ended with a version keeps its images, so that what was measured on them can be computed
+    again. Zero: until the next sweep."""
+
+    record_retention: timedelta = Field(default=timedelta(days=731), ge=timedelta(0))
+    """How long the record of a request is kept once it has ended: 24 months, leap years included. Zero: for ever."""
+
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
     """How often expired leases are returned, and an idle Celery worker looks for a job by itself. A job that waits is
     announced again after each lease."""

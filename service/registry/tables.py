@@ -305,6 +305,8 @@ class Job(Base):
     step: Mapped[int] = mapped_column(default=0)
     total_steps: Mapped[int] = mapped_column(default=0)
     metrics: Mapped[dict[str, Any]]  #: {"before": …, "after": …}
+    #: What the metrics and the gate's verdict rest on: sets, anchors, policy, environment. Nothing before it has run.
+    provenance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     seconds: Mapped[dict[str, Any]]  #: per phase
     peak_memory: Mapped[int | None] = mapped_column(BigInteger)  #: bytes resident in the worker's child
     created_at: Mapped[datetime]
@@ -371,6 +373,9 @@ class DeletionRequest(Base):
     withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
     #: As those of a job, of its own images, where the run served several requests.
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    certified_at: Mapped[datetime | None]  #: when its `Certificate` was issued
+    #: From here on it is a row that figures are counted from, and nothing else; see `service.registry.retention`.
+    record_removed_at: Mapped[datetime | None]
 
     model: Mapped[Model] = relationship(lazy="raise")
     job: Mapped[Job] = relationship(lazy="raise")
@@ -381,12 +386,36 @@ class DeletionRequest(Base):
         Index(None, "model_id", "samples_hmac", "received_at"),
         Index(None, "tenant_id", "state", "received_at", "id"),
         Index(
+            "ix_deletion_requests_records",
+            "ended_at",
+            sqlite_where=text("record_removed_at IS NULL"),
+            postgresql_where=text("record_removed_at IS NULL"),
+        ),
+        Index(
+            "ix_deletion_requests_uncertified",
+            "state",
+            sqlite_where=text("certified_at IS NULL"),
+            postgresql_where=text("certified_at IS NULL"),
+        ),
+        Index(
             "ix_deletion_requests_with_samples",
             "state",
             sqlite_where=text("samples IS NOT NULL"),
             postgresql_where=text("samples IS NOT NULL"),
         ),
     )
+
+
+class Certificate(Base):
+    """The signed certificate of a request that ended with a version. It never changes."""
+
+    __tablename__ = "certificates"
+
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)  #: the envelope, byte for byte as it is handed out
+    sha256: Mapped[str] = mapped_column(String(64))  #: of the body
+    key_id: Mapped[str] = mapped_column(String(64))  #: of the key that signed it
+    issued_at: Mapped[datetime]
 
 
 class Suppression(Base):

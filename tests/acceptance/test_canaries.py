@@ -36,6 +36,7 @@ LABELLED = {
     *("deletion_requests.regulation", "deletion_requests.reason", "jobs.reason", "transitions.reason"),
     *("webhook_endpoints.url", "webhook_endpoints.description"),
     "webhook_messages.body",  # the model's name
+    *("certificates.body", "jobs.provenance"),  # the names of models, aliases and sets
     *("creations.operation", "creations.headers", "creations.body"),  # paths with names, answers that repeat labels
 }
 
@@ -228,6 +229,15 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     call("POST", requests + "/retry", body={"ids": [failed[0]]})
     call("POST", one + "/retry", request_id=failed[1])
     call("POST", one + "/cancel", request_id=by_subject)
+    claim = by_hand.claim()
+    with database.read() as session:
+        (done,) = (str(request.id) for request in jobs.requests_of(session, claim.job_id))
+    by_hand.publish(claim)
+    call("GET", one + "/certificate", request_id=done)
+    call("GET", one + "/evidence", request_id=done)
+    signing = call("GET", "/v1/signing-keys")["items"][0]["id"]
+    call("GET", "/v1/signing-keys/{key_id}", key_id=signing)
+    call("GET", "/v1/reports/{regulation}", regulation="ccpa", query={"year": 2026})
     call("GET", "/v1/jobs")
     call("GET", "/v1/jobs/{job_id}", job_id=job)
     call("GET", "/v1/jobs/{job_id}/steps", job_id=job)
