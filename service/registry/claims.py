@@ -14,7 +14,7 @@ from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from service.registry import aliases
+from service.registry import aliases, tallies
 from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
@@ -22,6 +22,7 @@ from service.registry.jobs import cancel_withdrawn, fail, lock, move, move_reque
 from service.registry.models import add_version
 from service.registry.states import Phase, State
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Version
+from service.registry.tallies import Counted, Loss
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,10 @@ def publish(
     )
     for name, value in results.items():
         setattr(job, name, value)
+    for phase, seconds in job.seconds.items():
+        tallies.add(session, Counted.PHASE_SECONDS, phase, seconds=seconds)
+    in_a_row = Model.gate_failures + 1 if objections else 0
+    session.execute(update(Model).where(Model.id == job.model_id).values(gate_failures=in_a_row))
     for request in requests:
         request.metrics = (own_metrics or {}).get(request.id)
     job.base_number = parent.number
@@ -214,7 +219,9 @@ def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int)
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    _return_to_queue(session, held(session, claim), reason=reason, max_attempts=max_attempts)
+    job = held(session, claim)
+    tallies.add(session, Counted.ATTEMPTS_LOST, Loss.GIVEN_BACK)
+    _return_to_queue(session, job, reason=reason, max_attempts=max_attempts)
 
 
 def reap(session: Session, *, max_attempts: int) -> int:
@@ -225,6 +232,7 @@ def reap(session: Session, *, max_attempts: int) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for job in expired:
+        tallies.add(session, Counted.ATTEMPTS_LOST, Loss.LEASE_EXPIRED)
         _return_to_queue(session, job, reason="the worker stopped answering", max_attempts=max_attempts)
     return len(expired)
 

@@ -1,6 +1,6 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
-from service.registry import claims, creations, deletion_requests, deliveries, subject_requests, webhooks
+from service.registry import claims, creations, deletion_requests, deliveries, subject_requests, tallies, webhooks
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
@@ -14,6 +14,7 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
         deliveries.forget_old(session)
         subject_requests.forget_callbacks(session)
         webhooks.forget_previous_secrets(session)
+        tallies.fold(session)
     destroy_samples(database, artifacts, settings)
 
 

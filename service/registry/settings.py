@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -45,6 +46,9 @@ class RegistrySettings(BaseSettings):
 
     failed_retention: timedelta = Field(default=timedelta(days=30), ge=timedelta(0))
     """How long a failed request keeps its images, and may be retried."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Lines of the log: `text`, or `json` for whatever collects them."""
 
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
     """How often expired leases are returned. A job that waits is announced again after each lease."""

@@ -74,12 +74,14 @@ def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> N
             everything(calls, words, database, receiver, photographs)
             missed = sorted(calls.operations - calls.accepted)
             assert not missed, f"call these in `everything`, so that names are sent to them, too: {missed}"
-            metrics = httpx.get(f"{stack.url}/metrics").content
+            metrics = httpx.get(f"{stack.url}/metrics").raise_for_status().content
             wrong = leaks(words, database, data)
             wrong += [f"temporary files: {path.name}" for path in (tmp_path / "tmp").iterdir()]
             work(stack)
             wrong += leaks(words, database, data)
-        wrong += [f"metrics: {it}" for it in words.found(metrics, labels=False)]
+        wrong += [f"metrics: {it}" for it in words.found(metrics, labels=True)]
+        known = {words.label(it) for it in ("a model", "an alias")}
+        wrong += [f"metrics: {it}" for it in words.labels_in(metrics) - known]
         wrong += [f"log: {it}" for it in words.found(stack.logs().encode(), labels=False)]
         wrong += from_answers(words, calls)
         wrong += from_callbacks(words, heard)
@@ -99,7 +101,7 @@ def stranger(database: Database) -> str:
 def everything(call: Calls, words: Canaries, database: Database, receiver: str, photographs: Path) -> None:
     """Every operation at least once, as it is meant to be used."""
     label, person = words.label, words.person
-    for path in ("/livez", "/readyz", "/v1/architectures"):
+    for path in ("/livez", "/readyz", "/metrics", "/v1/architectures"):
         call("GET", path)
     call("GET", "/problems/{slug}", slug="not-found")
 
