@@ -4,11 +4,11 @@ import logging
 import signal
 import threading
 
-from service.registry import claims, housekeeping
+from service.registry import claims, housekeeping, logs, traces
 from service.registry.artifacts import Artifacts
 from service.registry.batching import Batching
 from service.registry.database import Database
-from worker import supervisor
+from worker import metrics, supervisor
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -16,9 +16,11 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Work until SIGTERM or SIGINT; a job in progress goes back to the queue."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = WorkerSettings()
+    logs.configure(settings.log_format)
+    traces.start("worker")
     database = Database(settings.resolved_database_url())
+    metrics.serve(settings, database, supervisor.worker_name())
     artifacts = Artifacts(settings.data_dir)
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -33,6 +35,7 @@ def main() -> None:
             logger.exception("the worker could not look for a job")
             stopping.wait(settings.sweep_interval.total_seconds())
     database.close()
+    traces.stop()
 
 
 def work(database: Database, artifacts: Artifacts, settings: WorkerSettings, stopping: threading.Event) -> bool:

@@ -17,6 +17,12 @@ class WorkerSettings(RegistrySettings):
     poll_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
     """How often the embedded worker looks for a job."""
 
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port on which the worker answers to Prometheus. Default: none."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address on which it does. It asks nobody who they are."""
+
     evaluation_batch: int = Field(default=256, ge=1)
     """Images per forward pass when a version is measured."""
 

@@ -10,13 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import claims
+from service.registry import claims, jobs, logs, traces
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost
+from worker import metrics
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -49,19 +52,48 @@ def worker_name() -> str:
 
 def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
+    with logs.about(job=str(claim.job_id), attempt=claim.attempt), _traced(database, claim) as span:
+        if not _attempt(database, settings, claim, stopping):
+            span.failed()
+
+
+@contextmanager
+def _traced(database: Database, claim: Claim) -> Iterator[traces.Span]:
+    """A span below the request that came first; those that share its run are linked."""
+    if not traces.are_on():
+        yield traces.Span(None)
+        return
+    with database.read() as session:
+        requests = jobs.requests_of(session, claim.job_id)
+    asked = [request.traceparent for request in requests if request.traceparent]
+    with traces.span("job", parent=next(iter(asked), None), links=asked[1:], kind="consumer") as span:
+        span.describe(
+            structguard__job__id=str(claim.job_id),
+            structguard__job__attempt=claim.attempt,
+            structguard__job__requests=len(requests),
+        )
+        yield span
+
+
+def _attempt(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> bool:
+    """Has the job ended?"""
     command = [*CHILD, str(claim.job_id), str(claim.fence), str(claim.attempt)]
     # The child reads the pipe until it ends: that tells it when this process has died, even by SIGKILL.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (our own module)
+    environment = ON_CPU | os.environ | traces.environment()
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603  (our own module)
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
     try:
-        _wait(database, settings, claim, child, stopping)
+        with metrics.attempt(child.pid):
+            _wait(database, settings, claim, child, stopping)
     finally:
         child.kill()
         child.wait()
         assert child.stdin is not None
         child.stdin.close()
     if child.returncode == 0:
-        return
+        metrics.ended(database, claim)
+        return True
+    metrics.lost()
     reason = "the worker was stopped" if stopping.is_set() else f"the worker's process {_ended(child.returncode)}"
     logger.warning("job %s: %s", claim.job_id, reason)
     try:
@@ -69,6 +101,7 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
             claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:
         logger.info("job %s had ended or changed hands before", claim.job_id)
+    return False
 
 
 def _wait(

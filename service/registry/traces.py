@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_VARIABLE = "TRACEPARENT"
+
 Kind = Literal["internal", "server", "consumer"]
 
 _provider: "TracerProvider | None" = None
@@ -62,8 +64,13 @@ def start(process: str) -> None:
         return
     name = os.environ.get("OTEL_SERVICE_NAME", f"structguard-{process}")
     _provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=_patience())))
     _tracer = _provider.get_tracer("structguard")
+
+
+def _patience() -> float | None:
+    """Seconds for one batch. By default less than OpenTelemetry's ten: a worker waits for it after each job."""
+    return None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else 2.0
 
 
 def stop() -> None:
@@ -88,7 +95,8 @@ def span(name: str, *, parent: str | None = None, links: Sequence[str] = (), kin
     contexts = [get_current_span(_context(link)).get_span_context() for link in links]
     with _tracer.start_as_current_span(
         name,
-        context=_context(parent) if parent else None,
+        # What comes in by HTTP begins anew: asyncio may hand a connection the context of the request before.
+        context=_context(parent or "") if parent or kind == "server" else None,
         kind=SpanKind[kind.upper()],
         links=[Link(context) for context in contexts if context.is_valid],
         record_exception=False,
@@ -99,6 +107,22 @@ def span(name: str, *, parent: str | None = None, links: Sequence[str] = (), kin
         except BaseException:
             Span(started).failed()
             raise
+
+
+def are_on() -> bool:
+    """Is anything traced?"""
+    return _tracer is not None
+
+
+def environment() -> dict[str, str]:
+    """What a child of this process needs, so that its spans come below the one it is started in."""
+    here = traceparent()
+    return {_VARIABLE: here} if here else {}
+
+
+def inherited() -> str | None:
+    """Where the process that started this one said that it belongs."""
+    return os.environ.get(_VARIABLE)
 
 
 def traceparent() -> str | None:

@@ -43,9 +43,9 @@ def test_events_are_counted_by_label_and_measured_by_bucket(database: Database) 
 
 
 def test_what_is_rolled_back_did_not_happen(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as session:
+    with database.write() as session:
         tallies.add(session, Counted.JOBS_ENDED, "failed")
-        raise ZeroDivisionError
+        session.rollback()
     assert counts(database) == {}
 
 
