@@ -49,6 +49,11 @@ class Watched:
     receiver: Receiver
     requests: list[dict[str, Any]]
 
+    @property
+    def job(self) -> str:
+        """The identifier of the run."""
+        return self.requests[0]["links"]["job"].rpartition("/")[2]
+
 
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
@@ -68,7 +73,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         with running(data, database, **environment) as stack, scraping(folder, stack, port) as prometheus:
             with stack.client() as client:
                 links = ask(client)
-                stack.start("celery", "--app", "tests.operations.quick_worker", "worker", "--concurrency", "1")
+                worker = ("--app", "tests.operations.quick_worker", "worker", "--concurrency", "1")
+                stack.start("celery", "--quiet", *worker)
                 requests = [stack.finish(client, link) for link in links]
             yield Watched(stack, prometheus, receiver, requests)
 
