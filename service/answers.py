@@ -44,6 +44,7 @@ class ModelAnswer(BaseModel):
     description: str
     policy: Policy
     approval_required: bool = Field(description="Whether somebody else has to agree before a deletion request is run.")
+    pool: str = Field(description="Workers that run its jobs.")
     created_at: datetime
     links: dict[str, str]
 
@@ -56,6 +57,7 @@ class ModelAnswer(BaseModel):
             description=row.description,
             policy=Policy.model_validate(row.policy),
             approval_required=row.approval_required,
+            pool=row.pool,
             created_at=row.created_at,
             links={"self": here, "versions": f"{here}/versions", "evaluation_sets": f"{here}/evaluation-sets"},
         )

@@ -11,6 +11,7 @@ from cachetools import TTLCache
 from fastapi import FastAPI
 
 from service import problems
+from service.auditor import Auditor
 from service.authentication import Authentication
 from service.dependencies import Resources
 from service.description import TAGS, TEXT, describe
@@ -20,6 +21,7 @@ from service.metrics.process import ProcessMetrics
 from service.middleware import BodyLimit, RequestIdentity, UploadSlots
 from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
+from service.registry import signing_keys
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.master_key import MasterKey
@@ -69,7 +71,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         processor = Processor(settings)
         sender = WebhookSender(database, settings, processor)
         installation = InstallationCollector(database, settings.lease, settings.data_dir)
+        auditor = Auditor(database, settings)
+        signing_keys.signer(settings)  # who cannot sign shall not start
         relay.start()
+        auditor.start()
         sender.start()
         try:
             callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
@@ -81,6 +86,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         finally:
             measured.registry.unregister(installation)
             relay.stop()
+            auditor.stop()
             sender.stop()
             database.close()
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
 from service.opendsr.processor import Processor
-from service.registry import deliveries
+from service.registry import audit, deliveries
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import ScopeMissing
@@ -94,8 +94,9 @@ def _read(resources: ResourcesDep) -> Iterator[Session]:
         yield session
 
 
-def _write(resources: ResourcesDep) -> Iterator[Session]:
+def _write(resources: ResourcesDep, caller: Annotated[Caller, Depends(signed_in)]) -> Iterator[Session]:
     with resources.database.write() as session:
+        audit.acting(session, caller.subject)
         yield session
     resources.committed(session)
 

@@ -7,9 +7,12 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
+from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
+from service.registry import audit
+from service.registry.scopes import Caller
 from service.registry.tables import Model, Version
 
 OCTETS = "application/octet-stream"
@@ -41,6 +44,12 @@ def checkpoint(request: Request, model: Model, version: Version, path: Path) -> 
         media_type=OCTETS,
         filename=f"{model.name}-v{version.number}.safetensors",
     )
+
+
+def log(session: Session, caller: Caller, version: Version) -> None:
+    """Write down who has got a checkpoint, or a range of it."""
+    facts = {"model": str(version.model_id), "number": version.number, "sha256": version.sha256}
+    audit.append(session, caller.tenant_id, "checkpoint.downloaded", about=version.id, by=caller.subject, **facts)
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

@@ -27,6 +27,7 @@ from service.registry.numbers import Whole, whole
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
+from service.registry.settings import DEFAULT_POOL, Pool
 from service.registry.webhooks import Event
 
 T = TypeVar("T")
@@ -114,6 +115,13 @@ class NewModel(_Body):
     approval_required: bool = Field(
         default=False, strict=True, description="Whether somebody else has to agree before a deletion request is run."
     )
+    pool: Pool = Field(default=DEFAULT_POOL, description="Workers that run its jobs: one of the operator's pools.")
+
+
+class ModelChange(_Body):
+    """What is left out stays as it is."""
+
+    pool: Pool | None = Field(default=None, description="Workers that run its jobs: one of the operator's pools.")
 
 
 class NewVersion(_Body):

@@ -30,7 +30,7 @@ from service.registry.master_key import OtherMasterKey
 from service.registry.options import Options
 from service.registry.samples import ImagesMissing
 from service.registry.sealed_files import SealBroken
-from service.registry.states import Phase, State
+from service.registry.states import Phase
 from worker import networks
 from worker.anchors import anchors_for
 from worker.images import batches, forget_set
@@ -70,16 +70,16 @@ def _attempt(settings: WorkerSettings, claim: Claim) -> None:
         logger.warning("job %s changed hands, what was computed here is void", claim.job_id)
     except CancelRequested:
         with database.write() as session:
-            claims.stop(session, claim, State.CANCELLED, reason="withdrawn")
+            claims.cancel(session, claim)
     except GateObjected as error:
         with database.write() as session:
-            claims.stop(session, claim, State.FAILED, reason=str(error))
+            claims.fail(session, claim, reason=str(error))
     except Exception as error:
         if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
             raise  # the database or the disk was away: a lost attempt, not a failed job
         logger.exception("job %s failed", claim.job_id)
         with database.write() as session:
-            claims.stop(session, claim, State.FAILED, reason=_reason(error, report.phase))
+            claims.fail(session, claim, reason=_reason(error, report.phase))
 
 
 def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
@@ -126,8 +126,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
 
         report.enter(Phase.PUBLISH)
         sha256, size = staged.digest()
-        key = f"checkpoints/{claim.job_id}-{claim.fence}.safetensors"
-        staged.keep(key)
+        staged.keep(claim.checkpoint)
         with database.write() as session:
             claims.publish(
                 session,
@@ -142,7 +141,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
                 },
                 own_metrics=of_each,
-                checkpoint=key,
+                checkpoint=claim.checkpoint,
                 sha256=sha256,
                 size=size,
                 method="structguard",

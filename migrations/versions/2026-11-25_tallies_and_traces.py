@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "b7d41f08c2e9"
-down_revision = "f36c81a7d924"
+down_revision = "7a90c4e2d1b5"
 branch_labels = None
 depends_on = None
 

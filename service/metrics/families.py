@@ -23,6 +23,10 @@ _GAUGES = (
         "oldest_heartbeat",
     ),
     ("oldest_pending_delivery_age_seconds", "Of messages that are to be sent; 0 = there are none.", "oldest_delivery"),
+    ("audit_entries", "Of the audit logs of all tenants.", "audit.height"),
+    ("audit_verified_entries", "Those that were verified.", "audit.verified_height"),
+    ("audit_broken_logs", "Tenants whose audit log is not as it was written.", "audit.broken"),
+    ("audit_verification_age_seconds", "Since the log was looked at whose turn is longest ago.", "oldest_verification"),
     ("aliases", f"Aliases of all models; the first {MOST_ALIASES} have their measurements here.", "aliases"),
 )
 

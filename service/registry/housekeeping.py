@@ -1,6 +1,6 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
-from service.registry import claims, creations, deletion_requests, deliveries, subject_requests, tallies, webhooks
+from service.registry import creations, deletion_requests, deliveries, reaper, subject_requests, tallies, webhooks
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
@@ -9,7 +9,7 @@ from service.registry.settings import RegistrySettings
 def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Return expired leases to the queue, and remove what is no longer needed: images, stored answers, old messages."""
     with database.write() as session:
-        claims.reap(session, max_attempts=settings.max_attempts)
+        reaper.reap(session, max_attempts=settings.max_attempts)
         creations.forget_expired(session)
         deliveries.forget_old(session)
         subject_requests.forget_callbacks(session)

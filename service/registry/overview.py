@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.registry import tallies
+from service.registry import audit_verification, tallies
+from service.registry.audit_verification import LastVerification
 from service.registry.database import clock
 from service.registry.states import DeliveryState, State
 from service.registry.tables import Alias, DeletionRequest, Job, Model, Tenant, Version, WebhookDelivery
@@ -62,6 +63,8 @@ class Overview:
     oldest_heartbeat: float  #: of the running jobs; 0 where none runs
     deliveries: dict[DeliveryState, int]  #: not, or not yet, arrived
     oldest_delivery: float  #: that is to be sent
+    audit: LastVerification
+    oldest_verification: float  #: of an audit log; 0 where there is none
     aliases: int
     measured: Sequence[Measured]
     objected: Sequence[Objected]
@@ -82,6 +85,7 @@ def read(session: Session, lease: timedelta) -> Overview:
     running = session.execute(_running(now)).one()
     unsent = {row.state: row for row in session.execute(_UNSENT)}
     pending = unsent.get(DeliveryState.PENDING)
+    audited = audit_verification.last_verification(session)
     return Overview(
         requests={state: requests[state].number if state in requests else 0 for state in UNSETTLED},
         oldest_waiting=seconds(min(waiting, default=None)),
@@ -96,6 +100,8 @@ def read(session: Session, lease: timedelta) -> Overview:
             for state in (DeliveryState.PENDING, DeliveryState.FAILED)
         },
         oldest_delivery=seconds(pending and pending.oldest),
+        audit=audited,
+        oldest_verification=seconds(audited.oldest_at),
         aliases=session.scalars(select(func.count()).select_from(Alias)).one(),
         measured=[_measured(*row) for row in session.execute(_ALIASES)],
         objected=[Objected(*row) for row in session.execute(_OBJECTED)],

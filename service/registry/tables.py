@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from service.registry.settings import DEFAULT_POOL
 from service.registry.states import DeliveryState, Phase, RequestStatus, State
 
 
@@ -132,6 +133,8 @@ class Model(Base):
     approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
     #: Runs since the last one that passed the gate.
     gate_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    #: of the workers that run its jobs, see `service.registry.settings.RegistrySettings.pools`
+    pool: Mapped[str] = mapped_column(String(40), default=DEFAULT_POOL, server_default=DEFAULT_POOL)
     created_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("tenant_id", "name"), Index(None, "tenant_id", "created_at", "id"))
@@ -401,6 +404,17 @@ class Transition(Base):
     before: Mapped[State | None]
     after: Mapped[State]
     reason: Mapped[str | None] = mapped_column(String(500))
+    #: Whether it stands in the audit log; the row is its own outbox.
+    chained: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+    __table_args__ = (
+        Index(
+            "ix_transitions_unchained",
+            "id",
+            sqlite_where=text("NOT chained"),
+            postgresql_where=text("NOT chained"),
+        ),
+    )
 
 
 class SubjectRequest(Base):
@@ -546,3 +560,73 @@ class Tally(Base):
     bucket: Mapped[float | None]  #: upper bound of what was measured; nothing where there is none, or no measure
     count: Mapped[int] = mapped_column(BigInteger)
     total: Mapped[float]  #: of what was measured
+
+
+class AuditEvent(Base):
+    """Something that happened, written in its transaction, until it is chained: see `service.registry.audit`."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    at: Mapped[datetime]
+    event: Mapped[str] = mapped_column(String(60))
+    about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: the request, version, key or webhook
+    by: Mapped[str] = mapped_column(String(200))
+    facts: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index(None, "tenant_id", "id"),)
+
+
+class AuditEntry(Base):
+    """One link of a tenant's hash chain. Nobody ever changes or removes one."""
+
+    __tablename__ = "audit_entries"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  #: from 1, without a gap
+    previous: Mapped[bytes] = mapped_column(LargeBinary(32))  #: hash of the entry before
+    entry: Mapped[str] = mapped_column(Text)  #: canonical JSON (RFC 8785), byte for byte as it was hashed
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))  #: of `previous` and `entry`
+    about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: as in the entry, to find it by
+
+    __table_args__ = (Index(None, "tenant_id", "about", "height"),)
+
+
+class AuditHead(Base):
+    """The end of a tenant's chain. Whoever appends holds its lock, so that the chain never forks."""
+
+    __tablename__ = "audit_heads"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class AuditCheckpoint(Base):
+    """A head that was signed: from here on nobody can shorten or rewrite what it ends, and not be found out."""
+
+    __tablename__ = "audit_checkpoints"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    at: Mapped[datetime]
+    key_id: Mapped[str] = mapped_column(String(64))
+    signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+
+
+class AuditVerification(Base):
+    """How far a tenant's chain has been verified, and what was found."""
+
+    __tablename__ = "audit_verifications"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger)  #: every entry up to here was whole when it was looked at
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))  #: of the entry at `height`
+    at: Mapped[datetime]
+    full_at: Mapped[datetime | None]  #: when all of it was last looked at again, from the beginning
+    again_from: Mapped[int | None] = mapped_column(BigInteger)  #: how far that is, while it lasts
+    broken_at: Mapped[datetime | None]  #: when a break was found
+    broken_height: Mapped[int | None] = mapped_column(BigInteger)
+    broken: Mapped[str | None] = mapped_column(String(200))  #: what is wrong there

@@ -36,7 +36,7 @@ class Loss(StrEnum):
     """How a run ended without an end."""
 
     LEASE_EXPIRED = "lease_expired"  #: its worker was not heard of any more
-    GIVEN_BACK = "given_back"  #: its worker was stopped, or the worker's child died
+    PROCESS_DIED = "process_died"  #: the worker's child did, or told of no progress
 
 
 @dataclass

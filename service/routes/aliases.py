@@ -75,7 +75,7 @@ def point_alias(
 @router.delete("/{alias}", summary="Remove an alias", status_code=204, responses=documented(404))
 def remove_alias(name: ModelName, alias: AliasName, caller: Registrar, session: WriteSession) -> None:
     """Remove the name; the version that it pointed to stays."""
-    aliases.remove(session, models.find_model(session, caller.tenant_id, name), alias)
+    aliases.remove(session, models.find_model(session, caller.tenant_id, name), alias, by=caller.subject)
 
 
 def _etag(version: int) -> str:

@@ -138,4 +138,8 @@ def download_checkpoint(
     """The weights. `Range`, `If-Range` and `If-None-Match` work; `Repr-Digest` is that of the whole file."""
     model = models.find_model(session, caller.tenant_id, name)
     version = models.find_version(session, model, number)
-    return downloads.checkpoint(request, model, version, resources.artifacts.path(version.checkpoint))
+    answer = downloads.checkpoint(request, model, version, resources.artifacts.path(version.checkpoint))
+    if request.method == "GET" and answer.status_code != 304:
+        with resources.database.write() as writing:
+            downloads.log(writing, caller, version)
+    return answer

@@ -20,12 +20,12 @@ from service.registry import access, jobs, schema
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.database import Database
 from service.registry.scopes import Scope
-from service.registry.states import State
 from service.registry.tables import Base
 from tests.acceptance.canaries import Canaries
 from tests.acceptance.canary_calls import Calls
-from tests.acceptance.conftest import REDIS, Stack, distributed, running
+from tests.acceptance.conftest import Stack, distributed, running
 from tests.cli.scripted_server import Answer, scripted
+from tests.conftest import REDIS
 from tests.service.given import archive, csv_of, npz, row
 from tests.service.given_jobs import Jobs
 
@@ -51,7 +51,6 @@ def embedded() -> Iterator[tuple[Database | None, dict[str, str]]]:
     yield None, {}
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("topology", [embedded, distributed])
 def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> None:
     words, data, photographs = Canaries(), tmp_path / "data", tmp_path / "photographs"
@@ -130,6 +129,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     call("POST", models, body={"name": pets, "description": label("a description"), "policy": {"max_collapse": 2}})
     call("GET", models)
     call("GET", models + "/{name}", name=pets)
+    call("PATCH", models + "/{name}", name=pets, body={"pool": "default"})
     classes = [label("a class"), label("another class")]
     version = {
         "architecture": {"name": "cifar_resnet8", "in_channels": 3},
@@ -219,7 +219,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     failed = []
     for _ in range(2):
         claim = by_hand.claim()
-        by_hand.stop(claim, State.FAILED, "the disk is full")
+        by_hand.fail(claim, "the disk is full")
         with database.read() as session:
             failed += [str(request.id) for request in jobs.requests_of(session, claim.job_id)]
             job = str(claim.job_id)

@@ -48,7 +48,7 @@ CASES = {
         ({LOST: "7x60"}, "10m", False),
         ({LOST: "7x5 8x60"}, "40m", False),  # it is a while ago
         ({"structguard_expired_leases": "1x10"}, "5m", True),
-        ({'structguard_attempts_lost_total{cause="given_back"}': "0+1x30"}, "10m", False),  # workers that are stopped
+        ({'structguard_attempts_lost_total{cause="process_died"}': "0+1x30"}, "10m", False),  # their workers live
     ],
     "StructGuardWorkerDown": [
         ({WORKER: "0x20"}, "10m", True),
@@ -67,6 +67,14 @@ CASES = {
     "StructGuardWebhooksLate": [
         ({"structguard_oldest_pending_delivery_age_seconds": "3000+120x30"}, "20m", True),
         ({"structguard_oldest_pending_delivery_age_seconds": "3000x30"}, "20m", False),
+    ],
+    "StructGuardAuditLogBroken": [
+        ({"structguard_audit_broken_logs": "0x3 1x9"}, "5m", True),
+        ({"structguard_audit_broken_logs": "0x9"}, "5m", False),
+    ],
+    "StructGuardAuditNotVerified": [
+        ({"structguard_audit_verification_age_seconds": "3500+60x30"}, "10m", True),
+        ({"structguard_audit_verification_age_seconds": "60x30"}, "10m", False),
     ],
     "StructGuardServiceDown": [
         ({SERVICE: "0x20"}, "5m", True),

@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from service.registry import claims, jobs, tallies
+from service.registry import claims, jobs, reaper, tallies
 from service.registry.database import Database
-from service.registry.states import State
 from service.registry.tables import Tally
 from service.registry.tallies import Count, Counted
 from tests.registry.given_rows import claim, model_with_version, publish, request
@@ -107,7 +106,7 @@ def test_lives_of_jobs_are_counted_where_they_end(database: Database) -> None:
         claims.give_back(session, held, reason="its child died", max_attempts=3)
     held = claim(database)
     with database.write() as session:
-        claims.stop(session, held, State.FAILED, reason="it is broken")
+        claims.fail(session, held, reason="it is broken")
     found = {key: count.count for key, count in counts(database).items()}
     assert found == {
         ("jobs_ended", "completed"): 1,
@@ -116,7 +115,7 @@ def test_lives_of_jobs_are_counted_where_they_end(database: Database) -> None:
         ("requests_ended", "completed"): 1,
         ("requests_ended", "needs_review"): 2,
         ("requests_ended", "failed"): 1,
-        ("attempts_lost", "given_back"): 1,
+        ("attempts_lost", "process_died"): 1,
         ("phase_seconds", "load"): 3,
     }
 
@@ -126,5 +125,5 @@ def test_a_lease_that_runs_out_is_a_lost_attempt(database: Database) -> None:
         request(session, model_with_version(session))
     claim(database, lease=timedelta(seconds=-1))
     with database.write() as session:
-        claims.reap(session, max_attempts=3)
+        reaper.reap(session, max_attempts=3)
     assert counts(database)["attempts_lost", "lease_expired"].count == 1

@@ -56,6 +56,7 @@ def register(
     approval: Annotated[
         bool, typer.Option("--approval", help="Somebody else has to agree to each deletion request, if it is new.")
     ] = False,
+    pool: Annotated[str | None, typer.Option(help="Workers that run its jobs, if it is new.")] = None,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
@@ -86,12 +87,12 @@ def register(
         "description": description,
         "policy": {limit: value for limit, value in limits.items() if value is not None},
         "approval_required": approval,
-    }
+    } | ({"pool": pool} if pool else {})
     sets = {kind: path for kind, path in (("test", test_set), ("retain", retain_set)) if path is not None}
     with output.reporting(), Client(server) as client:
         is_new = uploads.register_model(client, model)
-        if not is_new and (description or model["policy"] or approval):
-            output.say(f"The model {name} exists; its description and policy stay as they are.")
+        if not is_new and (description or model["policy"] or approval or pool):
+            output.say(f"The model {name} exists; its description, policy and pool stay as they are.")
         with exchange.as_safetensors(checkpoint) as converted:
             version = uploads.register_version(client, name, metadata, converted)
         output.say(f"{name} version {version['number']}, sha256 {version['sha256']}")
