@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: What anybody may read: is it up, what does it offer, what does an error mean, and who signs for it.
 _OPEN = (
     *("/livez", "/readyz", "/docs", "/openapi.json", "/problems"),
+    "/metrics",  # the route itself looks who asks: it is not any tenant's
     *("/discovery", "/v1/discovery", "/v2/discovery", "/cert.pem", "/v2/cert.pem"),
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
 from service.registry.settings import RegistrySettings, listed
@@ -102,6 +102,9 @@ class ServiceSettings(RegistrySettings):
 
     webhook_private: bool = False
     """Whether callbacks may go to private addresses, and over plain HTTP. For development."""
+
+    metrics_token: SecretStr | None = None
+    """What Prometheus sends as a bearer token to `/metrics`. Default: only callers on this machine may look."""
 
     opendsr_url: Annotated[str, AfterValidator(_origin)] | None = None
     """Public address of the OpenDSR endpoints, such as `https://dsr.example.com`; its host is the processor's domain.

@@ -23,6 +23,12 @@ class WorkerSettings(RegistrySettings):
     stall_timeout: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     """How long an attempt may tell of no progress. It is ended then, and tried again as if its process had died."""
 
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port on which the worker answers to Prometheus. Default: none."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address on which it does. It asks nobody who they are."""
+
     evaluation_batch: int = Field(default=256, ge=1)
     """Images per forward pass when a version is measured."""
 

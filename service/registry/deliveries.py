@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Select, and_, bindparam, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
+from service.registry import tallies
 from service.registry.database import clock
 from service.registry.errors import DeliveryNotFound, WebhookDisabled
 from service.registry.pages import Page, paginate
@@ -29,6 +30,7 @@ from service.registry.tables import (
     WebhookEndpoint,
     WebhookMessage,
 )
+from service.registry.tallies import Counted
 
 #: How long after the attempt before it each attempt comes.
 SCHEDULE = (
@@ -243,6 +245,8 @@ def record(session: Session, claim: Claim, outcome: Outcome) -> None:
     else:
         delivery.state, delivery.next_at = DeliveryState.FAILED, None
         disable(endpoint, f"a delivery failed {delivery.tries} times", at=now)
+    if delivery.state is not DeliveryState.PENDING:
+        tallies.add(session, Counted.DELIVERIES_ENDED, delivery.state)
 
 
 def disable(endpoint: WebhookEndpoint, reason: str, *, at: datetime) -> None:

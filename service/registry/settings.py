@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -72,6 +72,9 @@ class RegistrySettings(BaseSettings):
 
     record_retention: timedelta = Field(default=timedelta(days=731), ge=timedelta(0))
     """How long the record of a request is kept once it has ended: 24 months, leap years included. Zero: for ever."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Lines of the log: `text`, or `json` for whatever collects them."""
 
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
     """How often expired leases are returned, and an idle Celery worker looks for a job by itself. A job that waits is

@@ -132,6 +132,8 @@ class Model(Base):
     description: Mapped[str] = mapped_column(String(2000))
     policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.gate.Policy`
     approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
+    #: Runs since the last one that passed the gate.
+    gate_failures: Mapped[int] = mapped_column(default=0, server_default="0")
     #: of the workers that run its jobs, see `service.registry.settings.RegistrySettings.pools`
     pool: Mapped[str] = mapped_column(String(40), default=DEFAULT_POOL, server_default=DEFAULT_POOL)
     created_at: Mapped[datetime]
@@ -371,6 +373,8 @@ class DeletionRequest(Base):
     sample_count: Mapped[int] = mapped_column(Integer)
     #: While it runs: its worker hears of it at the next step.
     withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Where it belongs in a distributed trace, as of W3C Trace Context.
+    traceparent: Mapped[str | None] = mapped_column(String(55))
     #: As those of a job, of its own images, where the run served several requests.
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     certified_at: Mapped[datetime | None]  #: when its `Certificate` was issued
@@ -566,6 +570,13 @@ class WebhookDelivery(Base):
     __table_args__ = (
         Index(None, "endpoint_id", "created_at", "id"),
         Index("ix_webhook_deliveries_due", "endpoint_id", "state", "next_at"),
+        Index(
+            "ix_webhook_deliveries_unsent",
+            "state",
+            "created_at",
+            sqlite_where=text("state <> 'succeeded'"),
+            postgresql_where=text("state <> 'succeeded'"),
+        ),
     )
 
 
@@ -580,6 +591,19 @@ class WebhookAttempt(Base):
     status: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(String(40))  #: a word, where there is no status
     milliseconds: Mapped[int]
+
+
+class Tally(Base):
+    """What was counted, see `service.registry.tallies`. A row is one event, or the sum of many."""
+
+    __tablename__ = "tallies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    counted: Mapped[str] = mapped_column(String(30))
+    label: Mapped[str] = mapped_column(String(30))
+    bucket: Mapped[float | None]  #: upper bound of what was measured; nothing where there is none, or no measure
+    count: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[float]  #: of what was measured
 
 
 class AuditEvent(Base):

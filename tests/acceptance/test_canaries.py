@@ -43,6 +43,9 @@ LABELLED = {
 #: Files of the data folder that hold what was sent as it was: the owner's weights.
 AS_SENT = {"checkpoints"}
 
+#: What Prometheus has, and tenants have not.
+TOKEN = "sesame"
+
 #: OpenDSR 2.0, section 7.3, has a receipt repeat the request.
 RECEIPT = re.compile(rb'"encoded_request":"[^"]*"')
 
@@ -65,6 +68,7 @@ def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> N
             "STRUCTGUARD_MANIFEST_SCHEMES": "file",
             "STRUCTGUARD_MANIFEST_ROOT": str(photographs),
             "STRUCTGUARD_RATE_LIMIT": "0",
+            "STRUCTGUARD_METRICS_TOKEN": TOKEN,
             "TMPDIR": str(tmp_path / "tmp"),
         }
         with (
@@ -74,12 +78,16 @@ def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> N
             everything(calls, words, database, receiver, photographs)
             missed = sorted(calls.operations - calls.accepted)
             assert not missed, f"call these in `everything`, so that names are sent to them, too: {missed}"
-            metrics = httpx.get(f"{stack.url}/metrics").content
+            scraped = httpx.get(f"{stack.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+            metrics = scraped.raise_for_status().content
             wrong = leaks(words, database, data)
             wrong += [f"temporary files: {path.name}" for path in (tmp_path / "tmp").iterdir()]
             work(stack)
             wrong += leaks(words, database, data)
-        wrong += [f"metrics: {it}" for it in words.found(metrics, labels=False)]
+        wrong += [f"metrics: {it}" for it in words.found(metrics, labels=True)]
+        named = ("a model", "an alias", "path of PUT /v1/models/{name}/aliases/{alias}")
+        known = {words.label(it) for it in named}
+        wrong += [f"metrics: {it}" for it in words.labels_in(metrics) - known]
         wrong += [f"log: {it}" for it in words.found(stack.logs().encode(), labels=False)]
         wrong += from_answers(words, calls)
         wrong += from_callbacks(words, heard)
@@ -101,6 +109,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     label, person = words.label, words.person
     for path in ("/livez", "/readyz", "/v1/architectures"):
         call("GET", path)
+    call("GET", "/metrics", by=TOKEN)
     call("GET", "/problems/{slug}", slug="not-found")
 
     hooks = "/v1/webhooks"
