@@ -50,7 +50,9 @@ class RequestIdentity:
         try:
             await self._app(scope, receive, noted)
         finally:
-            route = getattr(scope.get("route"), "path_format", "-")
+            route = getattr(scope.get("route"), "path_format", None)
+            # A mounted application's routes do not know where it is mounted.
+            route = "-" if route is None else scope.get("root_path", "") + route
             method = scope["method"] if scope["method"] in _METHODS else "-"
             milliseconds = round(1000 * (time.monotonic() - began))
             logger.info(
