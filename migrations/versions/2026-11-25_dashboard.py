@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "9c5e27a1d640"
-down_revision = "4be0d81c7a56"
+down_revision = "f36c81a7d924"
 branch_labels = None
 depends_on = None
 

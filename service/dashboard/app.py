@@ -20,8 +20,17 @@ from service.registry.errors import RegistryError
 from service.settings import ServiceSettings
 
 
-def create_dashboard(settings: ServiceSettings) -> FastAPI:
-    """The application that `service.app` mounts at `/dashboard`. It uses the resources of the one around it."""
+def install(around: FastAPI, settings: ServiceSettings) -> None:
+    """Put the dashboard below `/dashboard` of the service, whose resources it uses."""
+    around.mount("/dashboard", _dashboard(settings))
+    around.add_route("/dashboard", _to_first_page, include_in_schema=False)
+
+
+async def _to_first_page(request: Request) -> Response:  # noqa: ARG001
+    return RedirectResponse("/dashboard/", 308)
+
+
+def _dashboard(settings: ServiceSettings) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry={"logs": False})
     app.state.attempts = Attempts()
     app.state.takes_tokens = settings.jwks_url is not None
@@ -43,7 +52,7 @@ async def _signed_out(request: Request, error: Exception) -> Response:  # noqa: 
         # A link from elsewhere: `SameSite=Strict` keeps the cookie back, but not when a page of ours asks again.
         return page(request, "again.html")
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    following = f"?{urlencode({'next': wanted})}" if request.method == "GET" and wanted != "/dashboard" else ""
+    following = f"?{urlencode({'next': wanted})}" if request.method == "GET" and wanted != "/dashboard/" else ""
     return RedirectResponse(f"/dashboard/sign-in{following}", 303)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 360, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 12, 28  # room for the labels of the axes
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 12, 28  # room for the labels of the axes
 _MOST_POINTS = 160  # of a line: more are not told apart
 _MOST_DOTS = 40
 
@@ -116,9 +116,9 @@ def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
 
 def brief(value: float) -> str:
     """A number as short as a label should be."""
-    if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
-        return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
-    return f"{value:.4g}".replace("-", "−")
+    if value and (abs(value) >= 1e5 or abs(value) < 1e-4):
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+    return f"{value:.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -147,4 +147,5 @@ def _line(series: Series, x_name: str, across: _Scale, up: _Scale) -> Line:
 def _ends(low: float, high: float) -> list[float]:
     if low == high:
         return [low]
-    return [low, *(at for at in ticks(low, high)[1:-1] if 0.12 < (at - low) / (high - low) < 0.88), high]
+    whole = (at for at in ticks(low, high)[1:-1] if at == int(at))  # steps and versions are numbered
+    return [low, *(at for at in whole if 0.12 < (at - low) / (high - low) < 0.88), high]

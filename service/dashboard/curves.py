@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.dashboard.charts import Chart, Point, Series, line_chart
-from service.registry.tables import StepMetric, Version
+from service.registry.tables import StepMetric
 
 _ACCURACIES = {"forget_accuracy": "A_f", "view_accuracy": "A_f of views"}
 _KNOWN = {*_ACCURACIES, "collapse"}
 
-_OF_VERSIONS = {"forget_accuracy": "A_f", "robust_forget_accuracy": "robust A_f", "test_accuracy": "A_test"}
+_FORGOTTEN = {"forget_accuracy": "A_f", "robust_forget_accuracy": "robust A_f"}
+_KEPT = {"test_accuracy": "A_test", "retain_accuracy": "A_r"}
 
 
 def of_run(points: Sequence[StepMetric]) -> list[Chart]:
@@ -30,19 +31,19 @@ def of_run(points: Sequence[StepMetric]) -> list[Chart]:
     return [chart for chart in wanted if chart is not None]
 
 
-def of_versions(versions: Sequence[Version]) -> list[Chart]:
-    """Accuracies and collapse over the numbers of a model's versions."""
-    values = sorted((float(version.number), version.metrics) for version in versions)
-    wanted = [
-        line_chart(
-            "Accuracies, %",
-            [Series(shown, _points(values, name)) for name, shown in _OF_VERSIONS.items()],
-            x_name="version",
-            low=0,
-            high=100,
-        ),
-        line_chart("Structural collapse", [Series("collapse", _points(values, "collapse"))], x_name="version", low=0),
-    ]
+def of_versions(metrics: Mapping[int, Mapping[str, Any]]) -> list[Chart]:
+    """What was forgotten, what was kept, and collapse, over the numbers of a model's versions."""
+    values = [(float(number), of_it) for number, of_it in sorted(metrics.items())]
+
+    def drawn(title: str, names: Mapping[str, str], low: float | None, high: float | None) -> Chart | None:
+        series = [Series(shown, _points(values, name)) for name, shown in names.items()]
+        return line_chart(title, series, x_name="version", low=low, high=high)
+
+    wanted = (
+        drawn("Forgotten, % misclassified", _FORGOTTEN, 0, 100),
+        drawn("Kept, % right", _KEPT, None, None),
+        drawn("Structural collapse", {"collapse": "collapse"}, 0, None),
+    )
     return [chart for chart in wanted if chart is not None]
 
 

@@ -1,8 +1,9 @@
 """Lists of requests and of models, page by page."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
@@ -12,7 +13,7 @@ from service.registry import models
 from service.registry.database import clock
 from service.registry.pages import Page, paginate
 from service.registry.states import State
-from service.registry.tables import Alias, DeletionRequest, Model, Version
+from service.registry.tables import Alias, DeletionRequest, Job, Model, Version
 
 _ON_A_PAGE = 50
 
@@ -57,6 +58,7 @@ class ModelRow:
 
     model: Model
     newest: Version | None
+    metrics: Mapping[str, Any]  #: of the newest version
     aliases: Sequence[Alias]
     waiting: int
 
@@ -84,12 +86,25 @@ def model_rows(session: Session, tenant_id: uuid.UUID, *, cursor: str | None) ->
         .where(DeletionRequest.tenant_id == tenant_id, *is_open(State.AWAITING_APPROVAL, State.QUEUED, State.RUNNING))
         .group_by(DeletionRequest.model_id)
     )
-    waiting = dict(session.execute(counted).tuples())
-    rows = [
-        ModelRow(model, newest.get(model.id), aliases.get(model.id, ()), waiting.get(model.id, 0))
-        for model in page.items
-    ]
+    waiting = dict(session.execute(counted).all())
+    metrics = measured(session, list(newest.values()))
+    rows = []
+    for model in page.items:
+        version = newest.get(model.id)
+        of_it = metrics[version.id] if version else {}
+        rows.append(ModelRow(model, version, of_it, aliases.get(model.id, ()), waiting.get(model.id, 0)))
     return rows, page.next
+
+
+def measured(session: Session, versions: Sequence[Version]) -> dict[uuid.UUID, dict[str, Any]]:
+    """What each version was measured to be; A_f, of the images of its own run, stands in the job that made it."""
+    jobs = [version.job_id for version in versions if version.job_id]
+    found = session.execute(select(Job.id, Job.metrics).where(Job.id.in_(jobs))).all()
+    runs: dict[uuid.UUID, dict[str, Any]] = dict(found)
+    return {
+        version.id: version.metrics | (runs[version.job_id].get("after") or {} if version.job_id else {})
+        for version in versions
+    }
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,7 @@ class Family:
     """The newest versions of a model, or some older ones."""
 
     versions: Sequence[Version]
+    metrics: dict[uuid.UUID, dict[str, Any]]  #: by version
     aliases: dict[int, list[str]]  #: names by number
     parents: dict[uuid.UUID, int]  #: numbers by identifier, of those that are not among the versions too
     requests: dict[uuid.UUID, uuid.UUID]  #: by job, the first request that it served
@@ -117,7 +133,7 @@ def family(session: Session, model: Model, *, cursor: str | None, limit: int = 3
     parents = {version.id: version.number for version in page.items}
     others = {version.parent_id for version in page.items} - parents.keys() - {None}
     missing = select(Version.id, Version.number).where(Version.id.in_(others))
-    parents |= dict(session.execute(missing).tuples())
+    parents |= dict(session.execute(missing).all())
     aliases: dict[int, list[str]] = {}
     named = select(Version.number, Alias.name).join(Alias, Alias.version_id == Version.id)
     for number, name in session.execute(named.where(Alias.model_id == model.id).order_by(Alias.name)):
@@ -125,5 +141,5 @@ def family(session: Session, model: Model, *, cursor: str | None, limit: int = 3
     jobs = [version.job_id for version in page.items if version.job_id]
     served = select(DeletionRequest.job_id, DeletionRequest.id).where(DeletionRequest.job_id.in_(jobs))
     newest_first = served.order_by(DeletionRequest.received_at.desc())
-    requests_ = dict(session.execute(newest_first).tuples())
-    return Family(page.items, aliases, parents, requests_, page.next)
+    requests_ = dict(session.execute(newest_first).all())
+    return Family(page.items, measured(session, page.items), aliases, parents, requests_, page.next)

@@ -49,19 +49,24 @@ class Measured:
         return 2 if self.unit else 3
 
 
+def side_by_side(before: Mapping[str, Any], after: Mapping[str, Any], limits: Mapping[str, str]) -> list[Measured]:
+    """One row for each measurement that there is of either."""
+    rows = []
+    for name, meaning, path, unit, most in _ROWS:
+        first, second = value(before, *path), value(after, *path)
+        if first is None and second is None:
+            continue
+        start, end = (None if it is None or most is None else _share(it, most) for it in (first, second))
+        rows.append(Measured(name, meaning, first, second, unit, limits.get(name, ""), start, end))
+    return rows
+
+
 def before_and_after(
     metrics: Mapping[str, Any], policy: Mapping[str, Any], options: Mapping[str, Any]
 ) -> list[Measured]:
     """One row for each measurement that there is; none before both versions were measured."""
     limits = _limits(Policy.model_validate(policy), Options.model_validate(options))
-    rows = []
-    for name, meaning, path, unit, most in _ROWS:
-        before, after = (value(metrics.get(when) or {}, *path) for when in ("before", "after"))
-        if before is None and after is None:
-            continue
-        start, end = (None if it is None or most is None else _share(it, most) for it in (before, after))
-        rows.append(Measured(name, meaning, before, after, unit, limits.get(name, ""), start, end))
-    return rows
+    return side_by_side(metrics.get("before") or {}, metrics.get("after") or {}, limits)
 
 
 def value(metrics: Mapping[str, Any], *path: str) -> float | None:

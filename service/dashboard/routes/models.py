@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service import comparison
-from service.dashboard import curves, lineage, listed
+from service.dashboard import curves, lineage, listed, measured
 from service.dashboard.pages import page
 from service.dashboard.visitors import ModelReader
 from service.dependencies import ReadSession, ResourcesDep
@@ -42,7 +42,9 @@ def show(request: Request, name: str, visitor: ModelReader, session: ReadSession
         family=family,
         parents={version.number: parent for version, (_, parent, _) in zip(family.versions, rows, strict=True)},
         tree=lineage.tree(rows, family.aliases),
-        charts=curves.of_versions(family.versions) if len(family.versions) > 1 else [],
+        charts=curves.of_versions({one.number: family.metrics[one.id] for one in family.versions})
+        if len(family.versions) > 1
+        else [],
         now=clock(session),
         is_later=cursor is not None,
     )
@@ -62,4 +64,6 @@ def compare(
     model = models.find_model(session, visitor.caller.tenant_id, name)
     one, other = (models.find_version(session, model, number) for number in (first, second))
     found = comparison.compare(model, one, other, resources.artifacts)
-    return page(request, "compare.html", model=model, found=found, one=one, other=other)
+    metrics = listed.measured(session, [one, other])
+    rows = measured.side_by_side(metrics[one.id], metrics[other.id], {})
+    return page(request, "compare.html", model=model, found=found, rows=rows, one=one, other=other)

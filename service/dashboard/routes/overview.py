@@ -11,7 +11,6 @@ from service.dependencies import ReadSession
 router = APIRouter()
 
 
-@router.get("")
 @router.get("/")
 def show(request: Request, visitor: RequestReader, session: ReadSession) -> Response:
     """Queue and deadlines, runs, failures, approvals, results."""

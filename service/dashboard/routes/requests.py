@@ -47,9 +47,11 @@ def show_all(
         if is_unknown
         else listed.requests(session, visitor.caller.tenant_id, model=of, state=wanted, overdue=overdue, cursor=cursor)
     )
+    filters = {"model": model, "state": wanted, "overdue": "true" if overdue else ""}
     return page(
         request,
         "requests.html",
+        filters={name: kept for name, kept in filters.items() if kept},
         found=found,
         now=clock(session),
         names=listed.model_names(session, visitor.caller.tenant_id),

@@ -17,7 +17,7 @@ from service.registry.scopes import Scope
 
 router = APIRouter()
 
-_OURS = re.compile(r"/dashboard(/[A-Za-z0-9._~@-]+)*(\?[A-Za-z0-9._~=&%+-]*)?")
+_OURS = re.compile(r"/dashboard(/[A-Za-z0-9._~@-]+)*/?(\?[A-Za-z0-9._~=&%+-]*)?")
 _NOT_GOOD = "This key is not good. It may be mistyped, expired or revoked."
 _A_TOKEN = "Tokens of an identity provider are for the API. Sign in with an API key; an administrator can make you one."  # noqa: S105
 _TOO_OFTEN = "Too many attempts from your address. Wait a minute."
@@ -53,7 +53,7 @@ def sign_in(
         attempts.failed(address)
         is_token = key.count(".") == 2 and not key.startswith(KEY_PREFIX)
         return _form(request, next, _A_TOKEN if is_token else _NOT_GOOD, HTTP_401_UNAUTHORIZED)
-    first = "/dashboard" if visitor.may(Scope.REQUESTS_READ) else "/dashboard/models"
+    first = "/dashboard/" if visitor.may(Scope.REQUESTS_READ) else "/dashboard/models"
     answer = RedirectResponse(next if _OURS.fullmatch(next) else first, 303)
     _set(answer, request, cookie_name(request), token, int(lifetime.total_seconds()))
     answer.delete_cookie(_before(request), path="/", secure=_is_secure(request), httponly=True, samesite="strict")
@@ -77,7 +77,7 @@ def _form(request: Request, following: str, wrong: str = "", status: int = 200) 
         request,
         "sign_in.html",
         status=status,
-        csrf=sessions.csrf_of(before),
+        token=sessions.csrf_of(before),
         following=following if _OURS.fullmatch(following) else "",
         wrong=wrong,
         takes_tokens=request.app.state.takes_tokens,
