@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-STEP, LANE, MARGIN = 56, 46, 30  # between two versions, between two lanes, around all
+STEP, LANE, MARGIN = 56, 46, 42  # between two versions, between two lanes, around all
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload, load_only
 
 from service.dashboard.overview import is_open
 from service.registry import models
@@ -16,6 +16,12 @@ from service.registry.states import State
 from service.registry.tables import Alias, DeletionRequest, Job, Model, Version
 
 _ON_A_PAGE = 50
+
+#: Of a version; classes and hyper-parameters may be long.
+_SHOWN = load_only(
+    *(Version.model_id, Version.number, Version.parent_id, Version.job_id),
+    *(Version.gate, Version.metrics, Version.created_at),
+)
 
 
 def requests(
@@ -67,15 +73,10 @@ def model_rows(session: Session, tenant_id: uuid.UUID, *, cursor: str | None) ->
     """A page of models, newest first, each with its newest version, its aliases, and how many requests wait for it."""
     page = models.list_models(session, tenant_id, cursor=cursor, limit=_ON_A_PAGE)
     ids = [model.id for model in page.items]
-    numbers = (
-        select(Version.model_id, func.max(Version.number).label("number"))
-        .where(Version.model_id.in_(ids))
-        .group_by(Version.model_id)
-        .subquery()
-    )
-    found = select(Version).join(
-        numbers, (Version.model_id == numbers.c.model_id) & (Version.number == numbers.c.number)
-    )
+    other = aliased(Version)
+    highest = select(func.max(other.number)).where(other.model_id == Model.id).scalar_subquery()
+    found = select(Version).join(Model, Model.id == Version.model_id).options(_SHOWN)
+    found = found.where(Model.id.in_(ids), Version.number == highest)
     newest = {version.model_id: version for version in session.scalars(found)}
     aliases: dict[uuid.UUID, list[Alias]] = {}
     named = select(Alias).where(Alias.model_id.in_(ids)).options(joinedload(Alias.version)).order_by(Alias.name)
@@ -123,7 +124,7 @@ def family(session: Session, model: Model, *, cursor: str | None, limit: int = 3
     """Versions of a model, newest first, with what leads to and from them."""
     page = paginate(
         session,
-        select(Version).where(Version.model_id == model.id),
+        select(Version).where(Version.model_id == model.id).options(_SHOWN),
         newest=Version.created_at,
         identity=Version.id,
         listing=f"dashboard/versions/{model.id.hex}",
