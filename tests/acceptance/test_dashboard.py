@@ -18,7 +18,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 FEW = slice(2)
 PATIENCE = 240_000  # milliseconds; a busy machine takes minutes for what an idle one does in seconds
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium")
+pytestmark = [pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ def show_all(
         if is_unknown
         else listed.requests(session, visitor.caller.tenant_id, model=of, state=wanted, overdue=overdue, cursor=cursor)
     )
+    model = "" if is_unknown else model  # what is no model's name may be a person's, and is not repeated
     filters = {"model": model, "state": wanted, "overdue": "true" if overdue else ""}
     return page(
         request,
@@ -57,6 +58,7 @@ def show_all(
         names=listed.model_names(session, visitor.caller.tenant_id),
         states=State,
         model=model,
+        is_unknown=is_unknown,
         chosen=wanted,
         overdue=overdue,
         is_later=cursor is not None,
