@@ -1,7 +1,7 @@
 """What the dashboard's pages take when PostgreSQL holds 100,000 requests: `python -m benchmarks.dashboard`.
 
 The time is that of the whole answer in the process that serves it: session, statements, template. Of the requests
-10,000 wait, a tenth of them overdue; the models have a thousand versions each, every version its measurements; the
+10,000 wait, a tenth of them overdue; the models have some 900 versions each, every version its measurements; the
 request that is looked at has a curve of 400 points.
 """
 
@@ -72,7 +72,7 @@ def pages(http: TestClient, database: Database) -> dict[str, str]:
         "overdue requests": "/dashboard/requests?overdue=true",
         "one request with its curves": f"/dashboard/requests/{uuid.UUID(str(newest))}",
         "models": "/dashboard/models",
-        "a model of a thousand versions": "/dashboard/models/model-0",
+        "a model of 900 versions": "/dashboard/models/model-0",
         "webhooks": "/dashboard/webhooks",
     }
 

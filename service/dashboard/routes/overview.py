@@ -23,5 +23,5 @@ def show(request: Request, visitor: RequestReader, session: ReadSession) -> Resp
         explain=explain,
         soon=overview.SOON,
         most=overview.MOST,
-        refresh=1 if seen.running else 5,
+        refresh=2 if seen.running else 5,
     )
