@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from benchmarks.post import new_postgresql
-from service.registry import access, claims, creations, deletion_requests, deliveries, jobs, models, schema
+from service.registry import access, claims, creations, deletion_requests, deliveries, jobs, models, reaper, schema
 from service.registry.database import Database
 from service.registry.gate import Policy
 from service.registry.options import Options
@@ -108,7 +108,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         "list those that failed": lambda session: listed(session, state=State.FAILED),
         "list those that were withdrawn": lambda session: listed(session, state=State.CANCELLED),
         "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),
-        "return expired leases": lambda session: claims.reap(session, max_attempts=3),
+        "return expired leases": lambda session: reaper.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
         "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(session, _RETENTION),
         "forget stored answers": creations.forget_expired,

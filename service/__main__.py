@@ -28,6 +28,7 @@ def main() -> None:
         log_config=None,
         access_log=False,  # it shows addresses and queries; `service.access` shows routes
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=_GRACE,
     )
 

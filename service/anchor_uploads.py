@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from service.answers import AnchorSetAnswer
 from service.dependencies import Resources
 from service.idempotency import Creation
-from service.registry import anchor_sets
+from service.registry import anchor_sets, audit
 from service.registry.artifacts import CHUNK
 from service.registry.errors import Fault, InvalidInput
 from service.registry.intake import BROKEN_ZIP
@@ -36,6 +36,7 @@ def register_anchors(
     digest = _digest(file)
     cache_key = anchor_sets.cache_key("precomputed", digest, given.classes, [])
     with resources.database.write() as session:
+        audit.acting(session, caller.subject)
         known = anchor_sets.cached(session, caller.tenant_id, cache_key)
         if known is not None:
             return _answer(session, creation, known, 200)
@@ -46,6 +47,7 @@ def register_anchors(
         sha256, _ = staged.digest()
         key = f"anchor-sets/{uuid.uuid4()}.npz"
         with resources.database.write() as session:
+            audit.acting(session, caller.subject)
             anchor_set, is_new = anchor_sets.add(
                 session,
                 caller.tenant_id,

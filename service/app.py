@@ -11,6 +11,7 @@ from cachetools import TTLCache
 from fastapi import FastAPI
 
 from service import problems
+from service.auditor import Auditor
 from service.authentication import Authentication
 from service.dashboard import app as dashboard
 from service.dependencies import Resources
@@ -19,6 +20,7 @@ from service.fetching import silence_stores
 from service.middleware import BodyLimit, RequestIdentity, UploadSlots
 from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
+from service.registry import signing_keys
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.master_key import MasterKey
@@ -29,6 +31,7 @@ from service.routes import (
     anchor_sets,
     api_keys,
     architectures,
+    audit,
     deletion_requests,
     documentation,
     evaluation_sets,
@@ -65,7 +68,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         relay = Relay(database, artifacts, settings)
         processor = Processor(settings)
         sender = WebhookSender(database, settings, processor)
+        auditor = Auditor(database, settings)
+        signing_keys.signer(settings)  # who cannot sign shall not start
         relay.start()
+        auditor.start()
         sender.start()
         try:
             callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
@@ -73,6 +79,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             yield {"resources": resources}
         finally:
             relay.stop()
+            auditor.stop()
             sender.stop()
             database.close()
 
@@ -98,7 +105,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for routes in (
         *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
-        *(api_keys, webhooks),
+        *(api_keys, webhooks, audit),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
 from service.opendsr.processor import Processor
-from service.registry import deliveries
+from service.registry import audit, deliveries
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import ScopeMissing
@@ -84,6 +84,7 @@ Approver = Annotated[Caller, needs(Scope.REQUESTS_APPROVE)]
 Registrar = Annotated[Caller, needs(Scope.MODELS_REGISTER)]
 ModelReader = Annotated[Caller, needs(Scope.MODELS_READ)]
 Downloader = Annotated[Caller, needs(Scope.MODELS_DOWNLOAD)]
+Auditor = Annotated[Caller, needs(Scope.EVIDENCE_READ)]
 Admin = Annotated[Caller, needs(Scope.ADMIN)]
 
 
@@ -92,8 +93,9 @@ def _read(resources: ResourcesDep) -> Iterator[Session]:
         yield session
 
 
-def _write(resources: ResourcesDep) -> Iterator[Session]:
+def _write(resources: ResourcesDep, caller: Annotated[Caller, Depends(signed_in)]) -> Iterator[Session]:
     with resources.database.write() as session:
+        audit.acting(session, caller.subject)
         yield session
     resources.committed(session)
 

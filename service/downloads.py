@@ -7,9 +7,13 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
+from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
+from service.registry import audit
+from service.registry.dispositions import check_usable
+from service.registry.scopes import Caller
 from service.registry.tables import Model, Version
 
 OCTETS = "application/octet-stream"
@@ -26,7 +30,12 @@ FILE_HEADERS: dict[str, dict[str, Any]] = {
 
 
 def checkpoint(request: Request, model: Model, version: Version, path: Path) -> Response:
-    """Answer a GET or HEAD with 200, 206, 304, or (raised) 416. A version never changes, so neither does its ETag."""
+    """Answer a GET or HEAD with 200, 206, 304, or (raised) 416. A version never changes, so neither does its ETag.
+
+    Raises:
+        VersionQuarantined, VersionDeleted: nobody gets it.
+    """
+    check_usable(version)
     headers = {
         "ETag": f'"sha256:{version.sha256}"',
         "Last-Modified": format_datetime(version.created_at, usegmt=True),
@@ -41,6 +50,12 @@ def checkpoint(request: Request, model: Model, version: Version, path: Path) -> 
         media_type=OCTETS,
         filename=f"{model.name}-v{version.number}.safetensors",
     )
+
+
+def log(session: Session, caller: Caller, version: Version) -> None:
+    """Write down who has got a checkpoint, or a range of it."""
+    facts = {"model": str(version.model_id), "number": version.number, "sha256": version.sha256}
+    audit.append(session, caller.tenant_id, "checkpoint.downloaded", about=version.id, by=caller.subject, **facts)
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

@@ -8,7 +8,7 @@ from fastapi import Response
 from service.dependencies import Resources
 from service.idempotency import Creation
 from service.record_answers import ManifestAnswer
-from service.registry import manifest_files, manifests, models
+from service.registry import audit, manifest_files, manifests, models
 from service.registry.scopes import Caller
 from service.schemas import NewManifest
 
@@ -38,6 +38,7 @@ def add_manifest(
         )
         key = f"manifests/{uuid.uuid4()}"
         with resources.database.write() as session:
+            audit.acting(session, caller.subject)
             row = manifests.add(session, caller.tenant_id, version, rows, name=given.name, uris=key)
             answer = ManifestAnswer.of(model, version, row)
             response = creation.answer(session, answer, 201, location=answer.links["self"])

@@ -15,6 +15,7 @@ from service import problems
 
 logger = logging.getLogger("service.access")
 
+_SLOWEST = 1000  # bytes a second of an upload, on average
 _JSON_BYTES = 1 << 20  # a body that is no upload is held in memory
 _METHODS = frozenset(HTTPMethod)
 _DETAIL = "The body has more than {} bytes."
@@ -97,7 +98,8 @@ class BodyLimit:
 class UploadSlots:
     """Lets so many uploads be received and worked on at once, and none of them pause for longer than `patience`.
 
-    Whatever else is asked for needs no slot.
+    Nor may one fall back behind a slow pace for that long: a byte a minute would keep a slot for ever. Whatever else is
+    asked for needs no slot.
     """
 
     def __init__(self, app: ASGIApp, slots: int, patience: timedelta) -> None:
@@ -116,18 +118,20 @@ class UploadSlots:
             refusal = problems.answer(scope["state"]["request_id"], problems.TABLE[503], detail, headers=headers)
             await refusal(scope, receive, send)
             return
-        is_arriving = True
+        is_arriving, late = True, time.monotonic() + self._patience
 
         async def patient() -> Message:
-            nonlocal is_arriving
+            nonlocal is_arriving, late
             if not is_arriving:  # all that can come now is the end of the connection
                 return await receive()
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(late - time.monotonic()):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, f"Nothing has arrived for {self._patience:g} seconds.", _CLOSE) from None
+                detail = f"Nothing has arrived for {self._patience:g} seconds, or less than {_SLOWEST} bytes a second."
+                raise HTTPException(408, detail, _CLOSE) from None
             is_arriving = message.get("more_body", False)
+            late = min(time.monotonic() + self._patience, late + len(message.get("body", b"")) / _SLOWEST)
             return message
 
         self._taken += 1

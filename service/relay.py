@@ -89,4 +89,4 @@ def _celery(settings: ServiceSettings) -> "Celery | None":
     # Here, because Celery takes as long to import as everything else together, and many installations have no broker.
     from service.registry import doorbell  # noqa: PLC0415
 
-    return doorbell.celery_app(settings.broker_url.get_secret_value(), settings.celery_queue)
+    return doorbell.celery_app(settings.broker_url.get_secret_value(), settings.celery_queue, settings.pools)

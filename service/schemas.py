@@ -27,6 +27,8 @@ from service.registry.numbers import Whole, whole
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
+from service.registry.settings import DEFAULT_POOL, Pool
+from service.registry.states import Disposition
 from service.registry.webhooks import Event
 
 T = TypeVar("T")
@@ -114,6 +116,13 @@ class NewModel(_Body):
     approval_required: bool = Field(
         default=False, strict=True, description="Whether somebody else has to agree before a deletion request is run."
     )
+    pool: Pool = Field(default=DEFAULT_POOL, description="Workers that run its jobs: one of the operator's pools.")
+
+
+class ModelChange(_Body):
+    """What is left out stays as it is."""
+
+    pool: Pool | None = Field(default=None, description="Workers that run its jobs: one of the operator's pools.")
 
 
 class NewVersion(_Body):
@@ -226,6 +235,12 @@ class WebhookChange(_Body):
     events: Events | None = None
     description: WebhookDescription | None = None
     enabled: Annotated[bool, Field(strict=True)] | None = None
+
+
+class NewDisposition(_Body):
+    """What is to become of a version."""
+
+    disposition: Disposition
 
 
 class Subject(_Body):

@@ -8,11 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
-from service.registry.settings import RegistrySettings
-
-
-def _listed(value: object) -> object:
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+from service.registry.settings import RegistrySettings, listed
 
 
 def _installed(schemes: frozenset[str]) -> frozenset[str]:
@@ -49,6 +45,12 @@ class ServiceSettings(RegistrySettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
+    trusted_proxies: str = "127.0.0.1"
+    """Addresses and networks, with commas between, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+
+    audit_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
+    """How often what has happened is chained in the audit log."""
+
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024)
     """Largest request body, and largest archive once unpacked, in bytes."""
 
@@ -78,7 +80,7 @@ class ServiceSettings(RegistrySettings):
     max_manifest_bytes: int = Field(default=256 * 1024**2, ge=1)
     """Largest training manifest, uncompressed, in bytes."""
 
-    manifest_schemes: Annotated[frozenset[Scheme], NoDecode, BeforeValidator(_listed), AfterValidator(_installed)] = (
+    manifest_schemes: Annotated[frozenset[Scheme], NoDecode, BeforeValidator(listed), AfterValidator(_installed)] = (
         frozenset()
     )
     """Schemes of the URIs in manifests that images are fetched from, with commas between. Default: nothing is."""
@@ -114,7 +116,7 @@ class ServiceSettings(RegistrySettings):
     opendsr_certificate: Path | None = None
     """PEM file with the certificate of `opendsr_key`, and those that it was issued by. Default: self-signed."""
 
-    opendsr_identities: Annotated[frozenset[Identity], NoDecode, BeforeValidator(_listed)] = Field(
+    opendsr_identities: Annotated[frozenset[Identity], NoDecode, BeforeValidator(listed)] = Field(
         default=frozenset({"controller_customer_id:raw"}), min_length=1
     )
     """What the `subject_id` of training manifests may be, as OpenDSR identities `type:format` with commas between."""

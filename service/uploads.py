@@ -16,10 +16,10 @@ from service.named_records import Named, look_up
 from service.progress import RETRY_AFTER, AcceptedRequest
 from service.registry import (
     anchor_sets,
+    audit,
     checkpoints,
     deletion_requests,
     intake,
-    jobs,
     models,
     reach,
     suppressions,
@@ -64,6 +64,7 @@ def register_version(
         checkpoints.inspect(staged.path, expected)
         key = f"checkpoints/{uuid.uuid4()}.safetensors"
         with resources.database.write() as session:
+            audit.acting(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
             version = models.register_version(
                 session,
@@ -118,6 +119,7 @@ def add_evaluation_set(
         sha256, size = staged.digest()
         key = f"evaluation-sets/{uuid.uuid4()}"
         with resources.database.write() as session:
+            audit.acting(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
             evaluation_set = models.add_evaluation_set(
                 session,
@@ -152,9 +154,10 @@ def submit_deletion_request(
     """
     _check_one_way(given, images)
     with resources.database.read() as session:
-        jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
         try:
-            model, version = models.find_model_to_unlearn(session, caller.tenant_id, given.model)
+            model, version = models.find_model_to_unlearn(
+                session, caller.tenant_id, given.model, most_waiting=resources.settings.max_queued_requests
+            )
         except ModelNotFound as error:  # the path exists; a field of the body is wrong
             raise InvalidInput(Fault("#/model", error.detail)) from error
         classes = version.classes
@@ -215,20 +218,20 @@ def store_deletion_request(
     The model has a version; it may come from another session.
     """
     key = f"samples/{brought.request_id}"
-    request = deletion_requests.submit(
-        session,
-        model,
-        request_id=brought.request_id,
-        regulation=regulation,
-        samples=key,
-        samples_key=brought.samples_key,
-        sample_count=brought.kept.count,
-        samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
-        submitted_by=caller.subject,
-        options=options,
-    )
-    suppressions.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
-    brought.staged.keep(key)
+    with brought.staged.keeping(key):
+        request = deletion_requests.submit(
+            session,
+            model,
+            request_id=brought.request_id,
+            regulation=regulation,
+            samples=key,
+            samples_key=brought.samples_key,
+            sample_count=brought.kept.count,
+            samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
+            submitted_by=caller.subject,
+            options=options,
+        )
+        suppressions.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
     return request
 
 

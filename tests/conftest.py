@@ -1,4 +1,4 @@
-"""Real databases for the tests: SQLite always, PostgreSQL where one listens (and always when CI is set)."""
+"""Real servers for the tests: SQLite always, PostgreSQL and Redis where they listen (and always when CI is set)."""
 
 import os
 import sqlite3
@@ -7,25 +7,18 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+import redis
 from psycopg import sql
 
-from benchmarks import cifar10
 from service.registry import schema
 from service.registry.database import Database
 from service.registry.tables import Base
+from tests.skipping import pytest_sessionfinish, pytest_terminal_summary
 
-needs_cifar10 = pytest.mark.skipif(
-    not cifar10.RESNET20.exists(), reason=f"CIFAR-10 is not at {cifar10.DATA}; STRUCTGUARD_DATA says where"
-)
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]  # pytest's hooks
 
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
-
-
-def pytest_sessionfinish(session, exitstatus):
-    """In CI a test that was skipped is one that nobody ran."""
-    skipped = session.config.pluginmanager.getplugin("terminalreporter").stats.get("skipped", [])
-    if "CI" in os.environ and skipped and exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +47,26 @@ def new_postgresql_database():
     database.close()
     server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
     server.close()
+
+
+@contextmanager
+def connected_redis():
+    """A client of the Redis that all tests share: queues need names of their own."""
+    with redis.Redis.from_url(REDIS) as client:
+        try:
+            client.ping()
+        except redis.ConnectionError:
+            if "CI" in os.environ:
+                raise
+            pytest.skip("no Redis")
+        yield client
+
+
+@pytest.fixture
+def broker():
+    """The address of a Redis."""
+    with connected_redis():
+        return REDIS
 
 
 @pytest.fixture(scope="session")

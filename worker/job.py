@@ -29,7 +29,7 @@ from service.registry.master_key import OtherMasterKey
 from service.registry.options import Options
 from service.registry.samples import ImagesMissing
 from service.registry.sealed_files import SealBroken
-from service.registry.states import Phase, State
+from service.registry.states import Phase
 from worker import networks
 from worker.anchors import anchors_for
 from worker.images import batches, forget_set
@@ -58,16 +58,16 @@ def main() -> None:
         logger.warning("job %s changed hands, what was computed here is void", job_id)
     except CancelRequested:
         with database.write() as session:
-            claims.stop(session, claim, State.CANCELLED, reason="withdrawn")
+            claims.cancel(session, claim)
     except GateObjected as error:
         with database.write() as session:
-            claims.stop(session, claim, State.FAILED, reason=str(error))
+            claims.fail(session, claim, reason=str(error))
     except Exception as error:
         if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
             raise  # the database or the disk was away: a lost attempt, not a failed job
         logger.exception("job %s failed", job_id)
         with database.write() as session:
-            claims.stop(session, claim, State.FAILED, reason=_reason(error, report.phase))
+            claims.fail(session, claim, reason=_reason(error, report.phase))
     logging.shutdown()
     os._exit(0)  # the job has ended, and taking torch apart would keep the worker from the next one for seconds
 
@@ -116,8 +116,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
 
         report.enter(Phase.PUBLISH)
         sha256, size = staged.digest()
-        key = f"checkpoints/{claim.job_id}-{claim.fence}.safetensors"
-        staged.keep(key)
+        staged.keep(claim.checkpoint)
         with database.write() as session:
             claims.publish(
                 session,
@@ -132,7 +131,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
                 },
                 own_metrics=of_each,
-                checkpoint=key,
+                checkpoint=claim.checkpoint,
                 sha256=sha256,
                 size=size,
                 method="structguard",

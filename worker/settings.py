@@ -17,6 +17,12 @@ class WorkerSettings(RegistrySettings):
     poll_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
     """How often the embedded worker looks for a job."""
 
+    job_timeout: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
+    """How long one attempt at a job may take. One that takes longer has failed: the next would take as long."""
+
+    stall_timeout: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
+    """How long an attempt may tell of no progress. It is ended then, and tried again as if its process had died."""
+
     evaluation_batch: int = Field(default=256, ge=1)
     """Images per forward pass when a version is measured."""
 

@@ -10,14 +10,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import claims
+from service.registry import claims, supervision
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost
 from worker.settings import WorkerSettings
+from worker.watch import End, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +44,26 @@ ON_CPU = {
 #: What runs a job; its identifier, fence and attempt follow.
 CHILD = (sys.executable, "-m", "worker.job")
 
+_AGAIN = 0.2  # seconds between two tries to reach the database
+_LEAVE = 5.0  # seconds that a child has to end by itself whose job is no longer this worker's
+
 
 def worker_name() -> str:
     """This process, as the job table names it."""
     return f"{platform.node()}/{os.getpid()}"
 
 
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    """The child of a job. It reads a pipe until that ends, and so learns when this process dies, even by SIGKILL."""
+    return subprocess.Popen([*CHILD, *arguments], stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (ours)
+
+
 def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
-    command = [*CHILD, str(claim.job_id), str(claim.fence), str(claim.attempt)]
-    # The child reads the pipe until it ends: that tells it when this process has died, even by SIGKILL.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (our own module)
+    child = start(str(claim.job_id), str(claim.fence), str(claim.attempt))
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
     try:
-        _wait(database, settings, claim, child, stopping)
+        end = _wait(Watch(database, settings, claim), child, stopping)
     finally:
         child.kill()
         child.wait()
@@ -62,43 +71,55 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
         child.stdin.close()
     if child.returncode == 0:
         return
-    reason = "the worker was stopped" if stopping.is_set() else f"the worker's process {_ended(child.returncode)}"
+    reason = _reason(end, settings, child.returncode)
     logger.warning("job %s: %s", claim.job_id, reason)
+    over = time.monotonic() + settings.lease.total_seconds()
+    while not _end(database, settings, claim, end, reason) and time.monotonic() < over:
+        time.sleep(_AGAIN)  # until the lease returns the job without us
+
+
+def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, reason: str) -> bool:
+    """Write down what became of the attempt; could it be done?"""
     try:
         with database.write() as session:
-            claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
+            if end is End.STOPPED:
+                supervision.hand_back(session, claim, reason=reason)
+            elif end is End.OVERDUE:
+                claims.fail(session, claim, reason=reason)
+            else:
+                claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:
         logger.info("job %s had ended or changed hands before", claim.job_id)
+    except SQLAlchemyError as error:
+        logger.warning("job %s: not given back, the database does not answer (%s)", claim.job_id, type(error))
+        return False
+    return True
 
 
-def _wait(
-    database: Database,
-    settings: WorkerSettings,
-    claim: Claim,
-    child: "subprocess.Popen[bytes]",
-    stopping: threading.Event,
-) -> None:
-    beat = settings.lease.total_seconds() / 3
-    waited = 0.0
-    pause = min(0.2, beat)  # how late an end or a stop is noticed
+def _wait(watch: Watch, child: "subprocess.Popen[bytes]", stopping: threading.Event) -> End:
+    """How it came to an end; the child may still be running."""
     while not stopping.is_set():
-        try:
-            child.wait(timeout=pause)
-        except subprocess.TimeoutExpired:
-            waited += pause
-        else:
-            return
-        if waited >= beat:
-            try:
-                with database.write() as session:
-                    claims.heartbeat(session, claim, settings.lease)
-            except FenceLost:
-                logger.info("job %s has ended or changed hands", claim.job_id)
-                return
-            except SQLAlchemyError as error:  # again after the next pause: the lease may still be kept
-                logger.warning("job %s: no heartbeat, the database does not answer (%s)", claim.job_id, type(error))
-            else:
-                waited = 0.0
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=watch.pause)
+            return End.DIED
+        if end := watch.look():
+            if end is End.LOST:
+                with suppress(subprocess.TimeoutExpired):  # most likely it has just published, and is about to end
+                    child.wait(timeout=_LEAVE)
+            return end
+    return End.STOPPED
+
+
+def _reason(end: End, settings: WorkerSettings, code: int) -> str:
+    if end is End.STOPPED:
+        return "the worker was stopped"
+    if end is End.OVERDUE:
+        return f"the run took longer than {settings.job_timeout}, as long as one may take; a retry begins anew"
+    if end is End.STALLED:
+        return f"the worker's process told of no progress for {settings.stall_timeout}"
+    if end is End.WITHDRAWN:
+        return "withdrawn"
+    return f"the worker's process {_ended(code)}"
 
 
 def _ended(code: int) -> str:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "9c5e27a1d640"
-down_revision = "f36c81a7d924"
+down_revision = "b71f3a9d2c60"
 branch_labels = None
 depends_on = None
 

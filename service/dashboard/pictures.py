@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.registry import samples
+from service.registry import audit, samples
 from service.registry.artifacts import Artifacts
 from service.registry.database import clock
 from service.registry.errors import ImagesDestroyed
@@ -43,6 +43,9 @@ def view(session: Session, request: DeletionRequest, *, by: str, first: int) -> 
     seen = ImageView(request_id=request.id, at=clock(session), by=by, first=first, last=last)
     session.add(seen)
     session.flush()
+    audit.append(
+        session, request.tenant_id, "deletion_request.images_viewed", about=request.id, by=by, first=first, last=last
+    )
     return seen
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from service.registry import access
+from service.registry import access, audit
 from service.registry.database import clock
 from service.registry.pseudonyms import Pseudonyms
 from service.registry.scopes import Caller, Scope
@@ -38,6 +38,7 @@ def sign_in(session: Session, key: str, lifetime: timedelta) -> str | None:
     session.execute(delete(DashboardSession).where(DashboardSession.expires_at <= now))
     token = secrets.token_urlsafe(32)
     key_id = session.scalars(select(ApiKey.id).where(ApiKey.prefix == key.rpartition("_")[0])).one()
+    audit.append(session, caller.tenant_id, "api_key.signed_in", about=key_id, by=caller.subject)
     session.add(DashboardSession(digest=_digest(token), key_id=key_id, expires_at=now + lifetime))
     return token
 

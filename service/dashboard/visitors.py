@@ -31,6 +31,7 @@ def _visitor(request: Request, resources: ResourcesDep) -> Visitor:
             found = visitor_of(session, token)
         if found is not None:
             request.state.visitor = found
+            request.state.caller = found.caller  # as whom the audit log knows them
             return found
     raise SignedOut
 

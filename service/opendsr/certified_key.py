@@ -4,9 +4,6 @@ What is signed are the bytes that are sent, by RSASSA-PKCS1-v1_5 with SHA-256 (F
 section 8.2): OpenDSR 2.0 leaves the padding open, and docs/opendsr.md settles it.
 """
 
-import os
-import secrets
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from service.registry.secret_files import made_once
 from service.settings import ServiceSettings
 
 _BITS = 3072
@@ -33,7 +31,7 @@ class CertifiedKey:
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        key_file = settings.opendsr_key or _own(settings.data_dir / "opendsr", settings.opendsr_domain)
+        key_file = settings.opendsr_key or _own(settings.data_dir, settings.opendsr_domain)
         self._key = _rsa_key(key_file)
         self._certificates = x509.load_pem_x509_certificates((settings.opendsr_certificate or key_file).read_bytes())
         _check(self._key, self._certificates, settings.opendsr_domain)
@@ -56,19 +54,8 @@ def _rsa_key(file: Path) -> RSAPrivateKey:
 
 
 def _own(folder: Path, domain: str) -> Path:
-    """A file with a key and a self-signed certificate, made if there is none; for all processes the same one."""
-    path = folder / f"{domain}.pem"
-    if not path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = folder / secrets.token_hex(8)
-        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(_self_signed(domain))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was faster: its key counts
-            os.link(draft, path)
-        draft.unlink()
-    return path
+    """A key and a self-signed certificate."""
+    return made_once(folder / "opendsr" / f"{domain}.pem", lambda: _self_signed(domain))
 
 
 def _self_signed(domain: str) -> bytes:

@@ -9,7 +9,7 @@ from service import named_records, uploads
 from service.dependencies import Resources
 from service.named_records import Named
 from service.opendsr.schemas import SubjectRequestBody
-from service.registry import jobs, manifests, models, opendsr, subject_requests
+from service.registry import audit, jobs, manifests, models, opendsr, subject_requests
 from service.registry.errors import Fault, InvalidInput, ModelNotFound
 from service.registry.options import Options
 from service.registry.pseudonyms import Pseudonyms
@@ -47,6 +47,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
             for model, of_model in named.items()
         }
         with resources.database.write() as session:
+            audit.acting(session, caller.subject)
             whole = subject_requests.accept(
                 session,
                 caller.tenant_id,

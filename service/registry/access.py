@@ -12,6 +12,8 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.registry import audit
+from service.registry.audit_chain import moment
 from service.registry.database import clock
 from service.registry.errors import ApiKeyNotFound, TenantNotFound
 from service.registry.pages import Page, paginate
@@ -86,6 +88,8 @@ def create_key(
     )
     session.add(row)
     session.flush()
+    expires = expires_at and moment(expires_at)
+    audit.append(session, tenant_id, "api_key.created", about=row.id, scopes=row.scopes, expires_at=expires)
     return row, secret
 
 
@@ -140,7 +144,9 @@ def revoke_key(session: Session, tenant_id: uuid.UUID, key_id: uuid.UUID) -> Api
         ApiKeyNotFound: there is none.
     """
     row = find_key(session, tenant_id, key_id)
-    row.revoked_at = row.revoked_at or clock(session)
+    if row.revoked_at is None:
+        row.revoked_at = clock(session)
+        audit.append(session, tenant_id, "api_key.revoked", about=key_id)
     return row
 
 

@@ -1,9 +1,13 @@
 """Aliases: names for versions that move, by hand or through the quality gate."""
 
+import uuid
+
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload
 
+from service.registry import audit
 from service.registry.database import clock
+from service.registry.dispositions import check_usable
 from service.registry.errors import AliasNotFound, GateNotPassed, PreconditionFailed
 from service.registry.tables import Alias, Model, Version
 
@@ -27,10 +31,13 @@ def point(
     Raises:
         GateNotPassed: the version needs review, and `override_gate` does not say that somebody has.
         PreconditionFailed: the alias points elsewhere by now.
+        VersionQuarantined, VersionDeleted: nothing may point to the version.
     """
     if version.gate == "needs_review" and not override_gate:
         raise GateNotPassed
     session.execute(select(Model.id).where(Model.id == model.id).with_for_update())  # one at a time moves aliases
+    session.refresh(version, ["disposition"])
+    check_usable(version)
     alias = session.scalar(_alias(model, name))
     if only_from is not None and only_from != (alias.version.number if alias else 0):
         raise PreconditionFailed
@@ -41,6 +48,7 @@ def point(
     alias.version_id, alias.version = version.id, version
     alias.follows_gate, alias.moved_at, alias.moved_by = follows_gate, now, by
     session.flush()
+    _log(session, model.tenant_id, alias, "alias.pointed", by, version=version, override_gate=override_gate)
     return alias, is_new
 
 
@@ -65,22 +73,41 @@ def list_aliases(session: Session, model: Model) -> list[Alias]:
     )
 
 
-def remove(session: Session, model: Model, name: str) -> None:
+def remove(session: Session, model: Model, name: str, *, by: str) -> None:
     """Remove an alias; its version stays.
 
     Raises:
         AliasNotFound: the model has none of this name.
     """
-    session.delete(find(session, model, name))
+    alias = find(session, model, name)
+    _log(session, model.tenant_id, alias, "alias.removed", by, version=alias.version)
+    session.delete(alias)
 
 
-def move_on(session: Session, parent: Version, child: Version) -> None:
+def move_on(session: Session, model: Model, parent: Version, child: Version) -> None:
     """A version has passed the gate: whatever points to its parent and follows the gate points to it from now on."""
     following = select(Alias).where(Alias.version_id == parent.id, Alias.follows_gate).with_for_update()
     for alias in session.scalars(following):
         alias.version_id = child.id
         alias.moved_at, alias.moved_by = clock(session), f"job:{child.job_id}"
+        _log(session, model.tenant_id, alias, "alias.moved_on", alias.moved_by, version=child)
 
 
 def _alias(model: Model, name: str) -> Select[Alias]:
     return select(Alias).where(Alias.model_id == model.id, Alias.name == name).options(joinedload(Alias.version))
+
+
+def _log(
+    session: Session, tenant_id: uuid.UUID, alias: Alias, event: str, by: str, *, version: Version, **facts: bool
+) -> None:
+    audit.append(
+        session,
+        tenant_id,
+        event,
+        about=version.id,
+        by=by,
+        model=str(alias.model_id),
+        alias_hmac=audit.commitment(session, tenant_id, alias.name),
+        number=version.number,
+        **facts,
+    )

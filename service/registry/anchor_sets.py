@@ -10,6 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.registry import audit
 from service.registry.database import clock
 from service.registry.errors import AnchorSetNotFound
 from service.registry.pages import Page, paginate
@@ -56,6 +57,7 @@ def add(session: Session, tenant_id: uuid.UUID, *, cache_key: str, **columns: An
             session.add(anchor_set)
     except IntegrityError:
         return session.scalars(_of_key(tenant_id, cache_key)).one(), False
+    audit.append(session, tenant_id, "anchor_set.added", about=anchor_set.id, sha256=anchor_set.sha256)
     return anchor_set, True
 
 

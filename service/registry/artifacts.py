@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,6 +44,22 @@ class Staged:
         os.replace(self.path, final)  # noqa: PTH105  (the word that says it is atomic)
         self._kept.append(final)
         flush(final.parent)
+
+    @contextmanager
+    def keeping(self, key: str) -> Iterator[None]:
+        """`keep`, while the block does something else: waiting for the disk takes no time of its own.
+
+        A block that fails comes before any COMMIT, so that nothing of the file stays.
+        """
+        with ThreadPoolExecutor(1) as aside:
+            kept = aside.submit(self.keep, key)
+            try:
+                yield
+            except BaseException:
+                wait([kept])
+                self.discard()
+                raise
+        kept.result()
 
     def digest(self) -> tuple[str, int]:
         """The file's SHA-256 in hex and its size in bytes."""

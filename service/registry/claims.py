@@ -5,7 +5,7 @@ is void once another worker has claimed the job. So a job may run twice, but it 
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,12 +14,13 @@ from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from service.registry import aliases
+from service.registry import aliases, audit, dispositions, jobs
 from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
-from service.registry.jobs import cancel_withdrawn, fail, lock, move, move_request, part, requests_to_move
+from service.registry.jobs import lock, move, move_request, part, requests_to_move
 from service.registry.models import add_version
+from service.registry.reaper import return_to_queue
 from service.registry.states import Phase, State
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Version
 
@@ -31,6 +32,11 @@ class Claim:
     job_id: uuid.UUID
     fence: int
     attempt: int
+
+    @property
+    def checkpoint(self) -> str:
+        """Artifact key of what this attempt makes: no other one writes there."""
+        return f"checkpoints/{self.job_id}-{self.fence}.safetensors"
 
 
 class CancelRequested(Exception):
@@ -48,8 +54,11 @@ def take(
     lease: timedelta,
     job_id: uuid.UUID | None = None,
     batching: Batching = Batching(),  # noqa: B008  (it is immutable)
+    pools: Collection[str] | None = None,
 ) -> Claim | None:
     """Take the oldest job that may run, or the named one; `None` when there is none or somebody was faster.
+
+    With `pools` only jobs of models that name one of these.
 
     Jobs of one model run one after the other, in the order in which they came: each builds on the version before. The
     first attempt at a job takes along what else waits for its model, as far as `batching` lets it.
@@ -64,6 +73,8 @@ def take(
     free = select(Job.id).where(Job.state == State.QUEUED, ~blocked)
     if job_id is not None:
         free = free.where(Job.id == job_id)
+    if pools is not None:
+        free = free.where(exists().where(Model.id == Job.model_id, Model.pool.in_(pools)))
     if batching.window:
         free = free.where(need_not_wait(batching, now))
     chosen = session.scalar(free.order_by(Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True))
@@ -176,10 +187,24 @@ def publish(
     for request in requests:
         request.metrics = (own_metrics or {}).get(request.id)
     job.base_number = parent.number
-    if not objections:
-        aliases.move_on(session, parent, version)
+    audit.append(
+        session,
+        model.tenant_id,
+        "version.published",
+        about=version.id,
+        by=f"job:{job.id}",
+        model=str(model.id),
+        number=version.number,
+        parent=parent.number,
+        sha256=version.sha256,
+        gate=version.gate,
+        requests=[str(request.id) for request in requests],
+    )
     measured = session.get_one(Version, parent.id)
     measured.metrics = measured.metrics or parent_metrics
+    if not objections:
+        aliases.move_on(session, model, parent, version)
+        dispositions.follow_policy(session, model, measured, by=f"job:{job.id}")
     move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)
     return version
 
@@ -195,17 +220,22 @@ def drop(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: str) 
     move(session, part(session, job, request), State.FAILED, reason=reason)
 
 
-def stop(session: Session, claim: Claim, state: State, *, reason: str) -> None:
-    """The run has come to nothing: it failed, or was cancelled because a request was withdrawn.
+def cancel(session: Session, claim: Claim) -> None:
+    """Stop, because a request was withdrawn: it is cancelled, and the others of the run begin anew.
 
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    job = held(session, claim)
-    if state is State.CANCELLED:
-        cancel_withdrawn(session, job)
-    else:
-        fail(session, job, reason=reason)
+    jobs.cancel_withdrawn(session, held(session, claim))
+
+
+def fail(session: Session, claim: Claim, *, reason: str) -> None:
+    """The run has failed, and with it its request; of several each is tried by itself.
+
+    Raises:
+        FenceLost: the job is no longer this worker's.
+    """
+    jobs.fail(session, held(session, claim), reason=reason)
 
 
 def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int) -> None:
@@ -214,19 +244,7 @@ def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int)
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    _return_to_queue(session, held(session, claim), reason=reason, max_attempts=max_attempts)
-
-
-def reap(session: Session, *, max_attempts: int) -> int:
-    """Return jobs whose lease has run out; how many there were."""
-    expired = session.scalars(
-        select(Job)
-        .where(Job.state == State.RUNNING, Job.lease_until < clock(session))
-        .with_for_update(skip_locked=True)
-    ).all()
-    for job in expired:
-        _return_to_queue(session, job, reason="the worker stopped answering", max_attempts=max_attempts)
-    return len(expired)
+    return_to_queue(session, held(session, claim), reason=reason, max_attempts=max_attempts)
 
 
 def held(session: Session, claim: Claim) -> Job:
@@ -239,12 +257,3 @@ def held(session: Session, claim: Claim) -> Job:
     if job.fence != claim.fence or job.state is not State.RUNNING:
         raise FenceLost
     return job
-
-
-def _return_to_queue(session: Session, job: Job, *, reason: str, max_attempts: int) -> None:
-    if job.cancel_requested:
-        cancel_withdrawn(session, job)
-    elif job.attempt < max_attempts:
-        move(session, job, State.QUEUED, reason=reason)
-    else:
-        fail(session, job, reason=f"{reason}, {job.attempt} times")

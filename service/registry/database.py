@@ -2,14 +2,26 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, make_url, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
@@ -18,6 +30,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 T = TypeVar("T")
 
 _NOW = select(func.clock_timestamp())
+_FORGOTTEN = 30_000  # milliseconds after which nobody works on an open transaction any more; files take seconds
 _TRUSTED = 1.0  # seconds for which a connection counts as alive
 _PATIENCE = {
     # A server that vanished without a word is noticed within 20 seconds, not after the kernel's quarter of an hour or
@@ -52,6 +65,7 @@ class Database:
             # Each statement sees what is committed when it begins, as in a transaction of READ COMMITTED, and the
             # server is spared a BEGIN and a ROLLBACK.
             self._readers = create_engine(address, hide_parameters=True, isolation_level="AUTOCOMMIT")
+            _end_forgotten_transactions(self.engine)
             _forbid_writing(self._readers)
             for engine in (self.engine, self._readers):
                 _check_idle_connections(engine)
@@ -82,6 +96,21 @@ def clock(session: Session) -> datetime:
     return datetime.now(UTC)  # a SQLite file has one machine
 
 
+def clock_with(
+    session: Session, *columns: ColumnElement[Any], parameters: dict[str, Any]
+) -> tuple[datetime, Sequence[Any]]:
+    """The clock, and what else is to be known before a transaction writes, in one round trip."""
+    if session.get_bind().dialect.name == "postgresql":
+        now, *others = session.execute(_and_now(columns), parameters).one()
+        return now.astimezone(UTC), others
+    return clock(session), session.execute(select(*columns), parameters).one()
+
+
+@cache
+def _and_now(columns: tuple[ColumnElement[Any], ...]) -> Select[Any]:
+    return select(func.clock_timestamp(), *columns)
+
+
 def insert_new(session: Session, row: DeclarativeBase) -> None:
     """INSERT a row; from here on it is the session's. What is not set is NULL: defaults are not asked for.
 
@@ -104,6 +133,16 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, _BATCH)):
         yield batch
+
+
+def _end_forgotten_transactions(engine: Engine) -> None:
+    """A machine that is cut off or frozen in the middle of a transaction must not keep its locks for hours."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {_FORGOTTEN}")
+        connection.commit()
 
 
 def _forbid_writing(engine: Engine) -> None:

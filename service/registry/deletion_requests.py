@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, select
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import deliveries, jobs
-from service.registry.database import clock, insert_new
+from service.registry import audit, deliveries, jobs
+from service.registry.database import clock, clock_with, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
     ImagesDestroyed,
@@ -51,8 +51,8 @@ def submit(
     options: Options,
 ) -> DeletionRequest:
     """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
-    now = clock(session)
-    earlier = _earlier(session, model, samples_hmac)
+    known = {"tenant_id": model.tenant_id, "model_id": model.id, "samples_hmac": samples_hmac}
+    now, (earlier, somebody_listens) = clock_with(session, _EARLIEST, deliveries.SOMEBODY_LISTENS, parameters=known)
     job = jobs.enqueue(session, model, options, at=now)
     request = DeletionRequest(
         id=request_id,
@@ -77,7 +77,8 @@ def submit(
     moves = ((None, State.RECEIVED), (State.RECEIVED, job.state))
     values = [{"request_id": request_id, "at": now, "before": before, "after": after} for before, after in moves]
     session.connection().execute(_MOVES, values)
-    deliveries.announce(session, request, at=now)
+    if somebody_listens:
+        deliveries.announce(session, request, at=now)
     return request
 
 
@@ -133,6 +134,7 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
         jobs.move(session, jobs.part(session, job, request), State.CANCELLED, reason="withdrawn")
     else:
         raise PastCommitPoint
+    audit.append(session, request.tenant_id, "deletion_request.withdrawn", about=request.id)
     return _read_again(session, request)
 
 
@@ -144,6 +146,7 @@ def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionR
         OwnRequest: `by` asked for it.
     """
     jobs.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
+    audit.append(session, request.tenant_id, "deletion_request.approved", about=request.id, by=by)
     return _read_again(session, request)
 
 
@@ -155,6 +158,7 @@ def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) 
         OwnRequest: `by` asked for it, and may cancel it.
     """
     jobs.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
+    audit.append(session, request.tenant_id, "deletion_request.rejected", about=request.id, by=by)
     return _read_again(session, request)
 
 
@@ -183,12 +187,8 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
         raise ImagesDestroyed
     job.attempt, job.alone = 0, True
     jobs.move(session, job, State.QUEUED, reason="retried")
+    audit.append(session, request.tenant_id, "deletion_request.retried", about=request.id)
     return _read_again(session, request)
-
-
-def _earlier(session: Session, model: Model, samples_hmac: str) -> uuid.UUID | None:
-    """The first request for these images of this model that has not been given up."""
-    return session.scalar(_EARLIEST, {"model_id": model.id, "samples_hmac": samples_hmac})
 
 
 def with_samples_to_destroy(session: Session, failed_retention: timedelta, limit: int = 100) -> list[uuid.UUID]:
@@ -212,6 +212,9 @@ def forget_samples(session: Session, request_id: uuid.UUID, failed_retention: ti
     samples = request.samples
     request.samples = request.samples_key = None
     request.samples_destroyed_at = clock(session)
+    audit.append(
+        session, request.tenant_id, "deletion_request.images_destroyed", about=request.id, images=request.sample_count
+    )
     return samples
 
 
@@ -232,6 +235,8 @@ def _with_everything() -> Select[DeletionRequest]:
 
 _BY_ID = _with_everything().where(DeletionRequest.id == bindparam("id"))
 _MOVES = insert(Transition)
+
+#: The first request for these images of this model that has not been given up.
 _EARLIEST = (
     select(DeletionRequest.id)
     .where(
@@ -241,4 +246,5 @@ _EARLIEST = (
     )
     .order_by(DeletionRequest.received_at)
     .limit(1)
+    .scalar_subquery()
 )

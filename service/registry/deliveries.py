@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, bindparam, delete, exists, or_, select
+from sqlalchemy import BindParameter, Select, and_, bindparam, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from service.registry.database import clock
@@ -87,9 +87,16 @@ def _free() -> Select[WebhookDelivery]:
 
 # Every deletion request asks these: putting a statement together takes longer than running it.
 _FREE = _free()
+_IS_ENABLED = and_(
+    WebhookEndpoint.tenant_id == bindparam("tenant_id"), WebhookEndpoint.disabled_at.is_(None), IS_REGISTERED
+)
+
+#: Has a tenant any endpoint that `announce` might tell?
+SOMEBODY_LISTENS = exists().where(_IS_ENABLED)
+
 _ENABLED = (
     select(WebhookEndpoint)
-    .where(WebhookEndpoint.tenant_id == bindparam("tenant_id"), WebhookEndpoint.disabled_at.is_(None), IS_REGISTERED)
+    .where(_IS_ENABLED)
     # An endpoint that is removed at this moment must not make a move fail: the lock waits, and leaves it out.
     .with_for_update(read=True, key_share=True)
 )

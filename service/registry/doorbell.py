@@ -4,19 +4,23 @@ It is only a hint: lost, doubled, early or late, it does no harm, because the ro
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from celery import Celery
+
+from service.registry.settings import DEFAULT_POOL
 
 TASK = "structguard.run_job"
 _EXPIRES = 3600  # seconds, by the clocks of two machines; a job is announced again and again while no worker runs
 
 
-def celery_app(broker_url: str, queue: str) -> Celery:
-    """The Celery application that both sides of the doorbell share."""
+def celery_app(broker_url: str, queue: str, pools: Iterable[str]) -> Celery:
+    """The Celery application that both sides of the doorbell share; a worker listens to the queues of its pools."""
     app = Celery("structguard", broker=broker_url)
+    names = [queue_of(queue, pool) for pool in sorted(pools)]
     app.conf.update(
         task_default_queue=queue,
+        task_queues={name: {"exchange": name, "routing_key": name} for name in names},
         task_ignore_result=True,
         broker_connection_retry_on_startup=True,
         # A publisher must not hang on a broker that is away: the sweeper rings again.
@@ -31,7 +35,13 @@ def celery_app(broker_url: str, queue: str) -> Celery:
     return app
 
 
-def ring(app: Celery, job_ids: Iterable[uuid.UUID]) -> None:
-    """Tell the workers of these jobs; raises `kombu.exceptions.OperationalError` when the broker is away."""
-    for job_id in job_ids:
-        app.send_task(TASK, args=[str(job_id)], expires=_EXPIRES)
+def queue_of(queue: str, pool: str) -> str:
+    """The queue that the workers of a pool listen to, where `queue` is that of the pool `default`."""
+    return queue if pool == DEFAULT_POOL else f"{queue}.{pool}"
+
+
+def ring(app: Celery, jobs: Mapping[uuid.UUID, str]) -> None:
+    """Tell the workers of these jobs' pools; raises `kombu.exceptions.OperationalError` when the broker is away."""
+    for job_id, pool in jobs.items():
+        queue = queue_of(app.conf.task_default_queue, pool)
+        app.send_task(TASK, args=[str(job_id)], queue=queue, expires=_EXPIRES)

@@ -49,34 +49,27 @@ def check_room(session: Session, tenant_id: uuid.UUID, most: int) -> None:
     Raises:
         QueueFull: as many wait already.
     """
-    if most and session.scalar(_LAST_IN_LINE, {"tenant_id": tenant_id, "before": most - 1}) is not None:
+    if most and session.scalar(select(HAS_NO_ROOM), {"tenant_id": tenant_id, "most_waiting": most}):
         raise QueueFull
 
 
-def to_announce(session: Session, every: timedelta) -> list[uuid.UUID]:
-    """Waiting jobs that no worker was told of for a while; they count as announced from here on."""
+def to_announce(session: Session, every: timedelta) -> dict[uuid.UUID, str]:
+    """Waiting jobs that no worker was told of for a while, with their pools; they count as announced from here on."""
     now = clock(session)
-    return list(
-        session.scalars(
-            update(Job)
-            .where(Job.state == State.QUEUED, or_(Job.rung_at.is_(None), Job.rung_at < now - every))
-            .values(rung_at=now)
-            .returning(Job.id)
-        )
+    pool = select(Model.pool).where(Model.id == Job.model_id).scalar_subquery()
+    announced = session.execute(
+        update(Job)
+        .where(Job.state == State.QUEUED, or_(Job.rung_at.is_(None), Job.rung_at < now - every))
+        .values(rung_at=now)
+        .returning(Job.id, pool)
     )
+    return dict(announced.all())
 
 
 def not_announced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
     """No worker was told of these after all: they are to be announced at the next occasion, not a lease later."""
     for batch in batches(job_ids):
         session.execute(update(Job).where(Job.id.in_(batch), Job.state == State.QUEUED).values(rung_at=None))
-
-
-def next_in_line(session: Session, job_id: uuid.UUID) -> uuid.UUID | None:
-    """The job that waits for this one, because it is of the same model."""
-    model_id = select(Job.model_id).where(Job.id == job_id).scalar_subquery()
-    waiting = select(Job.id).where(Job.model_id == model_id, Job.state == State.QUEUED)
-    return session.scalar(waiting.order_by(Job.created_at, Job.id).limit(1))
 
 
 def find(session: Session, tenant_id: uuid.UUID, job_id: uuid.UUID) -> Job:
@@ -239,10 +232,10 @@ def _with_everything() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
 
 
-#: Whether there is one after so many others; a count would go on to the end.
-_LAST_IN_LINE = (
+#: Do as many of a tenant's jobs wait as may? It looks for the last of them; a count would go on to the end.
+HAS_NO_ROOM = exists(
     select(literal(1))
     .where(Job.tenant_id == bindparam("tenant_id"), Job.state.in_((State.QUEUED, State.AWAITING_APPROVAL)))
-    .offset(bindparam("before"))
+    .offset(bindparam("most_waiting") - 1)
     .limit(1)
 )

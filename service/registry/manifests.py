@@ -8,6 +8,7 @@ from sqlalchemy import CTE, func, insert, or_, select, union, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, contains_eager
 
+from service.registry import audit
 from service.registry.database import batches, clock
 from service.registry.errors import Fault, ManifestNameTaken, ManifestNotFound
 from service.registry.manifest_files import Rows
@@ -43,6 +44,15 @@ def add(session: Session, tenant_id: uuid.UUID, version: Version, rows: Rows, *,
     )
     session.execute(update(Manifest).where(Manifest.id == manifest.id).values(suppressed=suppressed.scalar_subquery()))
     session.refresh(manifest)
+    audit.append(
+        session,
+        tenant_id,
+        "manifest.added",
+        about=manifest.id,
+        version=str(version.id),
+        rows=manifest.count,
+        suppressed=manifest.suppressed,
+    )
     return manifest
 
 

@@ -3,11 +3,9 @@
 import os
 import secrets
 import uuid
-from contextlib import suppress
-from pathlib import Path
 
-from service.registry.artifacts import flush
 from service.registry.errors import RegistryError
+from service.registry.secret_files import made_once
 from service.registry.settings import RegistrySettings
 
 # cryptography is imported where it is used, as in `service.registry.sealed_files`.
@@ -32,7 +30,7 @@ class MasterKey:
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
-        file = settings.master_key_file or _own(settings.data_dir / "master.key")
+        file = settings.master_key_file or made_once(settings.data_dir / "master.key", _new)
         try:
             self._secret = bytes.fromhex(file.read_text())
         except (OSError, ValueError):
@@ -62,17 +60,5 @@ class MasterKey:
             raise OtherMasterKey from None
 
 
-def _own(path: Path) -> Path:
-    """A file with a key, made if there is none; for all processes the same one."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(secrets.token_hex(_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was faster: its key counts
-            os.link(draft, path)
-        draft.unlink()
-        flush(path.parent)  # a key that a power cut takes would take the images with it
-    return path
+def _new() -> bytes:
+    return f"{secrets.token_hex(_BYTES)}\n".encode()

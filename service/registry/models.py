@@ -3,10 +3,11 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
+from service.registry import audit, jobs
 from service.registry.database import clock
 from service.registry.errors import (
     EvaluationSetNameTaken,
@@ -15,11 +16,14 @@ from service.registry.errors import (
     InvalidInput,
     ModelNameTaken,
     ModelNotFound,
+    QueueFull,
     VersionMissing,
     VersionNotFound,
 )
 from service.registry.gate import Policy
 from service.registry.pages import Page, paginate
+from service.registry.settings import DEFAULT_POOL
+from service.registry.states import Disposition
 from service.registry.tables import Alias, EvaluationSet, Model, Version
 
 MOST_TAGS = 50
@@ -29,17 +33,23 @@ _FAMILY = (
     *(selectinload(relation) for relation in (Version.children, Version.aliases, Version.manifests)),
 )
 
+
+def may_be_built_on(version: type[Version]) -> tuple[ColumnElement[bool], ...]:
+    """Of a version: a run may begin from it."""
+    return version.gate.is_distinct_from("needs_review"), version.disposition == Disposition.KEPT
+
+
 # Every deletion request asks these: putting a statement together takes longer than running it.
 _BY_NAME = select(Model).where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
 _newest = aliased(Version)
-_BY_NAME_WITH_NEWEST = (
-    select(Model, Version)
+_TO_UNLEARN = (
+    select(Model, Version, jobs.HAS_NO_ROOM)
     .where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
     .outerjoin(
         Version,
         Version.id
         == select(_newest.id)
-        .where(_newest.model_id == Model.id, _newest.gate.is_distinct_from("needs_review"))
+        .where(_newest.model_id == Model.id, *may_be_built_on(_newest))
         .order_by(_newest.number.desc())
         .limit(1)
         .correlate(Model)
@@ -49,14 +59,21 @@ _BY_NAME_WITH_NEWEST = (
 )
 _NEWEST = (
     select(Version)
-    .where(Version.model_id == bindparam("model_id"), Version.gate.is_distinct_from("needs_review"))
+    .where(Version.model_id == bindparam("model_id"), *may_be_built_on(Version))
     .order_by(Version.number.desc())
     .limit(1)
 )
 
 
 def register_model(
-    session: Session, tenant_id: uuid.UUID, *, name: str, description: str, policy: Policy, approval_required: bool
+    session: Session,
+    tenant_id: uuid.UUID,
+    *,
+    name: str,
+    description: str,
+    policy: Policy,
+    approval_required: bool,
+    pool: str = DEFAULT_POOL,
 ) -> Model:
     """Create a model.
 
@@ -69,6 +86,7 @@ def register_model(
         description=description,
         policy=policy.model_dump(),
         approval_required=approval_required,
+        pool=pool,
         created_at=clock(session),
     )
     try:
@@ -76,6 +94,7 @@ def register_model(
             session.add(model)
     except IntegrityError as error:
         raise ModelNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    audit.append(session, tenant_id, "model.registered", about=model.id, approval_required=approval_required)
     return model
 
 
@@ -91,19 +110,27 @@ def find_model(session: Session, tenant_id: uuid.UUID, name: str) -> Model:
     return model
 
 
-def find_model_to_unlearn(session: Session, tenant_id: uuid.UUID, name: str) -> tuple[Model, Version]:
+def find_model_to_unlearn(
+    session: Session, tenant_id: uuid.UUID, name: str, *, most_waiting: int = 0
+) -> tuple[Model, Version]:
     """The tenant's model of this name, with the version that the next run would start from.
+
+    With `most_waiting` it also looks whether there is room for one more job, as `jobs.check_room` does by itself.
 
     Raises:
         ModelNotFound: there is none.
         VersionMissing: it has no version yet.
+        QueueFull: as many jobs of the tenant wait already.
     """
-    row = session.execute(_BY_NAME_WITH_NEWEST, {"tenant_id": tenant_id, "name": name}).one_or_none()
+    asked = {"tenant_id": tenant_id, "name": name, "most_waiting": max(most_waiting, 1)}
+    row = session.execute(_TO_UNLEARN, asked).one_or_none()
     if row is None:
         raise ModelNotFound
-    model, version = row
+    model, version, has_no_room = row
     if version is None:
         raise VersionMissing
+    if most_waiting and has_no_room:
+        raise QueueFull
     return model, version
 
 
@@ -147,7 +174,9 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
         parent_row = session.scalar(_version(model, parent))
         if parent_row is None:
             raise InvalidInput(Fault("#/parent", "is not a version of this model"))
-    return add_version(
+        if parent_row.disposition is not Disposition.KEPT:
+            raise InvalidInput(Fault("#/parent", f"is {parent_row.disposition}, and nothing is built on it"))
+    version = add_version(
         session,
         model,
         parent_id=parent_row.id if parent_row else None,
@@ -156,6 +185,17 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
         metrics={},
         **columns,
     )
+    audit.append(
+        session,
+        model.tenant_id,
+        "version.registered",
+        about=version.id,
+        model=str(model.id),
+        number=version.number,
+        parent=parent,
+        sha256=version.sha256,
+    )
+    return version
 
 
 def find_version(session: Session, model: Model, reference: int | str) -> Version:
@@ -193,7 +233,7 @@ def tag(session: Session, version: Version, key: str, value: str | None) -> None
 
 
 def latest_version(session: Session, model: Model) -> Version | None:
-    """The newest version that a further run may build on: one that needs review is not."""
+    """The newest version that a further run may build on: none that needs review, is quarantined or deleted."""
     return session.scalar(_NEWEST, {"model_id": model.id})
 
 
@@ -234,6 +274,15 @@ def add_evaluation_set(session: Session, model: Model, *, name: str, **columns: 
             session.add(evaluation_set)
     except IntegrityError as error:
         raise EvaluationSetNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
+    audit.append(
+        session,
+        model.tenant_id,
+        "evaluation_set.added",
+        about=evaluation_set.id,
+        model=str(model.id),
+        kind=evaluation_set.kind,
+        sha256=evaluation_set.sha256,
+    )
     return evaluation_set
 
 

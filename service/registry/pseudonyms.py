@@ -17,6 +17,10 @@ class Pseudonyms:
         """What stands for something that was sent, given its digest; in hex."""
         return hmac.digest(self.key, b"content\0" + digest, "sha256").hex()
 
+    def text(self, said: str) -> str:
+        """What stands for something that somebody wrote; in hex."""
+        return hmac.digest(self.key, b"text\0" + said.encode(), "sha256").hex()
+
     def subject(self, identifier: str) -> bytes:
         """What stands for a person."""
         return hmac.digest(self.key, b"subject\0" + identifier.encode(), "sha256")

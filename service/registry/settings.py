@@ -2,9 +2,20 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_POOL = "default"
+
+Pool = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
+"""Workers that are alike, by a name of the operator's choosing."""
+
+
+def listed(value: object) -> object:
+    """What a variable holds, with commas between."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
 class RegistrySettings(BaseSettings):
@@ -22,7 +33,12 @@ class RegistrySettings(BaseSettings):
     """Redis URL of the Celery doorbell. Default: none, the worker polls the job table."""
 
     celery_queue: str = "structguard"
-    """Name of the Celery queue that workers listen on."""
+    """Name of the Celery queue of the pool `default`; another pool has its own, `structguard.NAME`."""
+
+    pools: Annotated[frozenset[Pool], NoDecode, BeforeValidator(listed)] = Field(
+        default=frozenset({DEFAULT_POOL}), min_length=1
+    )
+    """Pools of workers, with commas between. The service: those that models may name. A worker: those that it is of."""
 
     lease: timedelta = Field(default=timedelta(seconds=30), gt=timedelta(0))
     """How long a claimed job stays a worker's without a heartbeat. Heartbeats come at a third of it."""
@@ -43,11 +59,16 @@ class RegistrySettings(BaseSettings):
     """File with 64 hexadecimal digits: the key that wraps those of the images to forget, the same for all processes.
     Default: one is made, and kept in the data folder."""
 
+    signing_key_file: Path | None = None
+    """PEM file with the Ed25519 key that signs evidence: certificates, and heads of the audit log, the same for all
+    processes. Default: one is made, and kept in the data folder."""
+
     failed_retention: timedelta = Field(default=timedelta(days=30), ge=timedelta(0))
     """How long a failed request keeps its images, and may be retried."""
 
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
-    """How often expired leases are returned. A job that waits is announced again after each lease."""
+    """How often expired leases are returned, and an idle Celery worker looks for a job by itself. A job that waits is
+    announced again after each lease."""
 
     def resolved_database_url(self) -> str:
         """The database URL, with the embedded default filled in."""

@@ -1,13 +1,13 @@
 """OpenDSR requests: accepting one once, finding it, withdrawing it."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import delete, exists, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from service.registry import deletion_requests, jobs
+from service.registry import audit, deletion_requests, jobs
 from service.registry.database import clock
 from service.registry.errors import NotPending, SubjectRequestNotFound, SubjectRequestReused
 from service.registry.states import ENDED, DeliveryState, RequestStatus
@@ -44,7 +44,7 @@ def accept(
     fingerprint: str,
     domain: str,
     regulation: str,
-    subjects: Iterable[bytes],
+    subjects: Collection[bytes],
     callbacks: Iterable[str],
 ) -> SubjectRequest | None:
     """Store a request, with whom it names and who is told of it; nothing if somebody was faster."""
@@ -75,6 +75,7 @@ def accept(
     session.add_all(StatusCallback(endpoint_id=endpoint.id, request_id=row.id) for endpoint in endpoints)
     session.add_all(SubjectIdentity(request_id=row.id, hmac=subject) for subject in subjects)
     session.flush()
+    audit.append(session, tenant_id, "subject_request.received", about=row.id, identities=len(subjects))
     return find(session, tenant_id, subject_request_id)
 
 
@@ -117,6 +118,7 @@ def cancel(session: Session, whole: SubjectRequest) -> SubjectRequest:
             if request.state not in ENDED:
                 deletion_requests.cancel(session, request)
         whole.cancelled_at = clock(session)
+        audit.append(session, whole.tenant_id, "subject_request.withdrawn", about=whole.id)
     return find(session, whole.tenant_id, whole.subject_request_id)
 
 

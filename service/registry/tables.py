@@ -25,7 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from service.registry.states import DeliveryState, Phase, RequestStatus, State
+from service.registry.settings import DEFAULT_POOL
+from service.registry.states import DeliveryState, Disposition, Phase, RequestStatus, State
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -66,6 +67,7 @@ class Base(DeclarativeBase):
         DeliveryState: Enum(
             DeliveryState, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
         ),
+        Disposition: Enum(Disposition, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
         RequestStatus: Enum(
             RequestStatus, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
         ),
@@ -140,13 +142,15 @@ class Model(Base):
     description: Mapped[str] = mapped_column(String(2000))
     policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.gate.Policy`
     approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
+    #: of the workers that run its jobs, see `service.registry.settings.RegistrySettings.pools`
+    pool: Mapped[str] = mapped_column(String(40), default=DEFAULT_POOL, server_default=DEFAULT_POOL)
     created_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("tenant_id", "name"), Index(None, "tenant_id", "created_at", "id"))
 
 
 class Version(Base):
-    """One checkpoint of a model, immutable once written."""
+    """One checkpoint of a model, immutable once written but for its tags, and for what becomes of it."""
 
     __tablename__ = "versions"
 
@@ -167,7 +171,10 @@ class Version(Base):
     code_version: Mapped[str] = mapped_column(String(40))
     gate: Mapped[str | None] = mapped_column(String(20))  #: "passed", "needs_review", or nothing when registered
     metrics: Mapped[dict[str, Any]]
-    tags: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: of the owner's choosing; all else never changes
+    tags: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: of the owner's choosing
+    disposition: Mapped[Disposition] = mapped_column(default=Disposition.KEPT, server_default=Disposition.KEPT.value)
+    disposed_at: Mapped[datetime | None]  #: when it was last quarantined, deleted or kept again
+    deleted_at: Mapped[datetime | None]  #: when the checkpoint was destroyed
     created_at: Mapped[datetime]
 
     model: Mapped[Model] = relationship(lazy="raise")
@@ -178,7 +185,15 @@ class Version(Base):
     aliases: Mapped[list["Alias"]] = relationship(lazy="raise", order_by="Alias.name", viewonly=True)
     manifests: Mapped[list["Manifest"]] = relationship(lazy="raise", viewonly=True)
 
-    __table_args__ = (UniqueConstraint("model_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("model_id", "number"),
+        Index(
+            "ix_versions_to_destroy",
+            "id",
+            sqlite_where=text("disposition = 'deleted' AND deleted_at IS NULL"),
+            postgresql_where=text("disposition = 'deleted' AND deleted_at IS NULL"),
+        ),
+    )
 
 
 class Alias(Base):
@@ -427,6 +442,17 @@ class Transition(Base):
     before: Mapped[State | None]
     after: Mapped[State]
     reason: Mapped[str | None] = mapped_column(String(500))
+    #: Whether it stands in the audit log; the row is its own outbox.
+    chained: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+    __table_args__ = (
+        Index(
+            "ix_transitions_unchained",
+            "id",
+            sqlite_where=text("NOT chained"),
+            postgresql_where=text("NOT chained"),
+        ),
+    )
 
 
 class SubjectRequest(Base):
@@ -552,3 +578,73 @@ class WebhookAttempt(Base):
     status: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(String(40))  #: a word, where there is no status
     milliseconds: Mapped[int]
+
+
+class AuditEvent(Base):
+    """Something that happened, written in its transaction, until it is chained: see `service.registry.audit`."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
+    at: Mapped[datetime]
+    event: Mapped[str] = mapped_column(String(60))
+    about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: the request, version, key or webhook
+    by: Mapped[str] = mapped_column(String(200))
+    facts: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index(None, "tenant_id", "id"),)
+
+
+class AuditEntry(Base):
+    """One link of a tenant's hash chain. Nobody ever changes or removes one."""
+
+    __tablename__ = "audit_entries"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  #: from 1, without a gap
+    previous: Mapped[bytes] = mapped_column(LargeBinary(32))  #: hash of the entry before
+    entry: Mapped[str] = mapped_column(Text)  #: canonical JSON (RFC 8785), byte for byte as it was hashed
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))  #: of `previous` and `entry`
+    about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: as in the entry, to find it by
+
+    __table_args__ = (Index(None, "tenant_id", "about", "height"),)
+
+
+class AuditHead(Base):
+    """The end of a tenant's chain. Whoever appends holds its lock, so that the chain never forks."""
+
+    __tablename__ = "audit_heads"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class AuditCheckpoint(Base):
+    """A head that was signed: from here on nobody can shorten or rewrite what it ends, and not be found out."""
+
+    __tablename__ = "audit_checkpoints"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    at: Mapped[datetime]
+    key_id: Mapped[str] = mapped_column(String(64))
+    signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+
+
+class AuditVerification(Base):
+    """How far a tenant's chain has been verified, and what was found."""
+
+    __tablename__ = "audit_verifications"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    height: Mapped[int] = mapped_column(BigInteger)  #: every entry up to here was whole when it was looked at
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))  #: of the entry at `height`
+    at: Mapped[datetime]
+    full_at: Mapped[datetime | None]  #: when all of it was last looked at again, from the beginning
+    again_from: Mapped[int | None] = mapped_column(BigInteger)  #: how far that is, while it lasts
+    broken_at: Mapped[datetime | None]  #: when a break was found
+    broken_height: Mapped[int | None] = mapped_column(BigInteger)
+    broken: Mapped[str | None] = mapped_column(String(200))  #: what is wrong there

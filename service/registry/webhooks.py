@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from service.registry import deliveries
+from service.registry import audit, deliveries
 from service.registry.database import clock
 from service.registry.errors import Fault, InvalidInput, WebhookDisabled, WebhookNotFound
 from service.registry.pages import Page, paginate
@@ -62,6 +62,7 @@ def create(
     )
     session.add(endpoint)
     session.flush()
+    audit.append(session, tenant_id, "webhook.registered", about=endpoint.id)
     return endpoint
 
 
@@ -112,6 +113,15 @@ def change(
         deliveries.announce_due(session)
     elif enabled is False:
         deliveries.disable(endpoint, "its owner disabled it", at=clock(session))
+    audit.append(
+        session,
+        endpoint.tenant_id,
+        "webhook.changed",
+        about=endpoint.id,
+        url_changed=url is not None,
+        events_changed=events is not None,
+        enabled=enabled,
+    )
     return endpoint
 
 
@@ -124,12 +134,14 @@ def remove(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID) -> Non
     mine = (*_of(tenant_id), WebhookEndpoint.id == webhook_id)
     if session.scalar(delete(WebhookEndpoint).where(*mine).returning(WebhookEndpoint.id)) is None:
         raise WebhookNotFound
+    audit.append(session, tenant_id, "webhook.removed", about=webhook_id)
 
 
 def rotate_secret(session: Session, endpoint: WebhookEndpoint) -> WebhookEndpoint:
     """A new secret. The old one signs as well for a while; the one before that no longer does."""
     endpoint.previous_secret, endpoint.previous_secret_until = endpoint.secret, clock(session) + GRACE
     endpoint.secret = secrets.token_bytes(_SECRET_BYTES)
+    audit.append(session, endpoint.tenant_id, "webhook.secret_rotated", about=endpoint.id)
     return endpoint
 
 

@@ -37,7 +37,10 @@ def read_alias(
 @router.put(
     "/{alias}",
     summary="Point an alias to a version",
-    responses={201: {"model": AliasAnswer, "description": "It is new."}, **documented(400, 404, 409, 412, 413, 422)},
+    responses={
+        201: {"model": AliasAnswer, "description": "It is new."},
+        **documented(400, 404, 409, 410, 412, 413, 422),
+    },
 )
 def point_alias(
     name: ModelName,
@@ -75,7 +78,7 @@ def point_alias(
 @router.delete("/{alias}", summary="Remove an alias", status_code=204, responses=documented(404))
 def remove_alias(name: ModelName, alias: AliasName, caller: Registrar, session: WriteSession) -> None:
     """Remove the name; the version that it pointed to stays."""
-    aliases.remove(session, models.find_model(session, caller.tenant_id, name), alias)
+    aliases.remove(session, models.find_model(session, caller.tenant_id, name), alias, by=caller.subject)
 
 
 def _etag(version: int) -> str:

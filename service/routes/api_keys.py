@@ -8,8 +8,9 @@ from starlette.concurrency import run_in_threadpool
 from service.answers import ApiKeyAnswer, Listing, NewKeyAnswer
 from service.dependencies import Admin, Cursor, Identifier, Limit, ReadSession, ResourcesDep, WriteSession
 from service.problems import documented
-from service.registry import access
+from service.registry import access, audit
 from service.registry.database import Database
+from service.registry.scopes import Caller
 from service.registry.tables import ApiKey
 from service.schemas import NewApiKey
 
@@ -43,11 +44,12 @@ def read_api_key(key_id: Identifier, caller: Admin, session: ReadSession) -> Api
 @router.delete("/{key_id}", summary="Revoke an API key", responses=documented(404))
 async def revoke_api_key(key_id: Identifier, caller: Admin, resources: ResourcesDep) -> ApiKeyAnswer:
     """End a key at once; other processes of the service hear of it within a second. Doing it again changes nothing."""
-    row = await run_in_threadpool(_revoke, resources.database, caller.tenant_id, key_id)
+    row = await run_in_threadpool(_revoke, resources.database, caller, key_id)
     resources.callers.clear()
     return ApiKeyAnswer.of(row)
 
 
-def _revoke(database: Database, tenant_id: uuid.UUID, key_id: uuid.UUID) -> ApiKey:
+def _revoke(database: Database, caller: Caller, key_id: uuid.UUID) -> ApiKey:
     with database.write() as session:
-        return access.revoke_key(session, tenant_id, key_id)
+        audit.acting(session, caller.subject)
+        return access.revoke_key(session, caller.tenant_id, key_id)

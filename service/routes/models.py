@@ -3,11 +3,22 @@
 from fastapi import APIRouter, Response
 
 from service.answers import Listing, ModelAnswer
-from service.dependencies import Cursor, Limit, ModelName, ModelReader, ReadSession, Registrar, WriteSession
+from service.dependencies import (
+    Cursor,
+    Limit,
+    ModelName,
+    ModelReader,
+    ReadSession,
+    Registrar,
+    Resources,
+    ResourcesDep,
+    WriteSession,
+)
 from service.idempotency import CreationDep
 from service.problems import documented
-from service.registry import models
-from service.schemas import NewModel
+from service.registry import models, pools
+from service.registry.errors import Fault, InvalidInput
+from service.schemas import ModelChange, NewModel
 
 router = APIRouter(prefix="/v1/models", tags=["Models"])
 
@@ -19,8 +30,11 @@ router = APIRouter(prefix="/v1/models", tags=["Models"])
     response_model=ModelAnswer,
     responses=documented(400, 409, 413, 422),
 )
-def register_model(new: NewModel, caller: Registrar, creation: CreationDep, session: WriteSession) -> Response:
+def register_model(
+    new: NewModel, caller: Registrar, creation: CreationDep, resources: ResourcesDep, session: WriteSession
+) -> Response:
     """Give a classifier a name. Its versions are uploaded next."""
+    _check_pool(new.pool, resources)
     model = models.register_model(
         session,
         caller.tenant_id,
@@ -28,6 +42,7 @@ def register_model(new: NewModel, caller: Registrar, creation: CreationDep, sess
         description=new.description,
         policy=new.policy,
         approval_required=new.approval_required,
+        pool=new.pool,
     )
     answer = ModelAnswer.of(model)
     return creation.answer(session, answer, 201, location=answer.links["self"])
@@ -45,3 +60,21 @@ def list_models(
 def read_model(name: ModelName, caller: ModelReader, session: ReadSession) -> ModelAnswer:
     """One model: the limits of its quality gate, and whether deletion requests for it need approval."""
     return ModelAnswer.of(models.find_model(session, caller.tenant_id, name))
+
+
+@router.patch("/{name}", summary="Change a model", responses=documented(400, 404, 413, 422))
+def change_model(
+    name: ModelName, to: ModelChange, caller: Registrar, resources: ResourcesDep, session: WriteSession
+) -> ModelAnswer:
+    """Give its jobs to the workers of another pool, those too that wait already; one that runs goes on where it is."""
+    model = models.find_model(session, caller.tenant_id, name)
+    if to.pool is not None:
+        _check_pool(to.pool, resources)
+        pools.move_model(session, model, to.pool)
+    return ModelAnswer.of(model)
+
+
+def _check_pool(pool: str, resources: Resources) -> None:
+    known = sorted(resources.settings.pools)
+    if pool not in known:  # its jobs would wait for ever
+        raise InvalidInput(Fault("#/pool", f"must be a pool of workers that there is: {', '.join(known)}"))

@@ -22,12 +22,12 @@ from service.registry import access, jobs, schema
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.database import Database
 from service.registry.scopes import Scope
-from service.registry.states import State
 from service.registry.tables import Base
 from tests.acceptance.canaries import Canaries
 from tests.acceptance.canary_calls import Calls, Told
-from tests.acceptance.conftest import REDIS, Stack, distributed, running
+from tests.acceptance.conftest import Stack, distributed, running
 from tests.cli.scripted_server import Answer, scripted
+from tests.conftest import REDIS
 from tests.service.given import archive, csv_of, npz, row
 from tests.service.given_jobs import Jobs
 
@@ -56,7 +56,6 @@ def embedded() -> Iterator[tuple[Database | None, dict[str, str]]]:
     yield None, {}
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("topology", [embedded, distributed])
 def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> None:
     words, data, photographs = Canaries(), tmp_path / "data", tmp_path / "photographs"
@@ -134,6 +133,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     call("POST", models, body={"name": pets, "description": label("a description"), "policy": {"max_collapse": 2}})
     call("GET", models)
     call("GET", models + "/{name}", name=pets)
+    call("PATCH", models + "/{name}", name=pets, body={"pool": "default"})
     classes = [label("a class"), label("another class")]
     version = {
         "architecture": {"name": "cifar_resnet8", "in_channels": 3},
@@ -157,6 +157,9 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
         call(method, versions + "/{number}/checkpoint", **first)
     for method, body in (("PUT", {"body": {"value": label("a tag's value")}}), ("DELETE", {})):
         call(method, versions + "/{number}/tags/{key}", **first, key=label("a tag"), **body)
+
+    for disposition in ("quarantined", "kept"):
+        call("PUT", versions + "/{number}/disposition", **first, body={"disposition": disposition})
 
     aliases = models + "/{name}/aliases"
     alias = {"name": pets, "alias": label("an alias")}
@@ -223,7 +226,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     failed = []
     for _ in range(2):
         claim = by_hand.claim()
-        by_hand.stop(claim, State.FAILED, "the disk is full")
+        by_hand.fail(claim, "the disk is full")
         with database.read() as session:
             failed += [str(request.id) for request in jobs.requests_of(session, claim.job_id)]
             job = str(claim.job_id)
@@ -242,6 +245,10 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
         waiting = {"metadata": {"model": careful, "labels": [0]}, "files": pictures[:1]}
         waits = call("POST", requests, **waiting, spoil=False, by=made["key"])["id"]
         call("POST", f"{one}/{verb}", request_id=waits, **body)
+
+    call("GET", "/v1/audit")
+    for part in ("entries", "checkpoints", "export"):
+        call("GET", f"/v1/audit/{part}")
 
     call("GET", "/v1/discovery")
     told = [f"{receiver}/{label('url of a status callback')}"]

@@ -72,7 +72,7 @@ def test_the_images_to_forget_are_destroyed_with_the_end_of_the_request(stack: S
         request = post_request(client, name, digits, options={"scope": "exact"}).headers["location"]
         assert kept_samples(stack)
         stack.finish(client, request)
-        stack.wait_for(lambda: client.get(request).json()["samples_destroyed_at"], seconds=20)
+        stack.wait_for(lambda: client.get(request).json()["samples_destroyed_at"], seconds=120)
         assert not kept_samples(stack)
 
 
@@ -135,7 +135,7 @@ def test_a_run_builds_on_the_one_before_and_serves_all_that_waited_for_it(produc
             return post_request(client, name, digits, some=some, options={"scope": "exact"}).headers["location"]
 
         first = post(slice(0, 4))
-        production.wait_for(lambda: client.get(first).json()["state"] == "running", seconds=60)
+        production.wait_for(lambda: client.get(first).json()["state"] == "running", seconds=120)
         waited = [post(slice(4, 6)), post(slice(6, 9))]
         assert production.finish(client, first)["version"] == 2
         ended = [production.finish(client, request) for request in waited]

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import cifar10
 from tests.acceptance.conftest import Stack
-from tests.conftest import needs_cifar10
+from tests.real_data import needs_cifar10
 
 CARD = {
     "architecture": {"name": "cifar_resnet20"},

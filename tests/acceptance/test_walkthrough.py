@@ -25,7 +25,7 @@ def test_the_walkthrough_of_the_readme_ends_with_a_new_version(embedded: Stack, 
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 
-    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, env=environment, check=True, timeout=280)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, env=environment, check=True, timeout=540)
 
     for name in ("digits-v2", "handwriting-v2"):
         with safe_open(tmp_path / f"{name}.safetensors", framework="np") as checkpoint:

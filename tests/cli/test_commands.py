@@ -39,7 +39,7 @@ def test_registering_again_adds_a_version_and_says_what_stays(register, files):
 
     assert ran.code == 0
     assert "twice version 2" in ran.out
-    assert "policy stay as they are" in ran.out
+    assert "pool stay as they are" in ran.out
 
 
 def test_a_refusal_is_shown_with_its_places(register):
@@ -113,11 +113,11 @@ def test_a_person_or_records_are_named_instead_of_images(structguard, register, 
 def test_every_limit_of_the_policy_has_an_option(register, server):
     """The two of them must not drift apart."""
     limits = {"--max-drop": 1, "--max-collapse": 0.5, "--min-robust": 70, "--max-membership": 0.2}
-    register("strict", *(part for option in limits.items() for part in option), "--approval")
+    register("strict", *(part for option in limits.items() for part in option), "--approval", "--pool", "default")
     with Client(server) as client:
         model = client.get("/v1/models/strict")
     assert list(model["policy"].values()) == list(limits.values())
-    assert model["approval_required"]
+    assert (model["approval_required"], model["pool"]) == (True, "default")
 
 
 def test_an_archive_brings_its_own_labels(structguard, register, server, files):

@@ -20,7 +20,7 @@ from service.registry.artifacts import Artifacts
 from service.registry.claims import CancelRequested, Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost
-from service.registry.states import Phase, State
+from service.registry.states import Phase
 from worker.report import Report
 from worker.settings import WorkerSettings
 
@@ -48,13 +48,13 @@ def main() -> None:
         logging.warning("job %s changed hands, what was computed here is void", job_id)
     except CancelRequested:
         with database.write() as session:
-            claims.stop(session, claim, State.CANCELLED, reason="withdrawn")
+            claims.cancel(session, claim)
     except (SQLAlchemyError, OSError):
         raise
     except Exception as error:
         logging.exception("job %s failed", job_id)
         with database.write() as session:
-            claims.stop(session, claim, State.FAILED, reason=type(error).__name__)
+            claims.fail(session, claim, reason=type(error).__name__)
     os._exit(0)
 
 
@@ -70,7 +70,7 @@ def run(database: Database, artifacts: Artifacts, claim: Claim, report: Report) 
 
     total = random.randint(4, 10)
     for step in range(1, total + 1):
-        time.sleep(0.05)
+        time.sleep(0.15)
         done = SimpleNamespace(
             phase=Phase.UNLEARN, step=step, total=total, forget_accuracy=0.0, view_accuracy=0.0, terms={}
         )
@@ -81,8 +81,7 @@ def run(database: Database, artifacts: Artifacts, claim: Claim, report: Report) 
         staged.path.write_bytes(os.urandom(_SIZE))
         report.enter(Phase.PUBLISH)
         sha256, size = staged.digest()
-        key = f"checkpoints/{claim.job_id}-{claim.fence}.safetensors"
-        staged.keep(key)
+        staged.keep(claim.checkpoint)
         with database.write() as session:
             claims.publish(
                 session,
@@ -92,7 +91,7 @@ def run(database: Database, artifacts: Artifacts, claim: Claim, report: Report) 
                 parent_metrics={},
                 objections=(),
                 results={"metrics": {"before": {}, "after": {}}, "seconds": report.seconds()},
-                checkpoint=key,
+                checkpoint=claim.checkpoint,
                 sha256=sha256,
                 size=size,
                 method="structguard",

@@ -51,6 +51,41 @@ def test_a_block_that_fails_leaves_nothing(artifacts, tmp_path, error):
     assert files(tmp_path) == []
 
 
+def test_a_file_is_kept_while_something_else_happens(artifacts, tmp_path):
+    """It is durable when the block ends, not later."""
+    with artifacts.stage() as staged:
+        staged.fill(io.BytesIO(b"images"))
+        with staged.keeping("samples/a"):
+            pass
+        assert files(tmp_path) == [artifacts.path("samples/a")]
+
+
+def test_a_block_that_fails_beside_the_disk_leaves_nothing(artifacts, tmp_path):
+    """The file does not appear after it was discarded. No COMMIT was tried, so no row can name it."""
+
+    def upload():
+        with artifacts.stage() as staged:
+            staged.fill(io.BytesIO(b"images"))
+            with staged.keeping("samples/a"):
+                raise OperationalError("", None, Exception())
+
+    with pytest.raises(OperationalError):
+        upload()
+    assert files(tmp_path) == []
+
+
+def test_a_disk_that_fails_beside_the_block_is_heard_of(artifacts, tmp_path):
+    """Or the request would be committed without its images."""
+    (tmp_path / "samples").write_bytes(b"")  # no folder can be made here
+
+    def upload():
+        with artifacts.stage() as staged, staged.keeping("samples/a"):
+            pass
+
+    with pytest.raises(FileExistsError):
+        upload()
+
+
 def test_what_a_row_may_name_is_kept(artifacts, tmp_path):
     """When the connection breaks during COMMIT nobody knows on which side of it: a version must not lose its file."""
 

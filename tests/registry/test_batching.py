@@ -9,7 +9,7 @@ import pytest
 from given_rows import claim, model_with_version, publish, request, tenant
 from sqlalchemy import func, select, update
 
-from service.registry import claims, deletion_requests, jobs
+from service.registry import claims, deletion_requests, jobs, reaper
 from service.registry.batching import Batching
 from service.registry.database import clock
 from service.registry.errors import FenceLost, NotAwaitingApproval, PastCommitPoint
@@ -113,7 +113,7 @@ def test_what_ran_before_or_runs_alone_is_not_taken_along(database, three):
     """A retried request runs by itself, and a second attempt takes up nobody new."""
     held = claim(database)
     with database.write() as session:
-        claims.stop(session, held, State.FAILED, reason="x")
+        claims.fail(session, held, reason="x")
         deletion_requests.retry(session, deletion_requests.find(session, three[0].tenant_id, three[0].id))
     held = claim(database, batching=TOGETHER)
     assert served(database, held) == [three[0].id]
@@ -163,7 +163,7 @@ def test_there_are_reasons_not_to_wait(database, three, why):
         held = claim(database)
         with database.write() as session:
             if why == "alone":
-                claims.stop(session, held, State.FAILED, reason="x")
+                claims.fail(session, held, reason="x")
                 deletion_requests.retry(session, deletion_requests.find(session, three[0].tenant_id, three[0].id))
             else:
                 claims.give_back(session, held, reason="x", max_attempts=3)
@@ -203,9 +203,9 @@ def test_one_that_runs_with_others_is_withdrawn_and_they_begin_anew(database, th
             write(session)
     with database.write() as session:
         if how == "stop":
-            claims.stop(session, held, State.CANCELLED, reason="withdrawn")
+            claims.cancel(session, held)
         elif how == "reap":
-            assert claims.reap(session, max_attempts=1) == 1
+            assert reaper.reap(session, max_attempts=1) == 1
         else:
             claims.give_back(session, held, reason="x", max_attempts=1)
     assert states(database, three) == [State.CANCELLED, State.QUEUED, State.QUEUED]
@@ -224,7 +224,7 @@ def test_if_all_that_run_together_are_withdrawn_nothing_is_left(database, three)
     for one in three:
         cancel(database, one)
     with database.write() as session:
-        claims.stop(session, held, State.CANCELLED, reason="withdrawn")
+        claims.cancel(session, held)
     assert states(database, three) == [State.CANCELLED] * 3
     assert len({one.job_id for one in now(database, *three)}) == 3
     assert claim(database) is None
@@ -236,14 +236,14 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
     held = claim(database, lease=GONE, batching=TOGETHER)
     with database.write() as session:
         if how == "stop":
-            claims.stop(session, held, State.FAILED, reason="unlearn: out of memory")
+            claims.fail(session, held, reason="unlearn: out of memory")
         else:
-            claims.reap(session, max_attempts=1)
+            reaper.reap(session, max_attempts=1)
     why = "unlearn: out of memory" if how == "stop" else "the worker stopped answering, 1 times"
     told = f"the run for 3 requests failed ({why}); each is tried by itself"
     assert [moves(database, one)[-1] for one in three] == [(State.QUEUED, told)] * 3
     with pytest.raises(FenceLost), database.write() as session:
-        claims.stop(session, held, State.FAILED, reason="again")
+        claims.fail(session, held, reason="again")
 
     ends = iter((State.FAILED, State.NEEDS_REVIEW, State.COMPLETED))
     runs = []
@@ -253,7 +253,7 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
         end = next(ends)
         with database.write() as session:
             if end is State.FAILED:
-                claims.stop(session, held, end, reason="x")
+                claims.fail(session, held, reason="x")
             else:
                 publish(session, held, ["x"] if end is State.NEEDS_REVIEW else [])
     assert runs == [[one.id] for one in three]
@@ -265,7 +265,7 @@ def test_what_was_withdrawn_is_not_tried_by_itself(database, three):
     held = claim(database, batching=TOGETHER)
     cancel(database, three[1])
     with database.write() as session:
-        claims.stop(session, held, State.FAILED, reason="x")
+        claims.fail(session, held, reason="x")
     assert states(database, three) == [State.QUEUED, State.CANCELLED, State.QUEUED]
     assert served(database, claim(database)) == [three[0].id, three[2].id]
 
@@ -323,7 +323,7 @@ def test_a_request_is_found_in_whichever_job_it_is(database, three):
     with database.write() as session, pytest.raises(NotAwaitingApproval):
         deletion_requests.approve(session, session.merge(stale[1], load=False), by="key:2")
     with database.write() as session:
-        claims.stop(session, held, State.CANCELLED, reason="withdrawn")
+        claims.cancel(session, held)
     with database.write() as session, pytest.raises(PastCommitPoint):
         deletion_requests.cancel(session, session.merge(stale[2], load=False))
 
@@ -372,7 +372,7 @@ def test_nothing_is_lost_between_posts_claims_and_withdrawals(postgresql):
                     runs.update(one.id for one in jobs.requests_of(session, held.job_id))
             except claims.CancelRequested:
                 with postgresql.write() as session:
-                    claims.stop(session, held, State.CANCELLED, reason="withdrawn")
+                    claims.cancel(session, held)
 
     callers = [threading.Thread(target=guarded, args=(post,)) for _ in range(2)]
     others = [threading.Thread(target=guarded, args=(work,)) for _ in range(4)]

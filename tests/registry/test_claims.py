@@ -7,7 +7,7 @@ from given_rows import LEASE, claim, model_with_version, publish, request, tenan
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.registry import claims, deletion_requests, jobs, models
+from service.registry import claims, deletion_requests, jobs, models, reaper
 from service.registry.database import clock
 from service.registry.errors import FenceLost, JobNotFound
 from service.registry.states import Phase, State
@@ -119,7 +119,7 @@ def test_a_heartbeat_keeps_the_lease(database, accepted):
     held = claim(database, lease=GONE)
     with database.write() as session:
         claims.heartbeat(session, held, LEASE)
-        assert claims.reap(session, max_attempts=3) == 0
+        assert reaper.reap(session, max_attempts=3) == 0
         assert jobs.read(session, held.job_id).lease_until > clock(session)
     assert state(database, accepted) is State.RUNNING
 
@@ -130,7 +130,7 @@ def test_a_lost_worker_s_job_is_run_again_and_in_the_end_fails(database, accepte
         held = claim(database, lease=GONE)
         assert (held.attempt, held.fence) == (attempt, attempt)
         with database.write() as session:
-            assert claims.reap(session, max_attempts=3) == 1
+            assert reaper.reap(session, max_attempts=3) == 1
     assert state(database, accepted) is State.FAILED
     with database.read() as session:
         found = deletion_requests.find(session, accepted.tenant_id, accepted.id)
@@ -150,7 +150,7 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
     """Not a version, not a step, not an end: another worker has the job."""
     old = claim(database, lease=GONE)
     with database.write() as session:
-        claims.reap(session, max_attempts=3)
+        reaper.reap(session, max_attempts=3)
     new = claim(database)
     assert new.fence == old.fence + 1
 
@@ -158,7 +158,7 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
         lambda session: claims.heartbeat(session, old, LEASE),
         lambda session: claims.progress(session, old, phase=Phase.UNLEARN, step=9, points=[(9, {})]),
         lambda session: publish(session, old),
-        lambda session: claims.stop(session, old, State.FAILED, reason="x"),
+        lambda session: claims.fail(session, old, reason="x"),
         lambda session: claims.give_back(session, old, reason="x", max_attempts=3),
     ]
     for attempt in attempts:
@@ -232,7 +232,7 @@ def test_a_running_job_hears_that_it_was_withdrawn(database, accepted):
         with pytest.raises(claims.CancelRequested), database.write() as session:
             write(session)
     with database.write() as session:
-        claims.stop(session, held, State.CANCELLED, reason="withdrawn")
+        claims.cancel(session, held)
     assert state(database, accepted) is State.CANCELLED
 
 
@@ -243,7 +243,7 @@ def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepte
     with database.write() as session:
         deletion_requests.cancel(session, deletion_requests.find(session, accepted.tenant_id, accepted.id))
         if lose == "reap":
-            claims.reap(session, max_attempts=3)
+            reaper.reap(session, max_attempts=3)
         else:
             claims.give_back(session, held, reason="x", max_attempts=3)
     assert state(database, accepted) is State.CANCELLED
@@ -256,7 +256,7 @@ def test_curves_are_those_of_the_latest_attempt(database, accepted):
     with database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN, step=7, total=9, points=[(7, {"forget_accuracy": 50.0})])
         assert [point.step for point in jobs.curve(session, jobs.read(session, held.job_id))] == [7]
-        claims.reap(session, max_attempts=3)
+        reaper.reap(session, max_attempts=3)
     held = claim(database)
     with database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN, points=[(0, {"a": 1}), (1, {"a": 2})])
@@ -313,14 +313,14 @@ def test_a_stale_session_does_not_decide(postgresql):
 def test_announcing_happens_once_in_a_while(database, accepted):
     """At first at once, then only after the given time, and not while it runs."""
     with database.write() as session:
-        assert jobs.to_announce(session, LEASE) == [accepted.job_id]
-        assert jobs.to_announce(session, LEASE) == []
-        assert jobs.to_announce(session, GONE) == [accepted.job_id]
+        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
+        assert jobs.to_announce(session, LEASE) == {}
+        assert jobs.to_announce(session, GONE) == {accepted.job_id: "default"}
     held = claim(database)
     with database.write() as session:
-        assert jobs.to_announce(session, GONE) == []
+        assert jobs.to_announce(session, GONE) == {}
         claims.give_back(session, held, reason="x", max_attempts=3)
-        assert jobs.to_announce(session, LEASE) == [accepted.job_id]
+        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
 
 
 def test_an_unknown_job_is_not_found(database):

@@ -39,8 +39,10 @@ def end(database, how):
             publish(session, held)
         elif how is State.NEEDS_REVIEW:
             publish(session, held, ["x"])
+        elif how is State.FAILED:
+            claims.fail(session, held, reason="x")
         else:
-            claims.stop(session, held, how, reason="x")
+            claims.cancel(session, held)
 
 
 @pytest.mark.parametrize("how", [State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.CANCELLED])

@@ -55,7 +55,7 @@ def test_images_stay_while_they_may_be_needed(database, artifacts, accepted):
     held = claim(database)
     sweep(database, artifacts)
     with database.write() as session:
-        claims.stop(session, held, State.FAILED, reason="x")
+        claims.fail(session, held, reason="x")
     sweep(database, artifacts)
     assert artifacts.path(accepted.samples).exists()
     assert samples(database, accepted) == (accepted.samples, None)

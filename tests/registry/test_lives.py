@@ -4,7 +4,6 @@ import uuid
 from collections import Counter
 from datetime import timedelta
 
-import pytest
 from given_rows import claim, model_with_version, publish, request, tenant
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import (
@@ -17,7 +16,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete, select
 
-from service.registry import claims, deletion_requests, jobs
+from service.registry import claims, deletion_requests, jobs, reaper
 from service.registry.batching import Batching
 from service.registry.errors import FenceLost, NotAwaitingApproval, NotRetriable, PastCommitPoint
 from service.registry.options import Options
@@ -168,7 +167,7 @@ class Lives(RuleBasedStateMachine):
         def failed(session, held):
             claims.held(session, held)
             served = jobs.requests_of(session, held.job_id)
-            claims.stop(session, held, State.FAILED, reason="x")
+            claims.fail(session, held, reason="x")
             session.flush()
             now = [self.find(session, one.id) for one in served]
             if len(now) == 1:
@@ -200,7 +199,7 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def reap(self):
         with self.database.write() as session:
-            claims.reap(session, max_attempts=ATTEMPTS)
+            reaper.reap(session, max_attempts=ATTEMPTS)
 
     def write(self, which, work):
         """As a worker: whoever has lost the job writes nothing, whoever hears of a withdrawal stops."""
@@ -215,11 +214,11 @@ class Lives(RuleBasedStateMachine):
             return False
         except claims.CancelRequested:
             with self.database.write() as session:
-                claims.stop(session, held, State.CANCELLED, reason="withdrawn")
+                claims.cancel(session, held)
             return False
         except claims.GateObjected:
             with self.database.write() as session:
-                claims.stop(session, held, State.FAILED, reason="x")
+                claims.fail(session, held, reason="x")
             return False
         return True
 
@@ -274,7 +273,7 @@ class Lives(RuleBasedStateMachine):
             for job in session.scalars(select(Job).where(Job.state == State.RUNNING)):
                 job.lease_until = job.created_at
             session.flush()
-            claims.reap(session, max_attempts=100)
+            reaper.reap(session, max_attempts=100)
         while held := claim(self.database, worker=uuid.uuid4().hex, batching=TOGETHER):
             with self.database.write() as session:
                 publish(session, held)
@@ -286,7 +285,6 @@ class Lives(RuleBasedStateMachine):
             )
 
 
-@pytest.mark.timeout(300)
 def test_whatever_happens_in_whatever_order(database):
     """Nothing is lost, run twice, illegal or stuck."""
     machine = type("LivesHere", (Lives,), {"database": database})

@@ -1,6 +1,5 @@
 import base64
 import json
-import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -13,6 +12,7 @@ from service.registry.errors import MalformedCursor
 from service.registry.tables import Model
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+IDENTITY = "0f0f0f0f0f0f4f0f8f0f0f0f0f0f0f0f"
 
 
 def add(database, *names, at=NOW):
@@ -56,11 +56,11 @@ def forged(*parts):
         "",
         "x",
         "é",
-        forged("jobs", NOW.isoformat(), uuid.uuid4().hex),
-        forged("models", "2026-01-01T00:00:00", uuid.uuid4().hex),
-        forged("models", "0001-01-01T00:00:00+23:59", uuid.uuid4().hex),
-        forged("models", NOW.astimezone(timezone(timedelta(hours=1))).isoformat(), uuid.uuid4().hex),
-        forged("models", 5, uuid.uuid4().hex),
+        forged("jobs", NOW.isoformat(), IDENTITY),
+        forged("models", "2026-01-01T00:00:00", IDENTITY),
+        forged("models", "0001-01-01T00:00:00+23:59", IDENTITY),
+        forged("models", NOW.astimezone(timezone(timedelta(hours=1))).isoformat(), IDENTITY),
+        forged("models", 5, IDENTITY),
         forged("models", NOW.isoformat(), "x"),
         forged("models", NOW.isoformat(), None),
         forged("models", NOW.isoformat()),

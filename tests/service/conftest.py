@@ -30,6 +30,7 @@ def _served(request, tmp_path_factory):
         manifest_root=tmp_path_factory.mktemp("photographs"),
         # Nothing happens behind a test's back.
         sweep_interval=timedelta(hours=1),
+        audit_interval=timedelta(hours=1),
     )
     # What the service does not expect is answered with 500, as in production.
     with TestClient(create_app(settings), raise_server_exceptions=False) as http:
@@ -46,7 +47,7 @@ def client(_served):
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
     for folder in settings.data_dir.iterdir():
-        if folder.name not in ("staging", "master.key"):
+        if folder.name not in ("staging", "master.key", "signing"):
             shutil.rmtree(folder)
 
 

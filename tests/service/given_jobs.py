@@ -19,9 +19,9 @@ class Jobs:
         with self._database.write() as session:
             claims.progress(session, claim, **more)
 
-    def stop(self, claim, state, reason):
+    def fail(self, claim, reason):
         with self._database.write() as session:
-            claims.stop(session, claim, state, reason=reason)
+            claims.fail(session, claim, reason=reason)
 
     def publish(self, claim, *objections, measured=None, metrics=None, parent_metrics=None):
         """Give a claimed job its new version: the parent's file, under another number."""

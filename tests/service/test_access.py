@@ -1,7 +1,6 @@
 """Who is let in, and what they may do there."""
 
 import json
-import os
 import threading
 import time
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from sqlalchemy import text
 from service.app import create_app
 from service.registry import access
 
-REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 ISSUER, AUDIENCE = "https://login.example", "structguard"
 
 
@@ -151,9 +149,9 @@ def test_a_caller_that_asks_too_often_has_to_wait(settings, database):
         assert http.get("/v1/models", headers=two).status_code == 200
 
 
-def test_processes_count_together_where_there_is_a_broker(settings, database):
+def test_processes_count_together_where_there_is_a_broker(settings, database, broker):
     """Or a caller would have as many quotas as there are replicas."""
-    limited = settings.model_copy(update={"rate_limit": 2, "broker_url": SecretStr(REDIS)})
+    limited = settings.model_copy(update={"rate_limit": 2, "broker_url": SecretStr(broker)})
     mine = {"Authorization": f"Bearer {key(database)}"}
     with TestClient(create_app(limited)) as one, TestClient(create_app(limited)) as two:
         left = [http.get("/v1/models", headers=mine).headers["ratelimit"].split(";")[1] for http in (one, two)]

@@ -9,7 +9,7 @@ from given_jobs import Jobs
 from sqlalchemy import select, update
 
 from service.registry import claims
-from service.registry.states import Phase, State
+from service.registry.states import Phase
 from service.registry.tables import Base, Model
 
 # As it was stored before membership and the like were measured, and with them.
@@ -140,7 +140,7 @@ def test_only_a_failed_request_can_be_retried(client, accepted, database, run):
     problem(client.post(retry), 409, "not-retriable")
     claim = run()
     with database.write() as session:
-        claims.stop(session, claim, State.FAILED, reason="load: out of memory")
+        claims.fail(session, claim, reason="load: out of memory")
     failed = client.get(accepted.headers["location"]).json()
     assert (failed["state"], failed["waiting_on"], failed["links"]["retry"]) == ("failed", "operator", retry)
 
@@ -242,7 +242,7 @@ def test_many_failed_requests_are_retried_at_once(client, database):
     jobs = Jobs(database)
     failed = [client.deletion_request(model=name).json()["id"] for name in ("pets", "cars")]
     for _ in failed:
-        jobs.stop(jobs.claim(), State.FAILED, "the disk is full")
+        jobs.fail(jobs.claim(), "the disk is full")
     waiting = client.deletion_request().json()["id"]
     answer = client.post("/v1/deletion-requests/retry", json={"ids": [failed[0], UNKNOWN, waiting, failed[1]]})
     assert answer.status_code == 202

@@ -11,7 +11,7 @@ from given import problem
 from given_jobs import Jobs
 
 from service.app import create_app
-from service.registry.states import Phase, State
+from service.registry.states import Phase
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_second_attempt_tells_its_own_curve(client, url, jobs):
     request = client.deletion_request().json()
     first = jobs.claim()
     jobs.progress(first, phase=Phase.UNLEARN, points=[point(0), point(9)])
-    jobs.stop(first, State.FAILED, "the checkpoint is gone")
+    jobs.fail(first, "the checkpoint is gone")
     ended = list(stream(client, url, request["links"]["events"]))
     assert ended[-1][2] == {"state": "failed", "reason": "the checkpoint is gone", "version": None}
     client.post(f"/v1/deletion-requests/{request['id']}/retry")

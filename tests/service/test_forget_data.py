@@ -15,7 +15,6 @@ from sqlalchemy import select
 from service.registry import deletion_requests, housekeeping
 from service.registry.artifacts import Artifacts
 from service.registry.master_key import MasterKey
-from service.registry.states import State
 from service.registry.tables import Base, DeletionRequest
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (24, 24, 3), np.uint8)
@@ -97,7 +96,7 @@ def test_a_refused_upload_leaves_nothing(client, settings, everywhere):
 
 def failed_for(database, days, request_id):
     jobs = Jobs(database)
-    jobs.stop(jobs.claim(), State.FAILED, "the disk is full")
+    jobs.fail(jobs.claim(), "the disk is full")
     with database.write() as session:
         request = session.get_one(DeletionRequest, uuid.UUID(request_id))
         request.ended_at -= timedelta(days=days)

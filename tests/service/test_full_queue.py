@@ -6,7 +6,6 @@ from given_jobs import Jobs
 from sqlalchemy import update
 
 from service.registry.scopes import Scope
-from service.registry.states import State
 from service.registry.tables import Model
 
 
@@ -64,7 +63,7 @@ def test_what_does_not_wait_does_not_count(short, database):
     """Neither what runs nor what has ended; a failed one is queued again, however many wait."""
     jobs = Jobs(database)
     failed = short.deletion_request()
-    jobs.stop(jobs.claim(), State.FAILED, "load: out of memory")
+    jobs.fail(jobs.claim(), "load: out of memory")
     assert [short.deletion_request().status_code for _ in range(2)] == [202, 202]
     jobs.claim()
     assert short.deletion_request().status_code == 202

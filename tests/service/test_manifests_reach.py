@@ -9,7 +9,6 @@ from given_jobs import Jobs
 from sqlalchemy import select
 
 from service.registry.scopes import Scope
-from service.registry.states import State
 from service.registry.tables import Base
 
 
@@ -88,7 +87,7 @@ def test_what_did_not_pass_has_not_unlearned(family, jobs):
     for end in (
         lambda _: jobs.publish(jobs.claim(), "A_test fell"),
         lambda request: family.post(request["links"]["cancel"]),
-        lambda _: jobs.stop(jobs.claim(), State.FAILED, "x"),
+        lambda _: jobs.fail(jobs.claim(), "x"),
     ):
         end(family.forget(subject_id="jane").json())
         assert set(reach(family).values()) == {"needs_unlearning"}

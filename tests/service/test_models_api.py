@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from given import CLASSES, UNKNOWN, VERSION, archive, checkpoint, images, npz, png, problem
+from given import CLASSES, UNKNOWN, VERSION, archive, checkpoint, images, npz, png, problem, running
 
 
 def test_a_model_is_registered_once(client, kept):
@@ -24,11 +24,26 @@ def test_a_model_is_registered_once(client, kept):
     assert kept() == before
 
 
+def test_a_model_names_a_pool_of_workers_that_there_is(client, settings):
+    """Its jobs would wait for ever in another one; it can be moved."""
+    problem(client.post("/v1/models", json={"name": "pets", "pool": "a100"}), 422, "invalid-input", "#/pool")
+    assert client.model().json()["pool"] == "default"
+    refused = problem(client.patch("/v1/models/pets", json={"pool": "a100"}), 422, "invalid-input", "#/pool")
+    assert refused["errors"][0]["detail"] == "must be a pool of workers that there is: default"
+    with running(settings, client, pools=frozenset({"default", "a100"})) as more:
+        assert more.patch("/v1/models/pets", json={"pool": "a100"}).json()["pool"] == "a100"
+        assert more.patch("/v1/models/pets", json={}).json()["pool"] == "a100"
+        assert more.post("/v1/models", json={"name": "dogs", "pool": "a100"}).json()["pool"] == "a100"
+        problem(more.patch("/v1/models/cats", json={"pool": "a100"}), 404, "not-found")
+    assert client.get("/v1/models/pets").json()["pool"] == "a100"
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
         ({}, "#/name"),
         ({"name": "Pets"}, "#/name"),
+        ({"name": "pets", "pool": "A 100"}, "#/pool"),
         ({"name": "a" * 101}, "#/name"),
         ({"name": "pets\n"}, "#/name"),
         ({"name": "pets", "description": "a\0b"}, "#/description"),

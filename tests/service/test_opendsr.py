@@ -235,7 +235,7 @@ def test_what_went_wrong_is_never_completed(client, database, jobs, known):
     """A failure goes on, until somebody tries again; a declined one is cancelled, and says so."""
     only = {"extensions": {"localhost": {"models": ["pets"]}}}
     failing = ask(client, **only)
-    jobs.stop(jobs.claim(), "failed", "out of memory")
+    jobs.fail(jobs.claim(), "out of memory")
     document = status(client, failing)
     assert (document["request_status"], ours(document)["outcome"]) == ("in_progress", "failed")
     assert client.post(f"{ours(document)['deletion_requests'][0]['href']}/retry").status_code == 202

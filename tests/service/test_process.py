@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -128,3 +129,20 @@ def test_uploads_that_stop_hold_up_other_uploads_only_and_not_for_long(server):
         assert 2.5 < time.monotonic() - began < 15
         assert http.post("/v1/deletion-requests", files=images(png())).status_code == 422
     assert list((folder / "tmp").iterdir()) == list((folder / "staging").iterdir()) == []
+
+
+def test_an_upload_that_dawdles_ends_too(server):
+    """A byte now and then is no pause, and would keep a slot for ever."""
+    address, headers, _ = server
+    with begin_upload(address, headers) as connection:
+        connection.settimeout(0.2)
+        for _ in range(300):
+            with suppress(OSError):  # it is closed already, and the answer is still to be read
+                connection.sendall(b"x")
+            try:
+                told = connection.recv(1 << 16)
+            except TimeoutError:
+                continue
+            assert told.startswith(b"HTTP/1.1 408 ")
+            return
+    pytest.fail("it went on for a minute")

@@ -52,9 +52,10 @@ def attempted(service, webhook, times=1):
 
     def look():
         found = deliveries(service, webhook)
-        return found[0] if found and len(found[0]["attempts"]) >= times else None
+        return found and len(found[0]["attempts"]) >= times
 
-    return wait_for(look)
+    wait_for(look)
+    return deliveries(service, webhook)[0]  # again, because attempts are read after the state
 
 
 def now_due(database):

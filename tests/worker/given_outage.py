@@ -1,7 +1,7 @@
 """A claimed job, and a database that is away for a while."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
 from sqlalchemy.exc import OperationalError
@@ -28,6 +28,9 @@ class Away:
             raise OperationalError("BEGIN", {}, Exception("the database system is starting up"))
         with self._database.write() as session:
             yield session
+
+    def read(self) -> AbstractContextManager[Session]:
+        return self._database.read()
 
 
 def claimed(database: Database) -> Claim:

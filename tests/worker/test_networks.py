@@ -7,7 +7,7 @@ from benchmarks import cifar10
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.checkpoints import inspect
 from service.registry.disk_space import ran_out
-from tests.conftest import needs_cifar10
+from tests.real_data import needs_cifar10
 from worker.convert import convert
 from worker.networks import build, load, save
 

@@ -83,12 +83,14 @@ def _registry() -> "Iterator[Session]":
     """A transaction on the database of the settings."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
+    from service.registry import audit  # noqa: PLC0415
     from service.registry.database import Database  # noqa: PLC0415
     from service.registry.errors import RegistryError  # noqa: PLC0415
 
     database = Database(stack.settings(None).resolved_database_url())
     try:
         with database.write() as session:
+            audit.acting(session, "command line")
             yield session
     except SQLAlchemyError as error:
         advice = "Name the one that the service uses, and run `structguard migrate` on a new one."

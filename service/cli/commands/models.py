@@ -53,9 +53,14 @@ def register(
         float | None,
         typer.Option(min=0, max=0.5, help="|AUC - 0.5| that membership inference may reach, if it is new."),
     ] = None,
+    parent_disposition: Annotated[
+        Literal["keep", "quarantine", "delete"] | None,
+        typer.Option(help="What becomes of a version when a better one was made of it, if the model is new."),
+    ] = None,
     approval: Annotated[
         bool, typer.Option("--approval", help="Somebody else has to agree to each deletion request, if it is new.")
     ] = False,
+    pool: Annotated[str | None, typer.Option(help="Workers that run its jobs, if it is new.")] = None,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
@@ -80,18 +85,19 @@ def register(
         "max_collapse": max_collapse,
         "min_robust_forget_accuracy": min_robust,
         "max_membership_advantage": max_membership,
+        "parent_disposition": parent_disposition,
     }
     model = {
         "name": name,
         "description": description,
         "policy": {limit: value for limit, value in limits.items() if value is not None},
         "approval_required": approval,
-    }
+    } | ({"pool": pool} if pool else {})
     sets = {kind: path for kind, path in (("test", test_set), ("retain", retain_set)) if path is not None}
     with output.reporting(), Client(server) as client:
         is_new = uploads.register_model(client, model)
-        if not is_new and (description or model["policy"] or approval):
-            output.say(f"The model {name} exists; its description and policy stay as they are.")
+        if not is_new and (description or model["policy"] or approval or pool):
+            output.say(f"The model {name} exists; its description, policy and pool stay as they are.")
         with exchange.as_safetensors(checkpoint) as converted:
             version = uploads.register_version(client, name, metadata, converted)
         output.say(f"{name} version {version['number']}, sha256 {version['sha256']}")

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from service.registry.scopes import Scope
 from service.registry.states import Phase, State
-from service.registry.tables import ApiKey, DeletionRequest, ImageView, Model
+from service.registry.tables import ApiKey, AuditEvent, DeletionRequest, ImageView, Model
 from tests.registry import given_rows
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -110,9 +110,12 @@ def test_what_cannot_be_done_is_said_with_its_status(signed_in, request_id):
     assert signed_in.send("sign-in", {"key": "x" * 6000}).status_code == 422
 
 
-def test_a_request_is_withdrawn(signed_in, request_id, database):
+def test_a_request_is_withdrawn_and_the_audit_log_says_by_whom(signed_in, request_id, database):
     assert signed_in.submit(f"requests/{request_id}/cancel").status_code == 303
     assert state_of(database, request_id) is State.CANCELLED
+    with database.read() as session:
+        events = {event.event: event.by for event in session.scalars(select(AuditEvent))}
+    assert events["deletion_request.withdrawn"] == events["api_key.signed_in"]
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "cancel", "retry"])
@@ -256,7 +259,11 @@ def test_images_are_shown_to_those_who_may_and_it_is_written_down(browser, clien
     assert "class cat" in answer.text
     with database.read() as session:
         seen = session.scalars(select(ImageView)).one()
+        events = {event.event: event for event in session.scalars(select(AuditEvent))}
     assert (seen.first, seen.last, seen.by[:4]) == (0, 1, "key:")
+    viewed = events["deletion_request.images_viewed"]
+    assert (viewed.by, str(viewed.about), viewed.facts) == (seen.by, request_id, {"first": 0, "last": 1})
+    assert "api_key.signed_in" in events
     assert f"request {request_id}: images from 0 on are shown to {seen.by}" in caplog.text
     assert "privacy desk" in browser.get(f"requests/{request_id}").text
 

@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks import cifar10
-from tests.conftest import needs_cifar10
+from tests.real_data import needs_cifar10
 from worker.unlearning import DEFAULT, accuracy, forget_accuracy, unlearn
 
 

@@ -1,0 +1,208 @@
+"""The audit log: what happened, for each tenant a hash chain.
+
+What happened is written in its own transaction: by `append`, or as the `Transition` that a move of a request is. So
+there is never the one without the other. It is chained afterwards, by `chain`, which every process of the service calls
+each second: otherwise all that accept requests would wait for each other, for the row that is the head of the chain.
+
+Entries hold identifiers of rows, digests, and what stands for people: never a name, and nothing that somebody wrote. Of
+a text there is an HMAC with the tenant's key (`Pseudonyms`). Verifying the chain takes no key, so it can be verified
+when that one is destroyed.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.registry.audit_chain import Head, Link, canonical, extend, moment
+from service.registry.database import clock
+from service.registry.pseudonyms import Pseudonyms
+from service.registry.tables import AuditEntry, AuditEvent, AuditHead, DeletionRequest, Tenant, Transition
+
+_AT_ONCE = 1000  # moves, and as many other events, that one transaction chains
+_ACTING = "who acts"  # key of a session's `info`
+
+_EVENT = insert(AuditEvent)
+_UNCHAINED = text("NOT transitions.chained")  # as the index has it, for both databases
+_MOVES = (
+    select(
+        Transition.id,
+        Transition.request_id,
+        Transition.at,
+        Transition.before,
+        Transition.after,
+        Transition.reason,
+        DeletionRequest.model_id,
+        DeletionRequest.submitted_by,
+        DeletionRequest.samples_hmac,
+        DeletionRequest.sample_count,
+        DeletionRequest.due_at,
+    )
+    .join(DeletionRequest, DeletionRequest.id == Transition.request_id)
+    .where(_UNCHAINED, DeletionRequest.tenant_id == bindparam("tenant_id"))
+    .order_by(Transition.id)
+    .limit(_AT_ONCE)
+)
+_EVENTS = (
+    select(AuditEvent).where(AuditEvent.tenant_id == bindparam("tenant_id")).order_by(AuditEvent.id).limit(_AT_ONCE)
+)
+
+
+def acting(session: Session, subject: str) -> None:
+    """Who does what this session writes; without a word it is the service itself."""
+    session.info[_ACTING] = subject
+
+
+def append(
+    session: Session,
+    tenant_id: uuid.UUID,
+    event: str,
+    *,
+    about: uuid.UUID | None = None,
+    by: str | None = None,
+    **facts: Any,
+) -> None:
+    """Write down that something happened; it is committed with this transaction, and chained within about a second.
+
+    `event` is a thing and a verb, such as `version.registered`. `facts` are text, integers, booleans, null, and lists
+    and objects of them. None is what a person or a thing is called: see `commitment`.
+    """
+    canonical(facts)  # whoever writes what cannot be chained shall hear of it, and not who chains
+    row = {
+        "tenant_id": tenant_id,
+        "at": clock(session),
+        "event": event,
+        "about": about,
+        "by": by or session.info.get(_ACTING, "service"),
+        "facts": facts,
+    }
+    session.connection().execute(_EVENT, row)
+
+
+def commitment(session: Session, tenant_id: uuid.UUID, said: str) -> str:
+    """What stands in the log for a text that somebody wrote."""
+    return _pseudonyms(session, tenant_id).text(said)
+
+
+def chain(session: Session, tenant_id: uuid.UUID) -> int:
+    """Chain what has happened to a tenant, oldest first; how much it was. There may be more then.
+
+    Nobody else appends to this chain until the transaction ends, which should be soon. A transaction that chains for
+    several tenants does so in the order of their identifiers.
+    """
+    head = _locked(session, tenant_id)
+    moves = session.execute(_MOVES, {"tenant_id": tenant_id}).all()
+    events = session.scalars(_EVENTS, {"tenant_id": tenant_id}).all()
+    if not moves and not events:
+        return 0
+    pseudonyms = _pseudonyms(session, tenant_id)
+    happened = sorted(
+        [*(_move(row, pseudonyms) for row in moves), *(_event(row) for row in events)], key=lambda one: one["at"]
+    )
+    links = list(extend(Head(head.height, head.sha256), tenant_id, happened))
+    rows = [
+        {
+            "tenant_id": tenant_id,
+            "height": link.height,
+            "previous": link.previous,
+            "entry": link.entry,
+            "sha256": link.sha256,
+            "about": link.about,
+        }
+        for link in links
+    ]
+    session.execute(insert(AuditEntry), rows)
+    head.height, head.sha256 = links[-1].height, links[-1].sha256
+    done = update(Transition).where(Transition.id.in_([row.id for row in moves])).values(chained=True)
+    session.execute(done.execution_options(synchronize_session=False))
+    gone = delete(AuditEvent).where(AuditEvent.id.in_([row.id for row in events]))
+    session.execute(gone.execution_options(synchronize_session=False))
+    return len(links)
+
+
+def waiting(session: Session) -> list[uuid.UUID]:
+    """Tenants with something that is not chained yet, in the order in which their heads are locked."""
+    unchained = select(Transition.request_id).where(_UNCHAINED).order_by(Transition.id).limit(_AT_ONCE).subquery()
+    moved = select(DeletionRequest.tenant_id).join(unchained, unchained.c.request_id == DeletionRequest.id).distinct()
+    happened = select(AuditEvent.tenant_id).distinct()
+    return sorted({*session.scalars(moved), *session.scalars(happened)})
+
+
+def head(session: Session, tenant_id: uuid.UUID) -> Head:
+    """The end of a tenant's chain, as it was last committed."""
+    row = session.get(AuditHead, tenant_id, populate_existing=True)
+    return Head(row.height, row.sha256) if row is not None else Head()
+
+
+def entries(
+    session: Session,
+    tenant_id: uuid.UUID,
+    first: int,
+    last: int | None = None,
+    *,
+    about: uuid.UUID | None = None,
+    limit: int | None = None,
+) -> list[Link]:
+    """The entries from one height to another, both included, or to the end; those about one thing, if it is named.
+
+    Without `about` they are a proof: `audit_chain.follow` leads from the head before the first to the last one's.
+    """
+    rows = select(AuditEntry.height, AuditEntry.previous, AuditEntry.entry, AuditEntry.sha256, AuditEntry.about).where(
+        AuditEntry.tenant_id == tenant_id, AuditEntry.height >= first
+    )
+    if last is not None:
+        rows = rows.where(AuditEntry.height <= last)
+    if about is not None:
+        rows = rows.where(AuditEntry.about == about)
+    return [Link(*row) for row in session.execute(rows.order_by(AuditEntry.height).limit(limit))]
+
+
+def _locked(session: Session, tenant_id: uuid.UUID) -> AuditHead:
+    row = _lock(session, tenant_id)
+    if row is None:
+        first = Head()
+        try:
+            with session.begin_nested():
+                session.add(AuditHead(tenant_id=tenant_id, height=first.height, sha256=first.sha256))
+        except IntegrityError:  # somebody was faster
+            pass
+        row = _lock(session, tenant_id)
+        assert row is not None
+    return row
+
+
+def _lock(session: Session, tenant_id: uuid.UUID) -> AuditHead | None:
+    return session.get(AuditHead, tenant_id, with_for_update=True, populate_existing=True)
+
+
+def _pseudonyms(session: Session, tenant_id: uuid.UUID) -> Pseudonyms:
+    return Pseudonyms(session.scalars(select(Tenant.pseudonym_key).where(Tenant.id == tenant_id)).one())
+
+
+def _happened(
+    at: datetime, event: str, about: uuid.UUID | None, by: str | None, facts: dict[str, Any]
+) -> dict[str, Any]:
+    return {"at": moment(at), "event": event, "about": about and str(about), "by": by, "facts": facts}
+
+
+def _event(row: AuditEvent) -> dict[str, Any]:
+    return _happened(row.at, row.event, row.about, row.by, row.facts)
+
+
+def _move(row: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
+    """A move as an event. Who caused it stands in an event of its own, except for whoever asked in the first place."""
+    facts = {"transition": row.id, "before": row.before, "after": row.after}
+    if row.reason is not None:
+        facts["reason_hmac"] = pseudonyms.text(row.reason)
+    if row.before is None:
+        facts |= {
+            "model": str(row.model_id),
+            "images": row.sample_count,
+            "images_hmac": row.samples_hmac,
+            "due_at": moment(row.due_at),
+        }
+    by = row.submitted_by if row.before is None else None
+    return _happened(row.at, "deletion_request.moved", row.request_id, by, facts)

@@ -1,0 +1,78 @@
+"""Signed heads of audit logs: whoever has one can tell whether the log was shortened or rewritten since."""
+
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service.registry import audit
+from service.registry.audit_chain import Head, statement
+from service.registry.database import clock
+from service.registry.signing_keys import PublicKey, SignatureInvalid, Signer
+from service.registry.tables import AuditCheckpoint, AuditHead
+
+EVERY = timedelta(minutes=1)
+"""How long a log may grow until its head is signed again."""
+
+
+def sign(session: Session, tenant_id: uuid.UUID, signer: Signer) -> AuditCheckpoint:
+    """The signed head of a tenant's log, as it is now."""
+    head = audit.head(session, tenant_id)
+    known = session.get(AuditCheckpoint, (tenant_id, head.height))
+    if known is not None:
+        return known
+    at = clock(session)
+    signature = signer.sign(statement(tenant_id, head, at))
+    row = AuditCheckpoint(
+        tenant_id=tenant_id, height=head.height, sha256=head.sha256, at=at, key_id=signer.key_id, signature=signature
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:  # another process was faster
+        return session.get_one(AuditCheckpoint, (tenant_id, head.height))
+    return row
+
+
+def verify(row: AuditCheckpoint, key: PublicKey) -> None:
+    """Raise `SignatureInvalid` unless this key has signed the head, and nobody has changed it since."""
+    if row.key_id != key.key_id:
+        raise SignatureInvalid
+    key.verify(row.signature, statement(row.tenant_id, Head(row.height, row.sha256), row.at))
+
+
+def due(session: Session) -> list[uuid.UUID]:
+    """Tenants whose log has grown since its head was last signed, a while ago."""
+    latest = (
+        select(
+            AuditCheckpoint.tenant_id, func.max(AuditCheckpoint.height).label("height"), func.max(AuditCheckpoint.at)
+        )
+        .group_by(AuditCheckpoint.tenant_id)
+        .subquery()
+    )
+    _, height, at = latest.c
+    grown = (
+        select(AuditHead.tenant_id)
+        .outerjoin(latest, latest.c.tenant_id == AuditHead.tenant_id)
+        .where(or_(height.is_(None), (height < AuditHead.height) & (at < clock(session) - EVERY)))
+    )
+    return list(session.scalars(grown))
+
+
+def between(
+    session: Session, tenant_id: uuid.UUID, first: int, last: int | None = None, *, limit: int | None = None
+) -> list[AuditCheckpoint]:
+    """The checkpoints from one height to another, both included, or to the end, in order."""
+    rows = select(AuditCheckpoint).where(AuditCheckpoint.tenant_id == tenant_id, AuditCheckpoint.height >= first)
+    if last is not None:
+        rows = rows.where(AuditCheckpoint.height <= last)
+    in_order = rows.order_by(AuditCheckpoint.height).limit(limit)
+    return list(session.scalars(in_order, execution_options={"populate_existing": True}))
+
+
+def latest(session: Session, tenant_id: uuid.UUID) -> AuditCheckpoint | None:
+    """The checkpoint of the greatest height; nothing if none was ever signed."""
+    rows = select(AuditCheckpoint).where(AuditCheckpoint.tenant_id == tenant_id)
+    return session.scalar(rows.order_by(AuditCheckpoint.height.desc()).limit(1))
