@@ -20,7 +20,7 @@ _ON_A_PAGE = 50
 #: Of a version; classes and hyper-parameters may be long.
 _SHOWN = load_only(
     *(Version.model_id, Version.number, Version.parent_id, Version.job_id),
-    *(Version.gate, Version.metrics, Version.created_at),
+    *(Version.gate, Version.disposition, Version.metrics, Version.created_at),
 )
 
 

@@ -88,7 +88,7 @@ def test_a_run_shows_its_phase_and_its_steps(signed_in, request_id, work):
 
 
 def test_a_failure_says_where_what_and_what_to_do_and_is_retried(signed_in, request_id, work, database):
-    work.stop(work.claim(), State.FAILED, "unlearn: out of memory on the device; use a larger one, then retry")
+    work.fail(work.claim(), "unlearn: out of memory on the device; use a larger one, then retry")
     page = signed_in.get(f"requests/{request_id}").text
     for told in ("unlearn</span>", "Out of memory on the device.", "more memory"):
         assert told in page
@@ -158,7 +158,7 @@ def test_one_does_not_approve_ones_own(client, browser, database):
 
 
 def test_without_the_scope_there_is_no_button_and_no_way(browser, client, request_id, work, database):
-    work.stop(work.claim(), State.FAILED, "load: gone")
+    work.fail(work.claim(), "load: gone")
     browser.sign_in(key(database, *READER))
     assert 'action="/dashboard/requests' not in browser.get("").text + browser.get(f"requests/{request_id}").text
     for verb in ("retry", "cancel", "approve"):
@@ -201,7 +201,7 @@ def test_results_show_what_was_measured_before_and_after(signed_in, request_id, 
 def test_names_are_text_wherever_they_stand(signed_in, client, database, work):
     client.model_with_version()
     request_id = client.deletion_request().json()["id"]
-    work.stop(work.claim(), State.FAILED, f"load: {HOSTILE}; {HOSTILE}")
+    work.fail(work.claim(), f"load: {HOSTILE}; {HOSTILE}")
     with database.write() as session:
         for model in session.scalars(select(Model)):
             model.name, model.description = HOSTILE, HOSTILE
