@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from service import problems
 from service.auditor import Auditor
 from service.authentication import Authentication
+from service.dashboard import app as dashboard
 from service.dependencies import Resources
 from service.description import TAGS, TEXT, describe
 from service.fetching import silence_stores
@@ -131,6 +132,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for prefix, router in (("/v2", opendsr.v2), ("/v1", opendsr.v1)):
         app.include_router(router, prefix=prefix)
         app.include_router(router, generate_unique_id_function=lambda route: f"{route.name}_without_prefix")
+    dashboard.install(app, settings)
     app.webhooks.include_router(messages.router)
     describe(app)
     return app

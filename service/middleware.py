@@ -59,7 +59,7 @@ class RequestIdentity:
             try:
                 await self._app(scope, receive, noted)
             finally:
-                route = getattr(scope.get("route"), "path_format", "-")
+                route = _route(scope)
                 seconds = time.monotonic() - began
                 self._answered.labels(method, route, status).observe(seconds)
                 span.describe(
@@ -79,6 +79,12 @@ class RequestIdentity:
                     *(text, request_id),
                     extra=fields | ({"tenant": str(caller.tenant_id)} if caller else {}),
                 )
+
+
+def _route(scope: Scope) -> str:
+    """The route's template; a mounted application's routes do not know where it is mounted."""
+    route = getattr(scope.get("route"), "path_format", None)
+    return "-" if route is None else scope.get("root_path", "") + route
 
 
 def _span(scope: Scope) -> AbstractContextManager[traces.Span]:

@@ -236,9 +236,14 @@ async def _replay(request: Request, error: Exception) -> Response:  # noqa: ARG0
     return replayed(error.answered)
 
 
+def kind_of(error: Exception) -> Kind | None:
+    """What the table says of an error, or of the first of its bases that is in it."""
+    return next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
+
+
 async def _registry_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
-    kind = next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
+    kind = kind_of(error)
     if kind is None:
         raise error
     headers = {}

@@ -100,6 +100,9 @@ class ServiceSettings(RegistrySettings):
     jwt_audience: str | None = None
     """The `aud` that tokens must have."""
 
+    dashboard_session: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
+    """How long somebody who signs in to the dashboard stays signed in."""
+
     webhook_private: bool = False
     """Whether callbacks may go to private addresses, and over plain HTTP. For development."""
 

@@ -104,6 +104,16 @@ class ApiKey(Base):
     __table_args__ = (Index(None, "tenant_id", "created_at", "id"),)
 
 
+class DashboardSession(Base):
+    """Somebody who has signed in to the dashboard with an API key. What the cookie holds is kept nowhere."""
+
+    __tablename__ = "dashboard_sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)  #: SHA-256 of the cookie, which is random
+    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("api_keys.id"))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Creation(Base):
     """A creating request under its `Idempotency-Key`, and once it is done the answer that it got."""
 
@@ -407,6 +417,13 @@ class DeletionRequest(Base):
             sqlite_where=text("samples IS NOT NULL"),
             postgresql_where=text("samples IS NOT NULL"),
         ),
+        Index(
+            "ix_deletion_requests_ended",
+            "tenant_id",
+            "ended_at",
+            sqlite_where=text("ended_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
     )
 
 
@@ -420,6 +437,19 @@ class Certificate(Base):
     sha256: Mapped[str] = mapped_column(String(64))  #: of the body
     key_id: Mapped[str] = mapped_column(String(64))  #: of the key that signed it
     issued_at: Mapped[datetime]
+
+
+class ImageView(Base):
+    """Somebody looked at images that a request brought."""
+
+    __tablename__ = "image_views"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), index=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(200))  #: `key:` and an identifier, nobody's name
+    first: Mapped[int]  #: position of the first image shown, from 0
+    last: Mapped[int]  #: of the last one
 
 
 class Suppression(Base):
