@@ -10,7 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.registry import claims, supervision
 from service.registry.claims import Claim
@@ -41,7 +44,7 @@ ON_CPU = {
 #: What runs a job; its identifier, fence and attempt follow.
 CHILD = (sys.executable, "-m", "worker.job")
 
-
+_AGAIN = 0.2  # seconds between two tries to reach the database
 _LEAVE = 5.0  # seconds that a child has to end by itself whose job is no longer this worker's
 
 
@@ -50,11 +53,14 @@ def worker_name() -> str:
     return f"{platform.node()}/{os.getpid()}"
 
 
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    """The child of a job. It reads a pipe until that ends, and so learns when this process dies, even by SIGKILL."""
+    return subprocess.Popen([*CHILD, *arguments], stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (ours)
+
+
 def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
-    command = [*CHILD, str(claim.job_id), str(claim.fence), str(claim.attempt)]
-    # The child reads the pipe until it ends: that tells it when this process has died, even by SIGKILL.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (our own module)
+    child = start(str(claim.job_id), str(claim.fence), str(claim.attempt))
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
     try:
         end = _wait(Watch(database, settings, claim), child, stopping)
@@ -67,6 +73,13 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
         return
     reason = _reason(end, settings, child.returncode)
     logger.warning("job %s: %s", claim.job_id, reason)
+    over = time.monotonic() + settings.lease.total_seconds()
+    while not _end(database, settings, claim, end, reason) and time.monotonic() < over:
+        time.sleep(_AGAIN)  # until the lease returns the job without us
+
+
+def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, reason: str) -> bool:
+    """Write down what became of the attempt; could it be done?"""
     try:
         with database.write() as session:
             if end is End.STOPPED:
@@ -77,6 +90,10 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
                 claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:
         logger.info("job %s had ended or changed hands before", claim.job_id)
+    except SQLAlchemyError as error:
+        logger.warning("job %s: not given back, the database does not answer (%s)", claim.job_id, type(error))
+        return False
+    return True
 
 
 def _wait(watch: Watch, child: "subprocess.Popen[bytes]", stopping: threading.Event) -> End:

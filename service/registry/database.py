@@ -30,6 +30,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 T = TypeVar("T")
 
 _NOW = select(func.clock_timestamp())
+_FORGOTTEN = 30_000  # milliseconds after which nobody works on an open transaction any more; files take seconds
 _TRUSTED = 1.0  # seconds for which a connection counts as alive
 _PATIENCE = {
     # A server that vanished without a word is noticed within 20 seconds, not after the kernel's quarter of an hour or
@@ -64,6 +65,7 @@ class Database:
             # Each statement sees what is committed when it begins, as in a transaction of READ COMMITTED, and the
             # server is spared a BEGIN and a ROLLBACK.
             self._readers = create_engine(address, hide_parameters=True, isolation_level="AUTOCOMMIT")
+            _end_forgotten_transactions(self.engine)
             _forbid_writing(self._readers)
             for engine in (self.engine, self._readers):
                 _check_idle_connections(engine)
@@ -131,6 +133,16 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, _BATCH)):
         yield batch
+
+
+def _end_forgotten_transactions(engine: Engine) -> None:
+    """A machine that is cut off or frozen in the middle of a transaction must not keep its locks for hours."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {_FORGOTTEN}")
+        connection.commit()
 
 
 def _forbid_writing(engine: Engine) -> None:

@@ -72,14 +72,6 @@ def not_announced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
         session.execute(update(Job).where(Job.id.in_(batch), Job.state == State.QUEUED).values(rung_at=None))
 
 
-def next_in_line(session: Session, job_id: uuid.UUID) -> dict[uuid.UUID, str]:
-    """The job that waits for this one, because it is of the same model, with its pool; if there is one."""
-    model_id = select(Job.model_id).where(Job.id == job_id).scalar_subquery()
-    waiting = select(Job.id, Model.pool).join(Job.model).where(Job.model_id == model_id, Job.state == State.QUEUED)
-    found = session.execute(waiting.order_by(Job.created_at, Job.id).limit(1))
-    return dict(found.all())
-
-
 def find(session: Session, tenant_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     """A tenant's job with its model and the version it published.
 

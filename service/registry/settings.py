@@ -67,7 +67,8 @@ class RegistrySettings(BaseSettings):
     """How long a failed request keeps its images, and may be retried."""
 
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
-    """How often expired leases are returned. A job that waits is announced again after each lease."""
+    """How often expired leases are returned, and an idle Celery worker looks for a job by itself. A job that waits is
+    announced again after each lease."""
 
     def resolved_database_url(self) -> str:
         """The database URL, with the embedded default filled in."""

@@ -22,6 +22,7 @@ from tests.faults.injuries import Injuries
 from tests.faults.stand_in import REAL
 from tests.faults.topology import running
 from tests.faults.verdict import Verdict, judge, quantiles
+from tests.faults.watch import Watch
 
 _SETTLING = 60.0  # seconds for what the clients no longer follow to end, and for images to be destroyed
 
@@ -35,10 +36,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=int, default=6)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--lease", type=float, default=5.0, help="seconds")
     parser.add_argument("--sweep", type=float, default=1.0, help="seconds between two rounds of the reaper")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two faults, on average")
-    parser.add_argument("--within", type=float, default=3600.0, help="seconds after which nothing new is asked for")
+    parser.add_argument("--within", type=float, default=3600.0, help="seconds of asking and breaking")
     parser.add_argument("--logs", type=Path, help="folder for the logs of all processes")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="structguard-faults-") as folder:
@@ -53,8 +55,9 @@ def run(chosen: argparse.Namespace, folder: Path) -> bool:
     if chosen.real:
         digits = folder / "digits"
         subprocess.run([sys.executable, "-m", "worker.digits", str(digits)], check=True, capture_output=True)
+    logs = chosen.logs or folder / "logs"
     with running(
-        chosen.database, lease=chosen.lease, sweep=chosen.sweep, logs=chosen.logs or folder / "logs"
+        chosen.database, lease=chosen.lease, sweep=chosen.sweep, logs=logs, workers=chosen.workers
     ) as topology:
         clients = Clients(topology.urls, topology.key, chosen.seed, closing=time.monotonic() + chosen.within)
         models = clients.register(chosen.models)
@@ -63,11 +66,13 @@ def run(chosen: argparse.Namespace, folder: Path) -> bool:
         kinds = [*(rng.choice(models) for _ in range(chosen.jobs)), *([REAL] * chosen.real)]
         rng.shuffle(kinds)
 
-        injuries = Injuries(topology, rng, chosen.lease, chosen.every)
+        injuries, watch = Injuries(topology, rng, chosen.lease, chosen.every, clients.closing), Watch(topology)
         peace, end = threading.Event(), threading.Event()
         orchestrator = threading.Thread(target=topology.watch, args=[end])
         trouble = threading.Thread(target=injuries.inflict, args=[peace])
+        watching = threading.Thread(target=watch.look, args=[end])
         orchestrator.start()
+        watching.start()
         trouble.start()
         began = time.monotonic()
         try:
@@ -77,17 +82,18 @@ def run(chosen: argparse.Namespace, folder: Path) -> bool:
             peace.set()
             trouble.join()
         seconds = time.monotonic() - began
-        verdict = _settled(topology, clients, injuries)
+        verdict = _settled(topology, clients, injuries, watch)
         end.set()
         orchestrator.join()
+        watching.join()
         return show(chosen, verdict, clients, injuries, topology.start_seconds, seconds)
 
 
-def _settled(topology, clients: Clients, injuries: Injuries) -> Verdict:
+def _settled(topology, clients: Clients, injuries: Injuries, watch: Watch) -> Verdict:
     """The verdict once nothing is left to do, or time is over."""
     deadline = time.monotonic() + _SETTLING
     while True:
-        verdict = judge(topology.database, topology.data, clients, injuries)
+        verdict = judge(topology.database, topology.data, clients, injuries, watch)
         if verdict.is_clean or time.monotonic() > deadline:
             return verdict
         time.sleep(1)
@@ -101,20 +107,34 @@ def show(
     print(f"## {chosen.database}, {wanted}, seed {chosen.seed}: {seconds:.0f} s\n")
     print(f"accepted {len(clients.accepted)}, withdrawn {len(clients.withdrawn)}, ", end="")
     print(f"given up because of an answer 409: {len(clients.abandoned)}")
-    print(f"runs {verdict.runs}, ended", {str(state): count for state, count in verdict.ended.items()})
+    print(
+        f"runs {verdict.runs}, requests that shared one {verdict.shared}, ended",
+        {str(state): count for state, count in verdict.ended.items()},
+    )
     print("orphaned files", verdict.orphans)
     print("\n| Fault | n |\n|---|---|")
     for name, count in sorted(Counter(fault.kind for fault in injuries.done).items()):
         print(f"| {name} | {count} |")
     print(f"| all | {len(injuries.done)} |")
     print("\n| Seconds until the job runs again | n | median | p99 | max |\n|---|---|---|---|---|")
-    everything = [value for values in verdict.recoveries.values() for value in values]
-    rows = [*sorted(verdict.recoveries.items()), ("all", everything), ("no other fault meanwhile", verdict.undisturbed)]
-    for kind, values in rows:
-        if values:
-            middle, late, worst = quantiles(values)
-            print(f"| {kind} | {len(values)} | {middle:.1f} | {late:.1f} | {worst:.1f} |")
+    everything = verdict.recoveries
+    kinds = {kind: [one for one in everything if one.kind == kind] for kind in sorted({one.kind for one in everything})}
+    could = [one for one in everything if not one.away]
+    groups = kinds | {
+        "all": everything,
+        "a database and a worker that lived were there all the time": could,
+        "and one that was free": [one for one in could if not one.busy],
+    }
+    for name, group in groups.items():
+        if group:
+            middle, late, worst = quantiles([one.seconds for one in group])
+            print(f"| {name} | {len(group)} | {middle:.1f} | {late:.1f} | {worst:.1f} |")
+    limit = chosen.lease + chosen.sweep
     print(f"\nlease {chosen.lease:g} s, sweep {chosen.sweep:g} s, start of a worker {start:.1f} s")
+    print(f"later than {limit:g} s, with the seconds without database or worker, and with all workers busy:")
+    for one in everything:
+        if one.seconds > limit:
+            print(f"  {one.kind}: {one.seconds:.1f} ({one.away:.1f}, {one.busy:.1f})")
     print(f"hits after which the job ended without running again: {verdict.unharmed}\n")
     for kind, sentences in verdict.wrong.items():
         print(f"{kind}: {len(sentences)}", *sentences[:10], sep="\n  ")

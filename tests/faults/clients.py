@@ -19,6 +19,7 @@ from service.registry.architectures import Architecture, expected_tensors
 from tests.faults.stand_in import REAL
 
 _ENDED = {"completed", "needs_review", "cancelled", "rejected"}
+NUMBERED = "request-"
 _WITHDRAWN = 0.05  # share of the requests
 _TRIES = 10  # before a request that is said to be in flight is given up
 _PATIENCE = 180.0  # seconds to bring to an end what has begun
@@ -101,7 +102,10 @@ class Clients:
             images = [each.read_bytes() for each in pictures]
         else:
             labels, images = [number % 10], [_picture(rng)]
-        metadata = {"model": model, "labels": labels, "options": {"seed": number, "scope": "exact"}}
+        # With the same options they may share a run, with a seed of their own they do not.
+        seed = 0 if number % 2 else number
+        metadata = {"model": model, "labels": labels, "options": {"seed": seed, "scope": "exact"}}
+        metadata["regulation"] = f"{NUMBERED}{number}"  # by which it is recognised
         form = [("metadata", (None, json.dumps(metadata))), *(("images", ("x.png", each)) for each in images)]
         answer = self._call("POST", "/v1/deletion-requests", key=uuid.uuid4().hex, files=form)
         if answer is None:

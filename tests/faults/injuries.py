@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry.states import State
-from service.registry.tables import Job
 from tests.faults.topology import Program, Topology, descendants, send
+from tests.faults.watch import held
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Hit:
     """A job whose process was killed, and when."""
 
     kind: str
-    job_id: uuid.UUID
+    requests: list[uuid.UUID]  # that it served
     at: datetime
 
 
@@ -46,6 +44,7 @@ class Injuries:
     rng: random.Random
     lease: float
     every: float  # seconds between two, on average
+    until: float  # on the monotonic clock: what has begun by then may end in peace
     done: list[Fault] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
 
@@ -64,6 +63,7 @@ class Injuries:
             kinds["disk of the artifact store full for 2 s"] = (1, self._fill_disk)
         if self.topology.postgresql is not None:
             kinds |= {
+                "SIGKILL of Celery's pool process": (2, self._kill_pool),
                 "PostgreSQL stopped (immediate) and started": (1, self._restart_postgresql),
                 "SIGKILL of Redis, started after 1 s": (2, self._restart_redis),
                 "connections to PostgreSQL reset": (3, lambda: self._wire("postgresql").cut(self.rng, 0.5)),
@@ -92,7 +92,7 @@ class Injuries:
 
         with ThreadPoolExecutor() as pool:
             running = []
-            while not stopping.wait(self.rng.expovariate(1 / self.every)):
+            while not stopping.wait(self.rng.expovariate(1 / self.every)) and time.monotonic() < self.until:
                 running.append(pool.submit(once, self.rng.choices(names, weights)[0]))
         for each in running:
             each.result()
@@ -102,25 +102,28 @@ class Injuries:
 
     def _kill_worker(self) -> None:
         worker = self._someone()
-        self._strike("worker and all below", worker.tree(), worker.tree())
+        self._strike("worker and all below", worker, worker.tree())
 
     def _kill_main(self) -> None:
         worker = self._someone()
-        self._strike("worker's main process", worker.tree(), [worker.pid])
+        self._strike("worker's main process", worker, [worker.pid])
+
+    def _kill_pool(self) -> None:
+        worker = self._someone()
+        self._strike("pool's process", worker, descendants(worker.pid)[:1])
 
     def _kill_child(self) -> None:
         worker = self._someone()
-        for child in descendants(worker.pid)[-1:]:
-            # With Celery the worker has a process of its own that supervises, and is the last one when there is no job.
-            kind = "job's process" if b"stand_in" in Path(f"/proc/{child}/cmdline").read_bytes() else "pool's process"
-            self._strike(kind, worker.tree(), [child])
+        self._strike("job's process", worker, [child for child in descendants(worker.pid) if _is_job(child)])
 
     def _freeze(self) -> None:
         worker = self._someone()
         tree = worker.tree()
-        self._strike("worker frozen", tree, tree, how=signal.SIGSTOP)
+        worker.is_frozen = True
+        self._strike("worker frozen", worker, tree, how=signal.SIGSTOP)
         time.sleep(self.lease + 1)
         send(tree, signal.SIGCONT)
+        worker.is_frozen = False
 
     def _fill_disk(self) -> None:
         ballast = self.topology.data / "ballast"
@@ -143,18 +146,31 @@ class Injuries:
 
     def _someone(self) -> Program:
         """A worker, rather one that has a job."""
-        busy = [worker for worker in self.topology.workers if descendants(worker.pid)]
-        return self.rng.choice(busy or self.topology.workers)
+        with contextlib.suppress(SQLAlchemyError), self.topology.database.read() as session:
+            pids = held(session).keys()
+            busy = [worker for worker in self.topology.workers if not pids.isdisjoint(worker.tree())]
+            if busy:
+                return self.rng.choice(busy)
+        return self.rng.choice(self.topology.workers)
 
     def _wire(self, name: str):
         return self.topology.wires[self.rng.choice([each for each in self.topology.wires if each.startswith(name)])]
 
-    def _strike(self, kind: str, tree: list[int], pids: list[int], how: signal.Signals = signal.SIGKILL) -> None:
-        """Send the signal, and note the jobs that any of the `tree` holds."""
-        held: list[uuid.UUID] = []
+    def _strike(self, kind: str, worker: Program, pids: list[int], how: signal.Signals = signal.SIGKILL) -> None:
+        """Send the signal, and note the requests whose job the worker runs."""
+        tree = worker.tree()
+        requests: list[uuid.UUID] = []
         with contextlib.suppress(SQLAlchemyError), self.topology.database.read() as session:
-            running = session.execute(select(Job.id, Job.worker).where(Job.state == State.RUNNING)).all()
-            held = [job for job, worker in running if worker and int(worker.rpartition("/")[2]) in tree]
+            requests = [each for pid, ids in held(session).items() if pid in tree for each in ids]
         at = datetime.now(UTC)
         send(pids, how)
-        self.hits += [Hit(kind, job, at) for job in held]
+        if requests and pids:
+            self.hits.append(Hit(kind, requests, at))
+
+
+def _is_job(pid: int) -> bool:
+    """Has it been forked by a nursery?"""
+    with contextlib.suppress(OSError):
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        return b"tests.faults.nursery" in Path(f"/proc/{parent}/cmdline").read_bytes()
+    return False

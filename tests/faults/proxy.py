@@ -13,6 +13,7 @@ class Wire:
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._ends: set[asyncio.StreamWriter] = set()
+        self.is_held = False
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -28,7 +29,9 @@ class Wire:
     def hold(self, seconds: float) -> None:
         """Let nothing through for a while, without a word to either side; then reset every connection."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
+        self.is_held = True
         threading.Event().wait(seconds)
+        self.is_held = False
         self._loop.call_soon_threadsafe(self._abort, random.Random(), 1.0)
         self._loop.call_soon_threadsafe(self._flowing.set)
 

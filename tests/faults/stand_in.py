@@ -70,7 +70,7 @@ def run(database: Database, artifacts: Artifacts, claim: Claim, report: Report) 
 
     total = random.randint(4, 10)
     for step in range(1, total + 1):
-        time.sleep(0.05)
+        time.sleep(0.15)
         done = SimpleNamespace(
             phase=Phase.UNLEARN, step=step, total=total, forget_accuracy=0.0, view_accuracy=0.0, terms={}
         )

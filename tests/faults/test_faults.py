@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-SHORT = "--jobs 25 --clients 6 --models 4 --lease 3 --every 1.5 --within 4 --seed 1"
+SHORT = "--jobs 25 --clients 6 --models 4 --lease 3 --every 1.5 --within 12 --seed 1"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")

@@ -38,10 +38,12 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
     user: str | None = None
     process: "subprocess.Popen[bytes] | None" = None
-    is_wanted: bool = True
+    is_frozen: bool = False
+    _log_from: int = 0  # what the present process has written begins there
 
     def start(self) -> None:
         with self.log.open("ab") as log:
+            self._log_from, self.is_frozen = log.tell(), False
             self.process = subprocess.Popen(
                 self.command,
                 env=os.environ | self.environment,
@@ -57,6 +59,15 @@ class Program:
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    @property
+    def is_live(self) -> bool:
+        """It has said that it is ready, and is neither dead nor frozen."""
+        if self.process is None or self.process.poll() is not None or self.is_frozen:
+            return False
+        with self.log.open("rb") as log:
+            log.seek(self._log_from)
+            return b" ready" in log.read(1 << 14)
 
     def tree(self) -> list[int]:
         """The process and everything below it."""
@@ -102,6 +113,11 @@ class Topology:
     start_seconds: float = 0.0  # of a worker, from its process to its readiness
 
     @property
+    def is_cut_off(self) -> bool:
+        """Nobody hears anything of the database."""
+        return "postgresql" in self.wires and self.wires["postgresql"].is_held
+
+    @property
     def urls(self) -> list[str]:
         return [f"http://127.0.0.1:{wire.port}" for name, wire in self.wires.items() if name.startswith("http")]
 
@@ -114,7 +130,7 @@ class Topology:
 
 
 @contextlib.contextmanager
-def running(kind: str, *, lease: float, sweep: float, logs: Path) -> Iterator[Topology]:
+def running(kind: str, *, lease: float, sweep: float, logs: Path, workers: int = 2) -> Iterator[Topology]:
     """All of it: with PostgreSQL, Redis and Celery, or with SQLite and workers that poll."""
     with contextlib.ExitStack() as stack:
         logs.mkdir(parents=True, exist_ok=True)
@@ -151,15 +167,15 @@ def running(kind: str, *, lease: float, sweep: float, logs: Path) -> Iterator[To
             own = environment | {"STRUCTGUARD_PORT": str(port)}
             apis.append(Program(f"api {at}", [sys.executable, "-m", "service"], logs / f"api-{at}.log", own))
             wires[f"http {at}"] = stack.enter_context(_wire(port))
-        workers = [
-            Program(f"worker {at}", _worker(kind, at), logs / f"worker-{at}.log", environment) for at in range(2)
+        programs = [
+            Program(f"worker {at}", _worker(kind, at), logs / f"worker-{at}.log", environment) for at in range(workers)
         ]
-        topology = Topology(data, has_own_disk, database, key, apis, workers, wires, *servers)
-        stack.callback(end_all, [*apis, *workers])
-        for program in (*apis, *workers):
+        topology = Topology(data, has_own_disk, database, key, apis, programs, wires, *servers)
+        stack.callback(end_all, [*apis, *programs])
+        for program in (*apis, *programs):
             program.start()
         began = time.monotonic()
-        wait_until(lambda: all(" ready" in worker.log.read_text() for worker in workers), 120)
+        wait_until(lambda: all(worker.is_live for worker in programs), 120)
         topology.start_seconds = time.monotonic() - began
         wait_until(lambda: all(_is_ready(url) for url in topology.urls), 60)
         yield topology

@@ -5,6 +5,7 @@ import statistics
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,10 +14,21 @@ from sqlalchemy import select
 from service.registry.database import Database
 from service.registry.states import ENDED, State, may_move
 from service.registry.tables import DeletionRequest, Job, Transition, Version
-from tests.faults.clients import Clients
+from tests.faults.clients import NUMBERED, Clients
 from tests.faults.injuries import Injuries
+from tests.faults.watch import Watch, seconds
 
 _FINAL = ENDED - {State.FAILED}  # of these a request has one
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """From the moment in which a job lost its worker until it ran again; how much of it nobody could have run it."""
+
+    kind: str
+    seconds: float
+    away: float  # seconds without database, or without any worker that lived
+    busy: float  # seconds in which all that lived had another job
 
 
 @dataclass
@@ -28,9 +40,9 @@ class Verdict:
     )
     ended: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     runs: int = 0  # how often a job began to run
+    shared: int = 0  # requests that at least once ran together with others
     orphans: int = 0  # files that no row names
-    recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # seconds, by kind of hit
-    undisturbed: list[float] = field(default_factory=list)  # those during which no other fault came
+    recoveries: list[Recovery] = field(default_factory=list)
     unharmed: int = 0  # hits after which the job ended without running again
 
     @property
@@ -39,7 +51,7 @@ class Verdict:
         return not any(self.wrong.values())
 
 
-def judge(database: Database, data: Path, clients: Clients, injuries: Injuries) -> Verdict:
+def judge(database: Database, data: Path, clients: Clients, injuries: Injuries, watch: Watch) -> Verdict:
     """Look at every row and every file."""
     verdict = Verdict()
     with database.read() as session:
@@ -52,14 +64,15 @@ def judge(database: Database, data: Path, clients: Clients, injuries: Injuries) 
     _requests(verdict, requests, jobs, moves, versions, clients)
     _versions(verdict, versions, jobs)
     _files(verdict, data, requests.values(), versions)
-    _recoveries(verdict, {row.job_id: moves[row.id] for row in requests.values()}, injuries)
+    _runs(verdict, requests, moves)
+    _recoveries(verdict, moves, injuries, watch)
     return verdict
 
 
 def _requests(verdict: Verdict, requests, jobs, moves, versions, clients: Clients) -> None:
     by_number: dict[int, list[DeletionRequest]] = defaultdict(list)
     for request in requests.values():
-        by_number[jobs[request.job_id].options["seed"]].append(request)
+        by_number[number_of(request)].append(request)
     for number, path in clients.accepted.items():
         if uuid.UUID(path.rpartition("/")[2]) not in requests:
             verdict.wrong["lost"].append(f"request {number} was accepted and does not exist")
@@ -73,8 +86,7 @@ def _requests(verdict: Verdict, requests, jobs, moves, versions, clients: Client
     for request in requests.values():
         job, states = jobs[request.job_id], [move.after for move in moves[request.id]]
         verdict.ended[request.state] += 1
-        verdict.runs += states.count(State.RUNNING)
-        number = job.options["seed"]
+        number = number_of(request)
         is_withdrawn = number in clients.withdrawn
         # A request that failed is tried again by its client, unless the client no longer wants it.
         is_left = request.state is State.FAILED and (is_withdrawn or number in clients.abandoned)
@@ -131,20 +143,36 @@ def _files(verdict: Verdict, data: Path, requests, versions: list[Version]) -> N
     verdict.orphans = len(kept - named)
 
 
-def _recoveries(verdict: Verdict, moves: dict[uuid.UUID, list[Transition]], injuries: Injuries) -> None:
+def _runs(verdict: Verdict, requests, moves) -> None:
+    """Requests of one model that began to run at the same moment share a run."""
+    together: dict[tuple[uuid.UUID, datetime], set[uuid.UUID]] = defaultdict(set)
+    for request in requests.values():
+        for move in moves[request.id]:
+            if move.after is State.RUNNING:
+                together[request.model_id, move.at].add(request.id)
+    verdict.runs = len(together)
+    verdict.shared = len({one for served in together.values() if len(served) > 1 for one in served})
+
+
+def _recoveries(verdict: Verdict, moves: dict[uuid.UUID, list[Transition]], injuries: Injuries, watch: Watch) -> None:
     for hit in injuries.hits:
-        after = [move for move in moves[hit.job_id] if move.at > hit.at]
-        if not after or after[0].after is not State.QUEUED:
+        after = [[move for move in moves[request_id] if move.at > hit.at] for request_id in hit.requests]
+        lost = [mine for mine in after if mine and mine[0].after is State.QUEUED]
+        if not lost:
             verdict.unharmed += 1
             continue
-        again = next((move for move in after if move.after is not State.QUEUED), None)
-        if again is None:
-            continue  # it is among those that are stuck
-        seconds = (again.at - hit.at).total_seconds()
-        verdict.recoveries[hit.kind].append(seconds)
-        meanwhile = [each for each in injuries.done if each.began < again.at and each.ended > hit.at]
-        if len(meanwhile) <= 1:  # itself
-            verdict.undisturbed.append(seconds)
+        again = [move.at for mine in lost for move in mine if move.after is State.RUNNING]
+        if not again:
+            continue  # withdrawn, or among those that are stuck
+        between = list(watch.between(hit.at, min(again)))
+        away = seconds(between, without=lambda moment: not (moment.database and moment.live))
+        busy = seconds(between, without=lambda moment: moment.database and moment.live and not moment.free)
+        verdict.recoveries.append(Recovery(hit.kind, (min(again) - hit.at).total_seconds(), away, busy))
+
+
+def number_of(request: DeletionRequest) -> int:
+    """Which of the clients' requests it is."""
+    return int(request.regulation.removeprefix(NUMBERED))
 
 
 def quantiles(seconds: list[float]) -> tuple[float, float, float]:

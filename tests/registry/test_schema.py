@@ -6,7 +6,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from service.registry import schema
+from service.registry import access, schema
 from service.registry.database import Database, clock
 from service.registry.tables import Base, Tenant
 
@@ -70,6 +70,25 @@ def test_a_session_that_reads_cannot_write(postgresql):
     """It has no transaction that would be rolled back."""
     with postgresql.read() as session, pytest.raises(DBAPIError, match="read-only"):
         session.execute(delete(Tenant))
+
+
+def test_whoever_is_frozen_in_a_transaction_does_not_keep_its_locks(postgresql, monkeypatch):
+    """Nor does a machine without power: the server waits for it for a while, and then ends the transaction."""
+    monkeypatch.setattr("service.registry.database._FORGOTTEN", 200)
+    database = Database(postgresql.engine.url.render_as_string(hide_password=False))
+    with postgresql.write() as session:
+        access.ensure_tenant(session, "acme")
+    locked = select(Tenant).with_for_update()
+
+    def freeze():
+        with database.write() as frozen:
+            assert frozen.scalars(locked).one()
+            with postgresql.write() as other:
+                assert other.scalars(locked).one()
+
+    with pytest.raises(DBAPIError):  # its COMMIT
+        freeze()
+    database.close()
 
 
 def test_a_server_that_was_restarted_is_not_noticed(postgresql, monkeypatch):

@@ -47,6 +47,17 @@ def test_a_heartbeat_that_fails_is_tried_again_before_the_lease_is_over(
     assert lease_until(sqlite, claim) > began
 
 
+def test_a_job_is_given_back_also_to_a_database_that_was_away(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, when it is back: a lease later the job would go by itself."""
+    claim = claimed(sqlite)
+    monkeypatch.setattr(supervisor, "CHILD", (sys.executable, "-c", "import sys; sys.exit(1)"))
+    supervisor.run(Away(sqlite, times=2), SETTINGS, claim, threading.Event())
+    with sqlite.read() as session:
+        assert jobs.read(session, claim.job_id).state is State.QUEUED
+
+
 def test_a_child_that_dies_gives_its_job_back(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     job = run(sqlite, claimed(sqlite), monkeypatch, "import os; os.kill(os.getpid(), 9)")
     assert (job.state, job.reason, job.attempt) == (State.QUEUED, "the worker's process was killed by SIGKILL", 1)
