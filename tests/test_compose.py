@@ -1,4 +1,7 @@
-"""The production topology, as far as it can be checked without a Docker engine; tests/acceptance/test_topology.py runs it."""
+"""The production topology, as far as it can be checked without a Docker engine.
+
+tests/acceptance/test_topology.py runs it as plain processes.
+"""
 
 import re
 from pathlib import Path
