@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "5c1e8b7d3f20"
-down_revision = "7a90c4e2d1b5"
+down_revision = "b71f3a9d2c60"
 branch_labels = None
 depends_on = None
 
