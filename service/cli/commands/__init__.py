@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli.commands import audit, conformance, deletions, exchange, keys, models, serving
+from service.cli.commands import audit, conformance, deletions, exchange, keys, models, operations, serving
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 for command in (
     *(serving.demo, serving.up, serving.migrate),
     *(models.register, models.download),
+    *(operations.doctor, operations.backup, operations.restore),
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
 ):
     app.command(epilog=EPILOG)(command)
