@@ -67,11 +67,13 @@ def take(
     now = clock(session)
     other = aliased(Job)
     earlier = or_(other.created_at < Job.created_at, (other.created_at == Job.created_at) & (other.id < Job.id))
-    blocked = exists().where(
-        other.model_id == Job.model_id,
-        or_(other.state == State.RUNNING, (other.state == State.QUEUED) & earlier),
+    of_the_model = other.model_id == Job.model_id
+    # Two questions that an index answers. As one, PostgreSQL asks it of all who wait, for each who waits.
+    blocked = (
+        exists().where(of_the_model, other.state == State.RUNNING),
+        exists().where(of_the_model, other.state == State.QUEUED, earlier),
     )
-    free = select(Job.id).where(Job.state == State.QUEUED, ~blocked)
+    free = select(Job.id).where(Job.state == State.QUEUED, *(~is_so for is_so in blocked))
     if job_id is not None:
         free = free.where(Job.id == job_id)
     if pools is not None:

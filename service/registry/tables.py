@@ -334,6 +334,7 @@ class Job(Base):
     __table_args__ = (
         Index(None, "tenant_id", "created_at", "id"),
         Index("ix_jobs_queue", "state", "created_at"),
+        Index("ix_jobs_line", "model_id", "state", "created_at"),
         Index(None, "tenant_id", "state"),
         # The database itself refuses a second running job of one model.
         Index(
