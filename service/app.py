@@ -25,6 +25,7 @@ from service.registry.database import Database
 from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller
 from service.relay import Relay
+from service.reservations import Reservations
 from service.routes import (
     aliases,
     anchor_sets,
@@ -71,14 +72,19 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         relay.start()
         auditor.start()
         sender.start()
+        reservations = Reservations(database)
+        reservations.start()
         try:
             callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
-            resources = Resources(settings, database, artifacts, master_key, relay, sender, processor, callers)
+            resources = Resources(
+                settings, database, artifacts, master_key, relay, sender, processor, reservations, callers
+            )
             yield {"resources": resources}
         finally:
             relay.stop()
             auditor.stop()
             sender.stop()
+            reservations.stop()
             database.close()
 
     app = FastAPI(

@@ -19,6 +19,7 @@ from service.registry.errors import ScopeMissing
 from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller, Scope
 from service.relay import Relay
+from service.reservations import Reservations
 from service.schemas import NAME
 from service.settings import ServiceSettings
 from service.webhooks.sender import WebhookSender
@@ -35,6 +36,7 @@ class Resources:
     relay: Relay
     sender: WebhookSender
     processor: Processor
+    reservations: Reservations
     callers: TTLCache[str, Caller]
     """By their keys, who have called within the last second. It belongs to the event loop's thread."""
 
