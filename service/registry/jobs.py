@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, bindparam, exists, literal, or_, select, update
+from sqlalchemy import Select, bindparam, exists, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -202,12 +202,14 @@ def move_requests(
 
     It takes a few statements, however many there are.
     """
+    moves = []
     for request in requests:
         check_move(request.state, after)
-        session.add(Transition(request_id=request.id, at=at, before=request.state, after=after, reason=reason))
+        moves.append({"request_id": request.id, "at": at, "before": request.state, "after": after, "reason": reason})
         request.state, request.reason = after, reason
         request.ended_at = at if after in ENDED else None
         request.withdrawn = False
+    session.connection().execute(_MOVES, moves)
     deliveries.announce(session, requests, at=at)
     opendsr.follow(session, requests, at=at)
 
@@ -242,6 +244,8 @@ def fail(session: Session, job: Job, *, reason: str) -> None:
 def _with_everything() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
 
+
+_MOVES = insert(Transition)
 
 #: Do as many of a tenant's jobs wait as may? It looks for the last of them; a count would go on to the end.
 HAS_NO_ROOM = exists(
