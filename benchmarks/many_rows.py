@@ -31,6 +31,7 @@ from service.registry import (
     schema,
     tallies,
 )
+from service.registry.batching import Batching
 from service.registry.database import Database
 from service.registry.gate import Policy
 from service.registry.options import Options
@@ -53,6 +54,7 @@ _VERSION: dict[str, Any] = {
     "code_version": "0",
     "gate": None,
 }
+_SHARED = 256  # requests that wait for one more model
 
 # What the service writes, in one statement. Request n arrived n seconds after the first. The newest of all run, on a
 # model each; before them some wait, and 50 have failed; the very first 20 were withdrawn.
@@ -111,6 +113,20 @@ def fill(database: Database, count: int, waiting: int) -> Model:
 def operations(database: Database, model: Model) -> dict[str, Callable[[Session], object]]:
     """What the service, its workers and its callers ask of the registry, by name."""
 
+    def accept(session: Session, of: Model = model) -> DeletionRequest:
+        return deletion_requests.submit(
+            session,
+            of,
+            request_id=uuid.uuid4(),
+            regulation="gdpr",
+            samples="samples/x",
+            samples_key=b"",
+            sample_count=1,
+            samples_hmac=uuid.uuid4().hex,
+            submitted_by="key:1",
+            options=Options(),
+        )
+
     def listed(
         session: Session, cursor: str | None = None, of: Model | None = None, state: State | None = None
     ) -> Page[DeletionRequest]:
@@ -120,19 +136,13 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         cursor = None
         for _ in range(20):
             cursor = listed(session, cursor).next
+    with database.write() as session:
+        other = models.register_model(
+            session, model.tenant_id, name="shared", description="", policy=Policy(), approval_required=False
+        )
+        shared, *_ = [accept(session, other).job_id for _ in range(_SHARED)]
     return {
-        "accept a request": lambda session: deletion_requests.submit(
-            session,
-            model,
-            request_id=uuid.uuid4(),
-            regulation="gdpr",
-            samples="samples/x",
-            samples_key=b"",
-            sample_count=1,
-            samples_hmac=uuid.uuid4().hex,
-            submitted_by="key:1",
-            options=Options(),
-        ),
+        "accept a request": accept,
         "look whether there is room": lambda session: jobs.check_room(session, model.tenant_id, 10_000),
         "list the newest": listed,
         "list from a cursor": lambda session: listed(session, cursor),
@@ -140,6 +150,9 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         "list those that failed": lambda session: listed(session, state=State.FAILED),
         "list those that were withdrawn": lambda session: listed(session, state=State.CANCELLED),
         "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),
+        f"claim a run for {_SHARED} requests": lambda session: claims.take(
+            session, worker="w", lease=_LEASE, job_id=shared, batching=Batching(images=_SHARED)
+        ),
         "return expired leases": lambda session: reaper.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
         "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(

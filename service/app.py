@@ -28,6 +28,7 @@ from service.registry.database import Database
 from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller
 from service.relay import Relay
+from service.reservations import Reservations
 from service.routes import (
     aliases,
     anchor_sets,
@@ -80,10 +81,21 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         relay.start()
         auditor.start()
         sender.start()
+        reservations = Reservations(database)
+        reservations.start()
         try:
             callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
             resources = Resources(
-                settings, database, artifacts, master_key, relay, sender, processor, measured.registry, callers
+                settings=settings,
+                database=database,
+                artifacts=artifacts,
+                master_key=master_key,
+                relay=relay,
+                sender=sender,
+                processor=processor,
+                metrics=measured.registry,
+                reservations=reservations,
+                callers=callers,
             )
             measured.registry.register(installation)
             yield {"resources": resources}
@@ -92,6 +104,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             relay.stop()
             auditor.stop()
             sender.stop()
+            reservations.stop()
             database.close()
 
     app = FastAPI(

@@ -20,6 +20,7 @@ from service.registry.errors import ScopeMissing
 from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller, Scope
 from service.relay import Relay
+from service.reservations import Reservations
 from service.schemas import NAME
 from service.settings import ServiceSettings
 from service.webhooks.sender import WebhookSender
@@ -37,6 +38,7 @@ class Resources:
     sender: WebhookSender
     processor: Processor
     metrics: CollectorRegistry
+    reservations: Reservations
     callers: TTLCache[str, Caller]
     """By their keys, who have called within the last second. It belongs to the event loop's thread."""
 

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "5c1e8b7d3f20"
-down_revision = "b71f3a9d2c60"
+down_revision = "9c5e27a1d640"
 branch_labels = None
 depends_on = None
 

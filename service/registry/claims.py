@@ -18,7 +18,7 @@ from service.registry import aliases, audit, dispositions, jobs, tallies
 from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
-from service.registry.jobs import lock, move, move_request, part, requests_to_move
+from service.registry.jobs import lock, move, move_requests, part, requests_to_move
 from service.registry.models import add_version
 from service.registry.reaper import return_to_queue
 from service.registry.states import Phase, State
@@ -108,8 +108,7 @@ def take(
         return None
     if batching.images and taken.attempt == 1 and not taken.alone:
         gather(session, chosen, taken.model_id, taken.options, images=batching.images)
-    for request in requests_to_move(session, chosen):
-        move_request(session, request, State.RUNNING, at=now)
+    move_requests(session, requests_to_move(session, chosen), State.RUNNING, at=now)
     return Claim(job_id=chosen, fence=taken.fence, attempt=taken.attempt)
 
 

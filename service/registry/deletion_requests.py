@@ -79,7 +79,7 @@ def submit(
     values = [{"request_id": request_id, "at": now, "before": before, "after": after} for before, after in moves]
     session.connection().execute(_MOVES, values)
     if somebody_listens:
-        deliveries.announce(session, request, at=now)
+        deliveries.announce(session, [request], at=now)
     return request
 
 

@@ -8,7 +8,7 @@ reliability").
 import json
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -135,12 +135,12 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
-def announce(session: Session, request: DeletionRequest, *, at: datetime) -> None:
-    """Tell the tenant's endpoints of the state that a request has moved to: who can read it finds the rest there."""
-    kind = f"deletion_request.{request.state}"
-    endpoints = session.scalars(_ENABLED, {"tenant_id": request.tenant_id})
+def announce(session: Session, requests: Sequence[DeletionRequest], *, at: datetime) -> None:
+    """Tell the tenant's endpoints of the state that requests of one model have moved to: the rest is found there."""
+    kind = f"deletion_request.{requests[0].state}"
+    endpoints = session.scalars(_ENABLED, {"tenant_id": requests[0].tenant_id})
     listening = [endpoint for endpoint in endpoints if not endpoint.events or kind in endpoint.events]
-    if listening:
+    for request in requests if listening else ():
         data = {
             "id": str(request.id),
             "model": session.get_one(Model, request.model_id).name,

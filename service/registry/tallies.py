@@ -48,11 +48,11 @@ class Count:
     buckets: dict[float | None, int] = field(default_factory=dict)  #: how many were at most this and not less
 
 
-def add(session: Session, counted: Counted, label: str, *, seconds: float | None = None) -> None:
-    """Count one event when this session commits, with how long it took."""
+def add(session: Session, counted: Counted, label: str, *, times: int = 1, seconds: float | None = None) -> None:
+    """Count an event when this session commits, with how long it took; or several that happened at once."""
     at = None if seconds is None else bisect_left(BUCKETS, seconds)
     bucket = None if at is None or at == len(BUCKETS) else BUCKETS[at]
-    row = {"counted": counted, "label": label, "bucket": bucket, "count": 1, "total": seconds or 0.0}
+    row = {"counted": counted, "label": label, "bucket": bucket, "count": times, "total": seconds or 0.0}
     session.connection().execute(_INSERT, row)
 
 

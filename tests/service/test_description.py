@@ -112,7 +112,7 @@ def test_webhooks_are_described_as_they_are_sent(client, document, database, set
             description="",
         )
         webhooks.send_test(session, endpoint)
-        deliveries.announce(session, request, at=clock(session))
+        deliveries.announce(session, [request], at=clock(session))
         sent = {message.type: json.loads(message.body) for message in session.scalars(select(WebhookMessage))}
         session.rollback()  # and nobody sends them
     assert sent.keys() == {"deletion_request.queued", TEST}
