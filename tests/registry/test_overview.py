@@ -1,6 +1,7 @@
 """What an operator sees of the whole installation."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -8,7 +9,9 @@ from sqlalchemy import update
 from service.registry import aliases, claims, deletion_requests, deliveries, models, overview, webhooks
 from service.registry.database import Database, clock
 from service.registry.deliveries import Outcome
+from service.registry.master_key import MasterKey
 from service.registry.overview import Overview
+from service.registry.settings import RegistrySettings
 from service.registry.states import DeliveryState, State
 from service.registry.tables import DeletionRequest, Job
 from tests.registry.given_rows import LEASE, claim, model_with_version, publish, register_model, request
@@ -64,7 +67,7 @@ def test_deadlines_are_those_of_open_requests_and_of_failed_ones_that_can_be_ret
     month = done.due_at - done.received_at
     earlier(database, done, 3 * month)
     with database.write() as session:
-        deletion_requests.forget_samples(session, done.id, timedelta(days=90))
+        deletion_requests.forget_samples(session, done.id, RegistrySettings())
     earlier(database, waiting, month - HOUR)
     found = look(database)
     assert found.overdue == 0
@@ -121,10 +124,11 @@ def test_models_whose_gate_objects_are_named(database: Database) -> None:
     assert (found.tenant, found.model, found.runs) == ("acme", "pets", 1)
 
 
-def test_messages_that_do_not_arrive_are_counted(database: Database) -> None:
+def test_messages_that_do_not_arrive_are_counted(database: Database, tmp_path: Path) -> None:
+    master_key = MasterKey(RegistrySettings(data_dir=tmp_path))
     with database.write() as session:
         model = model_with_version(session)
-        webhooks.create(session, model.tenant_id, url="https://hooks.example/", events=[], description="")
+        webhooks.create(session, model.tenant_id, master_key, url="https://hooks.example/", events=[], description="")
         request(session, model)
         request(session, model)
     with database.write() as session:

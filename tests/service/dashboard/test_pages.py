@@ -281,9 +281,9 @@ def test_images_that_are_destroyed_stay_so(signed_in, client, request_id, databa
         assert session.scalars(select(ImageView)).all() == []
 
 
-def test_images_that_cannot_be_decrypted_are_no_server_error_without_a_word(signed_in, request_id, settings):
+def test_of_images_that_cannot_be_decrypted_the_page_says_why(signed_in, request_id, settings):
     for file in (settings.data_dir / "samples").iterdir():
         file.write_bytes(b"\0" * file.stat().st_size)
     answer = signed_in.get(f"requests/{request_id}/images")
-    assert answer.status_code == 500
-    assert "The images cannot be decrypted" in answer.text
+    assert answer.status_code == 503
+    assert "cannot be decrypted" in answer.text
