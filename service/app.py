@@ -31,6 +31,7 @@ from service.routes import (
     anchor_sets,
     api_keys,
     architectures,
+    audit,
     deletion_requests,
     documentation,
     evaluation_sets,
@@ -109,7 +110,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for routes in (
         *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
-        *(api_keys, webhooks),
+        *(api_keys, webhooks, audit),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):

@@ -86,6 +86,7 @@ Approver = Annotated[Caller, needs(Scope.REQUESTS_APPROVE)]
 Registrar = Annotated[Caller, needs(Scope.MODELS_REGISTER)]
 ModelReader = Annotated[Caller, needs(Scope.MODELS_READ)]
 Downloader = Annotated[Caller, needs(Scope.MODELS_DOWNLOAD)]
+Auditor = Annotated[Caller, needs(Scope.EVIDENCE_READ)]
 Admin = Annotated[Caller, needs(Scope.ADMIN)]
 
 

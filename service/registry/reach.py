@@ -123,5 +123,5 @@ def _descendants(session: Session, roots: Iterable[uuid.UUID]) -> list[Version]:
     family = select(Version.id).where(Version.id.in_(roots)).cte("family", recursive=True)
     family = family.union(select(Version.id).join(family, Version.parent_id == family.c.id))
     rows = select(Version).where(Version.id.in_(select(family.c.id))).order_by(Version.number)
-    columns = load_only(Version.number, Version.parent_id, Version.job_id, Version.model_id)
+    columns = load_only(Version.number, Version.parent_id, Version.job_id, Version.model_id, Version.disposition)
     return list(session.scalars(rows.options(columns, joinedload(Version.model), selectinload(Version.aliases))))

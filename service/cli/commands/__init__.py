@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli.commands import conformance, deletions, exchange, keys, models, serving
+from service.cli.commands import audit, conformance, deletions, exchange, keys, models, operations, serving
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -16,10 +16,12 @@ app = typer.Typer(
 for command in (
     *(serving.demo, serving.up, serving.migrate),
     *(models.register, models.download),
+    *(operations.doctor, operations.backup, operations.restore),
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
 ):
     app.command(epilog=EPILOG)(command)
 app.command("opendsr-check", epilog=EPILOG)(conformance.opendsr_check)
 
+app.add_typer(audit.app, name="audit")
 app.add_typer(exchange.app, name="models")
 app.add_typer(keys.app, name="keys")
