@@ -11,23 +11,49 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from benchmarks.post import new_postgresql
-from service.registry import access, claims, creations, deletion_requests, deliveries, jobs, models, reaper, schema
+from service.registry import (
+    access,
+    aliases,
+    claims,
+    creations,
+    deletion_requests,
+    deliveries,
+    jobs,
+    models,
+    overview,
+    reaper,
+    schema,
+    tallies,
+)
 from service.registry.batching import Batching
 from service.registry.database import Database
 from service.registry.gate import Policy
 from service.registry.options import Options
 from service.registry.pages import Page
+from service.registry.settings import RegistrySettings
 from service.registry.states import State
 from service.registry.tables import DeletionRequest, Model
+from service.registry.tallies import Counted
 
 _LEASE = timedelta(seconds=30)
-_RETENTION = timedelta(days=30)
 _MODELS = 100
+_VERSION: dict[str, Any] = {
+    "architecture": {"name": "cifar_resnet8"},
+    "classes": ["cat", "dog"],
+    "preprocessing": {"size": [32, 32], "mean": [0.5] * 3, "std": [0.5] * 3},
+    "attributes": {},
+    "checkpoint": "checkpoints/x",
+    "sha256": "0" * 64,
+    "size": 1,
+    "code_version": "0",
+    "gate": None,
+}
 _SHARED = 256  # requests that wait for one more model
 
 # What the service writes, in one statement. Request n arrived n seconds after the first. The newest of all run, on a
@@ -72,6 +98,12 @@ def fill(database: Database, count: int, waiting: int) -> Model:
             for n in range(_MODELS)
         ]
     with database.write() as session:
+        for n in range(499):  # as many as there are before they are folded
+            tallies.add(session, Counted.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
+        for model in made:
+            version = models.register_version(session, model, parent=None, **_VERSION)
+            how: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}
+            aliases.point(session, model, "production", version, **how)
         session.execute(_FILL, {"count": count, "waiting": waiting, "models": _MODELS})
     with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("VACUUM ANALYZE"))
@@ -123,9 +155,12 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         ),
         "return expired leases": lambda session: reaper.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
-        "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(session, _RETENTION),
+        "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(
+            session, RegistrySettings()
+        ),
         "forget stored answers": creations.forget_expired,
         "claim deliveries": lambda session: deliveries.claim(session, limit=16),
+        "look at everything for Prometheus": lambda session: overview.read(session, _LEASE),
     }
 
 

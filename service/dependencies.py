@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cachetools import TTLCache
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
+from prometheus_client import CollectorRegistry
 from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
@@ -36,6 +37,7 @@ class Resources:
     relay: Relay
     sender: WebhookSender
     processor: Processor
+    metrics: CollectorRegistry
     reservations: Reservations
     callers: TTLCache[str, Caller]
     """By their keys, who have called within the last second. It belongs to the event loop's thread."""

@@ -41,7 +41,7 @@ def checkpoint(request: Request, model: Model, version: Version, path: Path) -> 
         "Last-Modified": format_datetime(version.created_at, usegmt=True),
         "Cache-Control": "private, max-age=31536000, immutable",
     }
-    if _matches(request.headers.get("if-none-match"), headers["ETag"]):
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     digest = base64.b64encode(bytes.fromhex(version.sha256)).decode()
     return _Ranged(
@@ -58,7 +58,7 @@ def log(session: Session, caller: Caller, version: Version) -> None:
     audit.append(session, caller.tenant_id, "checkpoint.downloaded", about=version.id, by=caller.subject, **facts)
 
 
-def _matches(if_none_match: str | None, etag: str) -> bool:
+def matches(if_none_match: str | None, etag: str) -> bool:
     """RFC 9110, section 13.1.2: a list of tags, compared weakly, or `*`."""
     tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
     return bool(tags & {etag, "*"})

@@ -23,6 +23,9 @@ from service.registry.architectures import ImageSizeUnsupported
 from service.registry.checkpoints import CheckpointRejected
 from service.registry.disk_space import ran_out
 from service.registry.errors import Fault, RegistryError
+from service.registry.master_key import OtherMasterKey
+from service.registry.sealed_files import SealBroken
+from service.registry.signing_keys import SigningKeyUnusable
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -140,7 +143,10 @@ TABLE: dict[type[Exception] | int, Kind] = {
         "Too many deletion requests are waiting.",
         "Wait as long as `Retry-After` says; workers, approvals and withdrawals make room.",
     ),
+    SigningKeyUnusable: _UNAVAILABLE,
     errors.StorageFull: Kind(507, "storage-full", "There is no room left.", "Tell the operator of the service."),
+    OtherMasterKey: _UNAVAILABLE,
+    SealBroken: _UNAVAILABLE,
     OperationalError: _UNAVAILABLE,
     PoolTimeout: _UNAVAILABLE,
     RequestValidationError: _INVALID,
@@ -230,9 +236,14 @@ async def _replay(request: Request, error: Exception) -> Response:  # noqa: ARG0
     return replayed(error.answered)
 
 
+def kind_of(error: Exception) -> Kind | None:
+    """What the table says of an error, or of the first of its bases that is in it."""
+    return next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
+
+
 async def _registry_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
-    kind = next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
+    kind = kind_of(error)
     if kind is None:
         raise error
     headers = {}
@@ -240,6 +251,8 @@ async def _registry_error(request: Request, error: Exception) -> JSONResponse:
         headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{" ".join(error.scopes)}"'
     if isinstance(error, errors.CreationInFlight):
         headers["Retry-After"] = "1"
+    if isinstance(error, SigningKeyUnusable):
+        headers["Retry-After"] = "60"  # until an operator has put the key in its place
     if isinstance(error, errors.QueueFull):
         headers["Retry-After"] = "60"  # a run takes minutes
     return answer(request.state.request_id, kind, error.detail, _faults(error), headers)

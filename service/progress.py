@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from service.measurements import BeforeAndAfter
 from service.record_answers import ReachedVersion
 from service.registry import tables
+from service.registry.certificates import CERTIFIED
 from service.registry.options import Options
 from service.registry.reach import Reached
 from service.registry.states import ENDED, Phase, State
@@ -213,7 +214,11 @@ def _request_links(row: tables.DeletionRequest) -> dict[str, str]:
     here = f"/v1/deletion-requests/{row.id}"
     links = _job_links(row.job, row.model)
     links |= {"self": here, "events": f"{here}/events", "job": links["self"]}
-    if row.state not in ENDED:
+    if row.state in CERTIFIED:
+        links["certificate"] = f"{here}/certificate"
+    if row.state in ENDED:
+        links["evidence"] = f"{here}/evidence"
+    else:
         links["cancel"] = f"{here}/cancel"
     if row.state is State.AWAITING_APPROVAL:
         links |= {"approve": f"{here}/approve", "reject": f"{here}/reject"}

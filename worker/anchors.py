@@ -7,11 +7,17 @@ import numpy as np
 from service.registry import anchor_sets
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
+from service.registry.errors import RegistryError
 from service.registry.options import Options
-from service.registry.tables import Version
+from service.registry.tables import AnchorSet, Version
 from worker.attributes import descriptions
 from worker.encoders import Encoder, MiniLM, OpenClip, Vectors, load_precomputed
+from worker.inputs import verified
 from worker.settings import WorkerSettings
+
+
+class AnchorsAltered(RegistryError):
+    """The stored anchors are not those that were registered; restore them from a backup, then retry."""
 
 
 def anchors_for(
@@ -21,19 +27,23 @@ def anchors_for(
     tenant_id: uuid.UUID,
     version: Version,
     options: Options,
-) -> Vectors:
-    """The anchors A (b, d) of a version's classes, from the cache if anybody has asked for the same before."""
+) -> tuple[Vectors, AnchorSet]:
+    """The anchors A (b, d) of a version's classes, from the cache if anybody has asked for the same before.
+
+    Raises:
+        AnchorsAltered: the file is not what its digest says.
+    """
     if options.anchor_set is not None:
         with database.read() as session:
             registered = anchor_sets.find(session, tenant_id, options.anchor_set)
-        return load_precomputed(artifacts.path(registered.anchors), version.classes)
+        return _kept(artifacts, registered, version), registered
     encoder = _encoder(options.encoder or settings.encoder, settings)
     texts = descriptions(version.classes, version.attributes)
     key = anchor_sets.cache_key(encoder.id, encoder.digest, version.classes, texts)
     with database.read() as session:
         cached = anchor_sets.cached(session, tenant_id, key)
     if cached is not None:
-        return load_precomputed(artifacts.path(cached.anchors), version.classes)
+        return _kept(artifacts, cached, version), cached
     vectors = encoder.encode(texts)
     with artifacts.stage() as staged:
         with staged.path.open("wb") as file:
@@ -41,7 +51,7 @@ def anchors_for(
         sha256, _ = staged.digest()
         artifact = f"anchor-sets/{uuid.uuid4()}.npz"
         with database.write() as session:
-            _, is_new = anchor_sets.add(
+            added, is_new = anchor_sets.add(
                 session,
                 tenant_id,
                 cache_key=key,
@@ -55,7 +65,13 @@ def anchors_for(
             )
             if is_new:  # another job may have been faster, with the same vectors
                 staged.keep(artifact)
-    return vectors
+    return vectors, added
+
+
+def _kept(artifacts: Artifacts, anchor_set: AnchorSet, version: Version) -> Vectors:
+    return load_precomputed(
+        verified(artifacts.path(anchor_set.anchors), anchor_set.sha256, AnchorsAltered), version.classes
+    )
 
 
 def _encoder(name: str, settings: WorkerSettings) -> Encoder:

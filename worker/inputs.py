@@ -16,13 +16,17 @@ from service.registry.errors import RegistryError
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.settings import RegistrySettings
-from service.registry.tables import DeletionRequest, Model, Version
+from service.registry.tables import DeletionRequest, EvaluationSet, Model, Version
 from worker import networks
 from worker.unlearning import SplitClassifier
 
 
 class CheckpointAltered(RegistryError):
     """The stored checkpoint is not the one that was registered; restore it from a backup, then retry."""
+
+
+class EvaluationSetAltered(RegistryError):
+    """A stored evaluation set is not the one that was registered; restore it from a backup, then retry."""
 
 
 class ImagesDamaged(RegistryError):
@@ -38,7 +42,8 @@ class Inputs:
     base: Version  # what to unlearn from
     checkpoint: Path  # of the base version, its digest checked
     requests: list[DeletionRequest]
-    test: Path | None
+    sets: list[EvaluationSet]  # what it is measured on, at most one of a kind
+    test: Path | None  # their digests checked
     retain: Path | None
 
     @property
@@ -51,22 +56,24 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
     """Everything the job needs; the newest version is what it builds on.
 
     Raises:
-        CheckpointAltered: the file is not what its digest says.
+        CheckpointAltered, EvaluationSetAltered: the file is not what its digest says.
     """
     with database.read() as session:
         job = jobs.read(session, claim.job_id)
         requests = jobs.requests_of(session, claim.job_id)
         base = models.require_latest_version(session, job.model)
-        test = models.newest_evaluation_set(session, job.model_id, "test")
-        retain = models.newest_evaluation_set(session, job.model_id, "retain")
+        newest = [models.newest_evaluation_set(session, job.model_id, kind) for kind in ("test", "retain")]
+    sets = [kept for kept in newest if kept is not None]
+    paths = {kept.kind: verified(artifacts.path(kept.samples), kept.sha256, EvaluationSetAltered) for kept in sets}
     return Inputs(
         options=Options.model_validate(job.options),
         model=job.model,
         base=base,
-        checkpoint=_verified(artifacts.path(base.checkpoint), base.sha256),
+        checkpoint=verified(artifacts.path(base.checkpoint), base.sha256, CheckpointAltered),
         requests=requests,
-        test=artifacts.path(test.samples) if test else None,
-        retain=artifacts.path(retain.samples) if retain else None,
+        sets=sets,
+        test=paths.get("test"),
+        retain=paths.get("retain"),
     )
 
 
@@ -103,8 +110,9 @@ def classifier(version: Version, checkpoint: Path, device: torch.device) -> Spli
     return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
 
 
-def _verified(checkpoint: Path, sha256: str) -> Path:
-    with checkpoint.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise CheckpointAltered
-    return checkpoint
+def verified(file: Path, sha256: str, otherwise: type[RegistryError]) -> Path:
+    """The file, if it is the one of this digest; otherwise that error."""
+    with file.open("rb") as content:
+        if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
+            raise otherwise
+    return file

@@ -19,6 +19,7 @@ TAGS = [
         "name": "Subjects",
         "description": "The people in training manifests, by identifier going in, by pseudonym coming out.",
     },
+    {"name": "Evidence", "description": "Certificates, what else there is to show, and the keys to check it with."},
     {"name": "Jobs", "description": "Unlearning runs: how far they are, what they took, and what they measured."},
     {"name": "API keys", "description": "Who may call, and what for."},
     {"name": "Webhooks", "description": "Who is called back when a deletion request moves."},

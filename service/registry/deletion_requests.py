@@ -4,11 +4,11 @@ import uuid
 from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, select
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import audit, deliveries, jobs
+from service.registry import audit, deliveries, jobs, traces
 from service.registry.database import clock, clock_with, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
@@ -20,6 +20,7 @@ from service.registry.errors import (
 )
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
+from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED, State
 from service.registry.tables import DeletionRequest, Job, Model, Transition
 
@@ -27,8 +28,7 @@ from service.registry.tables import DeletionRequest, Job, Model, Transition
 _TIME_TO_ANSWER = {"gdpr": relativedelta(months=1), "ccpa": timedelta(days=45)}
 _OTHERWISE = timedelta(days=30)
 
-#: A failed request keeps its images for a while, because it may be retried. Every other end destroys them.
-_SAMPLES_NO_LONGER_NEEDED = ENDED - {State.FAILED}
+_WITH_VERSION = (State.COMPLETED, State.NEEDS_REVIEW)
 
 
 def due_at(regulation: str, received_at: datetime) -> datetime:
@@ -70,6 +70,7 @@ def submit(
         duplicate_of_id=earlier,
         submitted_by=submitted_by,
         withdrawn=False,
+        traceparent=traces.traceparent(),
     )
     insert_new(session, request)
     set_committed_value(request, "model", model)
@@ -89,16 +90,21 @@ def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Delet
         DeletionRequestNotFound: there is none.
     """
     request = session.scalar(_BY_ID, {"id": request_id})
-    if request is None or request.tenant_id != tenant_id:
+    if request is None or request.tenant_id != tenant_id or request.record_removed_at is not None:
         raise DeletionRequestNotFound
     return request
+
+
+def read(session: Session, request_id: uuid.UUID) -> DeletionRequest:
+    """A request with its model, its job and the version that came of it, whoever's it is; it is there."""
+    return session.execute(_BY_ID, {"id": request_id}, execution_options={"populate_existing": True}).scalar_one()
 
 
 def list_requests(
     session: Session, tenant_id: uuid.UUID, *, model: Model | None, state: State | None, cursor: str | None, limit: int
 ) -> Page[DeletionRequest]:
     """Requests of a tenant, newest first, of one model or in one state if named."""
-    rows = _with_everything().where(DeletionRequest.tenant_id == tenant_id)
+    rows = _with_everything().where(DeletionRequest.tenant_id == tenant_id, DeletionRequest.record_removed_at.is_(None))
     if model is not None:
         rows = rows.where(DeletionRequest.model_id == model.id)
     if state is not None:
@@ -127,7 +133,7 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
         PastCommitPoint: it has ended.
     """
     job = jobs.lock_of(session, request)
-    request = _read_again(session, request)
+    request = read(session, request.id)
     if job.state is State.RUNNING:
         job.cancel_requested = request.withdrawn = True
     elif job.state in (State.QUEUED, State.AWAITING_APPROVAL):
@@ -135,7 +141,7 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
     else:
         raise PastCommitPoint
     audit.append(session, request.tenant_id, "deletion_request.withdrawn", about=request.id)
-    return _read_again(session, request)
+    return read(session, request.id)
 
 
 def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionRequest:
@@ -147,7 +153,7 @@ def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionR
     """
     jobs.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
     audit.append(session, request.tenant_id, "deletion_request.approved", about=request.id, by=by)
-    return _read_again(session, request)
+    return read(session, request.id)
 
 
 def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) -> DeletionRequest:
@@ -159,7 +165,7 @@ def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) 
     """
     jobs.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
     audit.append(session, request.tenant_id, "deletion_request.rejected", about=request.id, by=by)
-    return _read_again(session, request)
+    return read(session, request.id)
 
 
 def _awaiting_approval(session: Session, request: DeletionRequest, *, by: str) -> Job:
@@ -188,16 +194,16 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
     job.attempt, job.alone = 0, True
     jobs.move(session, job, State.QUEUED, reason="retried")
     audit.append(session, request.tenant_id, "deletion_request.retried", about=request.id)
-    return _read_again(session, request)
+    return read(session, request.id)
 
 
-def with_samples_to_destroy(session: Session, failed_retention: timedelta, limit: int = 100) -> list[uuid.UUID]:
+def with_samples_to_destroy(session: Session, settings: RegistrySettings, limit: int = 100) -> list[uuid.UUID]:
     """Ended requests whose images still exist, and are no longer needed."""
-    doomed = select(DeletionRequest.id).where(*_samples_no_longer_needed(session, failed_retention))
+    doomed = select(DeletionRequest.id).where(*_samples_no_longer_needed(session, settings))
     return list(session.scalars(doomed.limit(limit)))
 
 
-def forget_samples(session: Session, request_id: uuid.UUID, failed_retention: timedelta) -> str | None:
+def forget_samples(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> str | None:
     """Destroy the key of a request's images, and the mention of their file, which is the caller's to remove.
 
     Nothing happens when they are needed again, or somebody was faster. Until the transaction ends, nobody retries it.
@@ -205,7 +211,7 @@ def forget_samples(session: Session, request_id: uuid.UUID, failed_retention: ti
     request = session.get_one(DeletionRequest, request_id)
     jobs.lock_of(session, request)
     doomed = select(DeletionRequest).where(
-        DeletionRequest.id == request_id, *_samples_no_longer_needed(session, failed_retention)
+        DeletionRequest.id == request_id, *_samples_no_longer_needed(session, settings)
     )
     if session.scalar(doomed, execution_options={"populate_existing": True}) is None:
         return None
@@ -218,13 +224,11 @@ def forget_samples(session: Session, request_id: uuid.UUID, failed_retention: ti
     return samples
 
 
-def _samples_no_longer_needed(session: Session, failed_retention: timedelta) -> tuple[ColumnElement[bool], ...]:
-    given_up = and_(DeletionRequest.state == State.FAILED, DeletionRequest.ended_at < clock(session) - failed_retention)
-    return DeletionRequest.samples.is_not(None), DeletionRequest.state.in_(_SAMPLES_NO_LONGER_NEEDED) | given_up
-
-
-def _read_again(session: Session, request: DeletionRequest) -> DeletionRequest:
-    return session.execute(_BY_ID, {"id": request.id}, execution_options={"populate_existing": True}).scalar_one()
+def _samples_no_longer_needed(session: Session, settings: RegistrySettings) -> tuple[ColumnElement[bool], ...]:
+    now, state, ended_at = clock(session), DeletionRequest.state, DeletionRequest.ended_at
+    kept = {**dict.fromkeys(_WITH_VERSION, settings.evidence_retention), State.FAILED: settings.failed_retention}
+    doomed = [and_(state == ended, ended_at <= now - kept.get(ended, timedelta(0))) for ended in sorted(ENDED)]
+    return DeletionRequest.samples.is_not(None), or_(*doomed)
 
 
 def _with_everything() -> Select[DeletionRequest]:

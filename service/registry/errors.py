@@ -68,6 +68,14 @@ class DeletionRequestNotFound(NotFound):
     """There is no deletion request under this identifier."""
 
 
+class CertificateMissing(NotFound):
+    """The request has no certificate: only one that ended with a version gets one."""
+
+
+class SigningKeyNotFound(NotFound):
+    """No key of this identifier has ever signed anything here."""
+
+
 class JobNotFound(NotFound):
     """There is no job under this identifier."""
 

@@ -1,21 +1,33 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
-from service.registry import creations, deletion_requests, deliveries, dispositions, reaper, subject_requests, webhooks
+from service.registry import (
+    creations,
+    deletion_requests,
+    deliveries,
+    dispositions,
+    reaper,
+    retention,
+    subject_requests,
+    tallies,
+    webhooks,
+)
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
 
 
 def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
-    """Return expired leases to the queue, and remove what is no longer needed: images, stored answers, old messages."""
+    """Return expired leases to the queue, and remove what is no longer needed: images, answers, messages, records."""
     with database.write() as session:
         reaper.reap(session, max_attempts=settings.max_attempts)
         creations.forget_expired(session)
         deliveries.forget_old(session)
         subject_requests.forget_callbacks(session)
         webhooks.forget_previous_secrets(session)
+        tallies.fold(session)
     destroy_samples(database, artifacts, settings)
     destroy_checkpoints(database, artifacts)
+    retention.remove_old_records(database, settings)
 
 
 def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
@@ -32,10 +44,10 @@ def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
 def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Destroy the images of ended requests, and the keys that they were encrypted with."""
     with database.read() as session:
-        doomed = deletion_requests.with_samples_to_destroy(session, settings.failed_retention)
+        doomed = deletion_requests.with_samples_to_destroy(session, settings)
     for request_id in doomed:
         with database.write() as session:
-            samples = deletion_requests.forget_samples(session, request_id, settings.failed_retention)
+            samples = deletion_requests.forget_samples(session, request_id, settings)
             # The file goes before the COMMIT that forgets its key and its name: a crash in between repeats all of it.
             # The other way round it would leave a file that nobody knows of, and a row that says it is gone.
             if samples is not None:

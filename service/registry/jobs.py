@@ -8,13 +8,14 @@ from sqlalchemy import Select, bindparam, exists, insert, literal, or_, select, 
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import deliveries, opendsr
+from service.registry import deliveries, opendsr, tallies
 from service.registry.database import batches, clock, insert_new
 from service.registry.errors import JobNotFound, QueueFull
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
 from service.registry.states import ENDED, State, check_move
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Transition
+from service.registry.tallies import Counted
 
 
 def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -> Job:
@@ -189,6 +190,7 @@ def move(session: Session, job: Job, after: State, *, reason: str | None = None)
         job.worker = job.phase = None
     if after in ENDED:
         job.finished_at = now
+        tallies.add(session, Counted.JOBS_ENDED, after)
     elif after is State.QUEUED:
         job.rung_at = job.finished_at = None
         job.cancel_requested = False
@@ -210,6 +212,8 @@ def move_requests(
         request.ended_at = at if after in ENDED else None
         request.withdrawn = False
     session.connection().execute(_MOVES, moves)
+    if after in ENDED:
+        tallies.add(session, Counted.REQUESTS_ENDED, after, times=len(requests))
     deliveries.announce(session, requests, at=at)
     opendsr.follow(session, requests, at=at)
 

@@ -1,6 +1,7 @@
 """What stands for people in the database."""
 
 import hmac
+import uuid
 from dataclasses import dataclass, field
 
 
@@ -28,3 +29,11 @@ class Pseudonyms:
     def record(self, identifier: str) -> bytes:
         """What stands for a record of a manifest."""
         return hmac.digest(self.key, b"record\0" + identifier.encode(), "sha256")
+
+    def commitment(self, request_id: uuid.UUID, samples_hmac: str) -> str:
+        """What a certificate may say of the images that a request named; in hex.
+
+        Whoever has the key and the images can show that it is of them, and nobody else can tell anything from it: not
+        even that two requests were for the same images.
+        """
+        return hmac.digest(self.key, b"commitment\0" + request_id.bytes + bytes.fromhex(samples_hmac), "sha256").hex()

@@ -61,6 +61,13 @@ def of_subject_request(session: Session, request: SubjectRequest) -> list[Reache
     return _reached(session, request.tenant_id, named)
 
 
+def family(session: Session, version: Version) -> list[Version]:
+    """A version, all that it descends from, and all that descends from these, parents first."""
+    line = select(Version.id, Version.parent_id).where(Version.id == version.id).cte("line", recursive=True)
+    line = line.union(select(Version.id, Version.parent_id).join(line, Version.id == line.c.parent_id))
+    return _descendants(session, session.scalars(select(line.c.id).where(line.c.parent_id.is_(None))))
+
+
 def _reached(session: Session, tenant_id: uuid.UUID, named: Select[bytes]) -> list[Reached]:
     held = _held(session, tenant_id, named)
     forgotten, pending = _asked(session, tenant_id, {record for records in held.values() for record in records})
@@ -123,5 +130,8 @@ def _descendants(session: Session, roots: Iterable[uuid.UUID]) -> list[Version]:
     family = select(Version.id).where(Version.id.in_(roots)).cte("family", recursive=True)
     family = family.union(select(Version.id).join(family, Version.parent_id == family.c.id))
     rows = select(Version).where(Version.id.in_(select(family.c.id))).order_by(Version.number)
-    columns = load_only(Version.number, Version.parent_id, Version.job_id, Version.model_id, Version.disposition)
+    columns = load_only(
+        *(Version.number, Version.parent_id, Version.job_id, Version.model_id),
+        *(Version.sha256, Version.gate, Version.disposition),
+    )
     return list(session.scalars(rows.options(columns, joinedload(Version.model), selectinload(Version.aliases))))

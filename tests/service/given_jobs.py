@@ -11,9 +11,9 @@ class Jobs:
     def __init__(self, database):
         self._database = database
 
-    def claim(self):
+    def claim(self, **more):
         with self._database.write() as session:
-            return claims.take(session, worker="test", lease=timedelta(seconds=30))
+            return claims.take(session, worker="test", lease=timedelta(seconds=30), **more)
 
     def progress(self, claim, **more):
         with self._database.write() as session:
@@ -23,7 +23,9 @@ class Jobs:
         with self._database.write() as session:
             claims.fail(session, claim, reason=reason)
 
-    def publish(self, claim, *objections, measured=None, metrics=None, parent_metrics=None):
+    def publish(
+        self, claim, *objections, measured=None, metrics=None, parent_metrics=None, own_metrics=None, **results
+    ):
         """Give a claimed job its new version: the parent's file, under another number."""
         with self._database.write() as session:
             job = jobs.read(session, claim.job_id)
@@ -35,7 +37,8 @@ class Jobs:
                 parent=parent,
                 parent_metrics=parent_metrics or {},
                 objections=objections,
-                results={"metrics": measured or {}, "seconds": {"load": 0.5}, "peak_memory": 9},
+                results={"metrics": measured or {}, "seconds": {"load": 0.5}, "peak_memory": 9, **results},
+                own_metrics=own_metrics,
                 checkpoint=parent.checkpoint,
                 sha256=parent.sha256,
                 size=parent.size,

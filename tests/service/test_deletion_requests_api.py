@@ -93,7 +93,10 @@ def test_a_run_is_visible_from_load_to_version(client, accepted, database, run, 
     assert (done["state"], done["base_version"], done["version"], done["waiting_on"]) == ("completed", 1, 2, None)
     assert done["metrics"] == METRICS
     assert done["ended_at"] is not None
-    assert set(done["links"]) == {"self", "events", "job", "steps", "model", "version", "checkpoint"}
+    assert set(done["links"]) == {
+        *("self", "events", "job", "steps", "model", "version", "checkpoint"),
+        *("certificate", "evidence"),
+    }
     assert client.get(done["links"]["version"]).json()["gate"] == "passed"
     assert client.get(done["links"]["checkpoint"]).status_code == 200
     measured = client.get(job).json()

@@ -127,8 +127,8 @@ def test_images_that_are_needed_again_stay(client, database, settings):
     accepted = client.deletion_request().json()
     failed_for(database, 31, accepted["id"])
     with database.read() as session:
-        (doomed,) = deletion_requests.with_samples_to_destroy(session, settings.failed_retention)
+        (doomed,) = deletion_requests.with_samples_to_destroy(session, settings)
     assert client.post(f"{accepted['links']['self']}/retry").status_code == 202
     with database.write() as session:
-        assert deletion_requests.forget_samples(session, doomed, settings.failed_retention) is None
+        assert deletion_requests.forget_samples(session, doomed, settings) is None
     assert row(database, accepted["id"]).samples_key is not None

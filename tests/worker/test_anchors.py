@@ -30,13 +30,14 @@ def tenant(database: Database) -> uuid.UUID:
 
 
 def found(database: Database, artifacts: Artifacts, options: Options | None = None) -> np.ndarray:
-    return anchors_for(database, artifacts, WorkerSettings(), tenant(database), VERSION, options or Options())
+    return anchors_for(database, artifacts, WorkerSettings(), tenant(database), VERSION, options or Options())[0]
 
 
 def keep(database: Database, artifacts: Artifacts, key: str, vectors: np.ndarray) -> uuid.UUID:
     with artifacts.stage() as staged:
         with staged.path.open("wb") as file:
             np.savez(file, emb=vectors, names=np.array(VERSION.classes))
+        sha256, _ = staged.digest()
         staged.keep(f"anchor-sets/{key}.npz")
         with database.write() as session:
             row, _ = anchor_sets.add(
@@ -49,7 +50,7 @@ def keep(database: Database, artifacts: Artifacts, key: str, vectors: np.ndarray
                 descriptions=[],
                 dimension=vectors.shape[1],
                 anchors=f"anchor-sets/{key}.npz",
-                sha256="",
+                sha256=sha256,
             )
             return row.id
 

@@ -1,0 +1,93 @@
+"""Everything that there is to show about a request, as one zip. Nothing in it names a person."""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
+
+from service.dependencies import Resources
+from service.evidence import HTML, JSON, PDF, ZIP, certificate_of, rendered
+from service.progress import JobAnswer, Move, RequestDetails
+from service.registry import certificates, chain_proof, deletion_requests, jobs, reach, signing_keys
+from service.registry.errors import CertificateMissing
+from service.registry.scopes import Caller
+from service.registry.signing_keys import PublicKey
+from service.registry.states import State
+from service.registry.tables import Certificate, DeletionRequest
+from service.renderings.curves import curves
+from service.renderings.zipped import zipped
+
+_README = (Path(__file__).parent / "renderings" / "bundle_readme.txt").read_text()
+
+Files = Iterator[tuple[str, bytes]]
+
+
+def answer(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Response:
+    """The zip, sent while it is written: the same bytes as long as nothing has changed.
+
+    Raises:
+        DeletionRequestNotFound: the tenant has no such request.
+    """
+    certificate = None
+    with suppress(CertificateMissing):
+        certificate = certificate_of(resources, caller, request_id)
+    keys = signing_keys.public_keys(resources.settings)  # here, where what is wrong with them can still be answered
+    with resources.database.write() as session:
+        request = deletion_requests.find(session, caller.tenant_id, request_id)
+        chain_proof.sign_up(session, request, signing_keys.signer(resources.settings))
+    content = zipped(_files(resources, caller, request_id, certificate, keys))
+    headers = {
+        "Content-Disposition": f'attachment; filename="evidence-{request_id}.zip"',
+        "Cache-Control": "private, no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(content, headers=headers, media_type=ZIP)
+
+
+def _files(
+    resources: Resources,
+    caller: Caller,
+    request_id: uuid.UUID,
+    certificate: Certificate | None,
+    keys: Sequence[PublicKey],
+) -> Files:
+    yield "README.txt", _README.format(request_id=request_id).encode()
+    with resources.database.read() as session:
+        request = deletion_requests.find(session, caller.tenant_id, request_id)
+        yield from _about(session, request)
+        yield "audit.json", _json(chain_proof.proof(session, request))
+        yield "disposition.json", _json(certificates.dispositions(session, request, resources.settings))
+    if certificate is not None:
+        for suffix, kind in (("json", JSON), ("html", HTML), ("pdf", PDF)):
+            yield f"certificate.{suffix}", rendered(certificate, kind)[0]
+    for key in keys:
+        yield f"signing-keys/{key.key_id}.pem", key.pem.encode()
+
+
+def _about(session: Session, request: DeletionRequest) -> Files:
+    job = jobs.find(session, request.tenant_id, request.job_id)
+    moves = deletion_requests.transitions(session, request.id)
+    details = RequestDetails.with_history(request, moves, reach.of_request(session, request))
+    yield "request.json", _json(details.model_dump(mode="json"))
+    decided = [Move.of(move) for move in moves if move.before is State.AWAITING_APPROVAL]
+    approvals = {
+        "required": any(move.after is State.AWAITING_APPROVAL for move in moves),
+        "asked_by": request.submitted_by,
+        "decisions": [move.model_dump(mode="json") for move in decided],
+    }
+    yield "approvals.json", _json(approvals)
+    run = JobAnswer.of(job).model_dump(mode="json")
+    yield "job.json", _json(run | {"provenance": job.provenance})
+    points = [(point.step, point.values) for point in jobs.curve(session, job)]
+    yield "curves.json", _json([{"step": step, **values} for step, values in points])
+    yield "curves.svg", curves(points).encode()
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

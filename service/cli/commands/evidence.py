@@ -1,0 +1,175 @@
+"""Evidence: checking a certificate without a server, and fetching what there is about a request."""
+
+import hashlib
+import json
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import typer
+
+from service.cli.client import Client
+from service.cli.exits import CommandError, Exit, Unreachable
+from service.cli.output import Output
+from service.cli.parameters import DEFAULT_SERVER, AsJson, RequestId, Server, existing_file
+from service.cli.processes import run
+
+if TYPE_CHECKING:
+    from service.registry.verification import File, Verdict
+
+CertificateFile = Annotated[
+    Path, typer.Argument(metavar="CERTIFICATE", exists=True, dir_okay=False, readable=True, help="The JSON file.")
+]
+
+
+def verify(
+    certificate: CertificateFile,
+    model: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, readable=True, help="The new version's checkpoint.")
+    ] = None,
+    *,
+    key: Annotated[Path, existing_file("PEM file with the public key that you trust.")],
+    request: Annotated[uuid.UUID | None, typer.Option(help="The request that it should be of.")] = None,
+    parent: Annotated[Path | None, existing_file("The checkpoint of the version before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a certificate, and whether a checkpoint is the one that it is about. Needs no network and no server."""
+    from service.registry import verification  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        try:
+            trusted = PublicKey.read(key.read_bytes())
+        except PublicKeyUnusable as error:
+            raise CommandError(error.detail) from error
+        found = verification.verify(
+            certificate.read_bytes(),
+            trusted,
+            model=None if model is None else _checkpoint(model),
+            parent_sha256=None if parent is None else _sha256(parent),
+            request_id=request,
+        )
+        document = {
+            "verified": found.holds,
+            "findings": [asdict(one) for one in found.findings],
+            "statement": found.statement,
+        }
+        output.result(document, *_words(found, is_all=model is not None and request is not None))
+    if not found.holds:
+        raise typer.Exit(Exit.NOT_VERIFIED)
+
+
+def evidence(
+    request_id: RequestId,
+    *,
+    target: Annotated[Path, typer.Option("-o", "--output", help="The zip file to write.")],
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch everything that there is to show about a request, as one file."""
+    output = Output(as_json=as_json)
+    with output.reporting(), Client(server) as client:
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with client.stream(f"/v1/deletion-requests/{request_id}/evidence") as response, part.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+        except httpx.TransportError as error:
+            part.unlink(missing_ok=True)
+            raise Unreachable("The connection broke while the evidence was sent.", str(error)) from error
+        part.replace(target)
+        output.result(
+            {"file": str(target), "sha256": _sha256(target)}, f"Wrote {target}. README.txt in it says what is what."
+        )
+
+
+def report(
+    regulation: Annotated[str, typer.Argument(help="ccpa, gdpr, or another name that requests came under.")] = "ccpa",
+    *,
+    year: Annotated[int | None, typer.Option(min=2000, max=9999, help="Of receipt. [default: the last one]")] = None,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Show the yearly figures of deletion requests, as 11 CCR § 7102 asks for them."""
+    output = Output(as_json=as_json)
+    with output.reporting(), Client(server) as client:
+        found = client.get(f"/v1/reports/{regulation}", year=year or datetime.now(UTC).year - 1)
+        words = (
+            f"{name.replace('_', ' ')}: {'none to tell of' if value is None else value}"
+            for name, value in found.items()
+        )
+        output.result(found, *words)
+
+
+def recompute(
+    certificate: CertificateFile,
+    *,
+    tolerance: Annotated[float, typer.Option(min=0, help="Relative difference that is taken for the same.")] = 1e-4,
+    as_json: AsJson = False,
+) -> None:
+    """Compute every number of a certificate again from what is stored. Runs where the data and the worker are."""
+    output = Output(as_json=as_json)
+    with output.reporting():
+        failure = "The certificate cannot be recomputed."
+        found = json.loads(run("worker.recompute", str(certificate), str(tolerance), failure=failure).splitlines()[-1])
+        output.result(found, *_recomputed(found["numbers"]))
+    if not found["holds"]:
+        raise typer.Exit(Exit.NOT_VERIFIED)
+
+
+def _recomputed(numbers: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        f"{one['place']}: {one['certified']}, again {one['again']}: {one['verdict']}"
+        for one in numbers
+        if one["verdict"] != "same"
+    ]
+    same = sum(one["verdict"] == "same" for one in numbers)
+    return [*lines, f"{same} of {len(numbers)} values are the same again."]
+
+
+def _checkpoint(path: Path) -> "File":
+    from service.registry.verification import File  # noqa: PLC0415
+
+    return File(_sha256(path), _origin(path))
+
+
+def _origin(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint of ours says in the header of its safetensors file; nothing if it is none."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 100_000_000)))
+        found: dict[str, Any] = json.loads(header["__metadata__"]["structguard"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _words(found: "Verdict", *, is_all: bool) -> list[str]:
+    lines = [f"{'yes' if one.holds else 'NO '}  {one.says}" for one in found.findings]
+    if not found.holds or found.statement is None:
+        return [*lines, "", "This certificate is not verified. Do not rely on it."]
+    said = found.statement["predicate"]
+    [subject] = found.statement["subject"]
+    lines += [
+        "",
+        "What this proves:",
+        f"  Whoever holds the key has stated, about {subject['name']} with SHA-256 {subject['digest']['sha256']},",
+        f"  that it came of request {said['request_ids'][0]}, received {said['received']}, ended {said['completed']},",
+        f"  and what was measured. The quality gate's result is {said['gate']['result']}.",
+        "",
+        "What it does not prove:",
+        "  That the measurements are right, or the key is whose you think: who gave you the key has to be trusted.",
+        *(f"  {limit}" for limit in said["statement_of_limits"]),
+    ]
+    if not is_all:
+        lines += ["", "Name the checkpoint and --request as well, to know that it is about this file and this request."]
+    return lines

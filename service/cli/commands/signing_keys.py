@@ -1,0 +1,68 @@
+"""The key that signs certificates, looked after where the service's data is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli import stack
+from service.cli.exits import EPILOG, CommandError
+from service.cli.output import Output
+from service.cli.parameters import AsJson
+
+app = typer.Typer(help="Look after the keys that certificates are signed with.", no_args_is_help=True)
+
+
+@app.command("list", epilog=EPILOG)
+def list_(*, as_json: AsJson = False) -> None:
+    """Show all keys that ever signed, the current one first."""
+    from service.registry import signing_keys  # noqa: PLC0415  (as in `service.cli.stack`)
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        try:
+            current, *former = signing_keys.public_keys(stack.settings(None))
+        except signing_keys.SigningKeyUnusable as error:
+            raise CommandError(error.detail) from error
+        items = [{"id": key.key_id, "is_current": key == current, "pem": key.pem} for key in (current, *former)]
+        output.result(
+            {"items": items}, f"{current.key_id}  signs now", *(f"{key.key_id}  signed before" for key in former)
+        )
+
+
+@app.command(epilog=EPILOG)
+def rotate(*, as_json: AsJson = False) -> None:
+    """Sign with a new key from now on. What the old one has signed stays valid, and its public half is kept."""
+    from service.registry import signing_keys  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        try:
+            key = signing_keys.rotate(stack.settings(None))
+        except signing_keys.SigningKeyUnusable as error:
+            raise CommandError(error.detail) from error
+        output.result({"id": key.key_id, "pem": key.pem}, f"{key.key_id} signs from now on.")
+
+
+@app.command(epilog=EPILOG)
+def export(
+    key_id: Annotated[str | None, typer.Argument(help="Identifier of the key. [default: the current one]")] = None,
+    *,
+    target: Annotated[Path | None, typer.Option("-o", "--output", help="The PEM file to write.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a public key as PEM: what whoever checks certificates has to get from you, by a way that they trust."""
+    from service.registry import signing_keys  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        try:
+            known = signing_keys.public_keys(stack.settings(None))
+        except signing_keys.SigningKeyUnusable as error:
+            raise CommandError(error.detail) from error
+        key = known[0] if key_id is None else next((key for key in known if key.key_id == key_id), None)
+        if key is None:
+            raise CommandError("No key of this identifier has ever signed anything here.")
+        if target is not None:
+            target.write_text(key.pem)
+        output.result({"id": key.key_id, "pem": key.pem}, key.pem.strip() if target is None else f"Wrote {target}.")

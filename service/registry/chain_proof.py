@@ -1,0 +1,117 @@
+"""What the audit log says of one request, with as much of the chain as shows that it stands there.
+
+From each entry about the request the chain is followed to the next head that was signed, which is seconds to minutes
+later. Other entries in between are part of the proof: they hold identifiers and digests, and nobody's name.
+"""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import exists, or_, select
+from sqlalchemy.orm import Session
+
+from service.registry import audit, audit_checkpoints
+from service.registry.audit_chain import Broken, Head, Link, follow, moment
+from service.registry.signing_keys import PublicKey, SignatureInvalid, Signer
+from service.registry.tables import AuditCheckpoint, AuditEntry, AuditEvent, DeletionRequest, Transition
+
+_MOST_ROUNDS = 5  # of a thousand entries each: whoever asks for evidence does not work off a backlog
+
+
+def chain_up(session: Session, request: DeletionRequest) -> None:
+    """Have the audit log hold all that the request has gone through, if it does not yet."""
+    moves = exists().where(Transition.request_id == request.id, ~Transition.chained)
+    events = exists().where(AuditEvent.tenant_id == request.tenant_id, AuditEvent.about == request.id)
+    unchained = select(or_(moves, events))
+    rounds = 0
+    while session.scalar(unchained) and rounds < _MOST_ROUNDS and audit.chain(session, request.tenant_id):
+        rounds += 1
+
+
+def sign_up(session: Session, request: DeletionRequest, signer: Signer) -> None:
+    """Have the head signed, if what the log says of the request stands behind the last one that was."""
+    chain_up(session, request)
+    last = select(AuditEntry.height).where(AuditEntry.tenant_id == request.tenant_id, AuditEntry.about == request.id)
+    height = session.scalar(last.order_by(AuditEntry.height.desc()).limit(1)) or 0
+    signed = audit_checkpoints.latest(session, request.tenant_id)
+    if signed is None or signed.height < height:
+        audit_checkpoints.sign(session, request.tenant_id, signer)
+
+
+def proof(session: Session, request: DeletionRequest) -> dict[str, Any]:
+    """The entries about the request, and the pieces of the chain that each stands in."""
+    tenant_id, end = request.tenant_id, audit.head(session, request.tenant_id).height
+    pieces: list[dict[str, Any]] = []
+    own = audit.entries(session, tenant_id, 1, end, about=request.id)
+    reached = 0
+    for entry in own:
+        if entry.height <= reached:
+            continue  # the piece before has it
+        signed = _next_checkpoint(session, tenant_id, entry.height)
+        if signed is None:
+            break  # it will be signed within a minute
+        links = audit.entries(session, tenant_id, entry.height, signed.height)
+        pieces.append({"entries": [_link(link) for link in links], "checkpoint": _checkpoint(signed)})
+        reached = signed.height
+    return {"tenant": str(tenant_id), "request": str(request.id), "pieces": pieces}
+
+
+def verify(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> list[str]:
+    """The entries about the request, in order, once it is sure that they stand in a log with signed heads.
+
+    Raises:
+        Broken: something is not as it was written, or no key of these has signed it.
+    """
+    tenant_id, found = uuid.UUID(document["tenant"]), []
+    for piece in document["pieces"]:
+        links = [_read(one) for one in piece["entries"]]
+        *_, head = follow(Head(links[0].height - 1, links[0].previous), tenant_id, links)
+        said = piece["checkpoint"]
+        row = AuditCheckpoint(
+            tenant_id=tenant_id,
+            height=said["height"],
+            sha256=bytes.fromhex(said["sha256"]),
+            at=datetime.fromisoformat(said["at"]),
+            key_id=said["key_id"],
+            signature=bytes.fromhex(said["signature"]),
+        )
+        if (row.height, row.sha256) != (head.height, head.sha256) or row.key_id not in keys:
+            raise Broken(head.height, "the piece does not lead to a head that one of these keys has signed")
+        try:
+            audit_checkpoints.verify(row, keys[row.key_id])
+        except SignatureInvalid:
+            raise Broken(head.height, "the head is not as it was signed") from None
+        found += [link.entry for link in links if str(link.about) == document["request"]]
+    return found
+
+
+def _next_checkpoint(session: Session, tenant_id: uuid.UUID, height: int) -> AuditCheckpoint | None:
+    rows = select(AuditCheckpoint).where(AuditCheckpoint.tenant_id == tenant_id, AuditCheckpoint.height >= height)
+    return session.scalar(rows.order_by(AuditCheckpoint.height).limit(1))
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "height": link.height,
+        "previous": link.previous.hex(),
+        "entry": link.entry,
+        "sha256": link.sha256.hex(),
+        "about": None if link.about is None else str(link.about),
+    }
+
+
+def _read(said: Mapping[str, Any]) -> Link:
+    about = None if said["about"] is None else uuid.UUID(said["about"])
+    return Link(said["height"], bytes.fromhex(said["previous"]), said["entry"], bytes.fromhex(said["sha256"]), about)
+
+
+def _checkpoint(row: AuditCheckpoint) -> dict[str, Any]:
+    return {
+        "height": row.height,
+        "sha256": row.sha256.hex(),
+        "at": moment(row.at),
+        "key_id": row.key_id,
+        "signature": row.signature.hex(),
+    }

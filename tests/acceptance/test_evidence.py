@@ -1,0 +1,87 @@
+"""From a deletion request to evidence that is checked without the service, and computed again with what it has."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from service.registry import housekeeping, schema
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from tests.acceptance.conftest import Digits, running
+from tests.acceptance.test_forgetting import post_request, register
+from worker.recompute import recompute
+from worker.settings import WorkerSettings
+
+
+def structguard(*arguments: object, environment: dict[str, str] | None = None) -> tuple[int, dict]:
+    """Exit code and document of a command in a process of its own."""
+    command = [sys.executable, "-m", "service.cli", *map(str, arguments), "--json"]
+    done = subprocess.run(
+        command, env=os.environ | (environment or {}), capture_output=True, text=True, check=False, timeout=250
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tmp_path: Path, digits: Digits) -> None:
+    data, seen = tmp_path / "data", tmp_path / "seen"
+    for folder in (data, seen):
+        folder.mkdir()
+    database = Database(f"sqlite:///{data / 'registry.sqlite'}")
+    schema.upgrade(database)
+    with running(data, database, STRUCTGUARD_EVIDENCE_RETENTION="P1D") as stack, stack.client() as client:
+        stack.start_worker()
+        name = register(client, digits)
+        ended = stack.finish(
+            client, post_request(client, name, digits, some=slice(0, 4), options={"scope": "exact"}).headers["location"]
+        )
+        assert ended["state"] == "completed", ended["reason"]
+        bundle = client.get(ended["links"]["evidence"]).content
+        (seen / "model.safetensors").write_bytes(client.get(ended["links"]["checkpoint"]).content)
+    with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+        archive.extractall(seen)
+    certificate = seen / "certificate.json"
+    said = json.loads(base64.b64decode(json.loads(certificate.read_bytes())["payload"]))
+    about = said["predicate"]
+    assert about["measurements"] == {when: ended["metrics"][when] for when in ("before", "after")}
+    assert about["forget_set"]["images"]["disposition"] == "to be destroyed"
+    assert about["anchors"]["encoder"].startswith("minilm")
+    assert [(kept["kind"], kept["count"]) for kept in about["evaluation_sets"]] == [("test", 397), ("retain", 500)]
+    assert {"torch", "python", "device", "structguard"} <= about["environment"]["worker"].keys()
+    model = seen / "model.safetensors"
+    assert said["subject"][0]["digest"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+
+    (key,) = (seen / "signing-keys").iterdir()
+    code, verdict = structguard("verify", certificate, model, "--key", key, "--request", ended["id"])
+    assert (code, {one["check"] for one in verdict["findings"]}) == (
+        0,
+        {"signature", "parameters", "request", "model", "origin"},
+    )
+
+    here = {"STRUCTGUARD_DATA_DIR": str(data)}
+    code, again = structguard("recompute", certificate, environment=here)
+    values = {one["place"]: one for one in again["numbers"]}
+    assert [one for one in again["numbers"] if one["verdict"] != "same"] == []
+    assert code == 0
+    for place in ("after.forget_accuracy", "after.relearning.steps", "after.membership.unseen.advantage"):
+        assert f"measurements.{place}" in values
+    assert values["measurements.after.test_accuracy"]["again"] == ended["metrics"]["after"]["test_accuracy"]
+
+    # The same once the images are gone, and of a certificate that says something else.
+    housekeeping.destroy_samples(database, Artifacts(data), WorkerSettings(data_dir=data))
+    forged = json.loads(certificate.read_bytes())
+    about["measurements"]["after"]["test_accuracy"] += 0.5
+    forged["payload"] = base64.b64encode(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).decode()
+    content = json.dumps(forged, sort_keys=True, separators=(",", ":")).encode()
+    settings = WorkerSettings(data_dir=data, device="cpu")
+    values = list(recompute(database, Artifacts(data), settings, content, 1e-4))
+    verdicts = {one.place.removeprefix("measurements.after."): one.verdict for one in values}
+    assert [place for place, verdict in verdicts.items() if verdict == "differs"] == ["test_accuracy"]
+    assert verdicts["forget_accuracy"] == verdicts["membership.unseen.advantage"] == "needs the images"
+    assert verdicts["retain_accuracy"] == verdicts["collapse"] == verdicts["similarity.cka"] == "same"
+    database.close()

@@ -1,0 +1,34 @@
+"""Requests that have ended with a version, and what was measured of it."""
+
+import base64
+import json
+
+from given_jobs import Jobs
+
+SETS = [{"kind": "test", "name": "holdout", "count": 397, "digest": {"sha256": "a" * 64}}]
+POLICY = {"max_collapse": 0.25, "max_test_accuracy_drop": 5.0}
+PROVENANCE = {
+    "policy": POLICY,
+    "objections": [],
+    "evaluation_sets": SETS,
+    "anchors": {"encoder": "minilm/1", "encoder_sha256": "b" * 64, "digest": {"sha256": "c" * 64}},
+    "environment": {"torch": "2.10.0", "device": "cpu", "evaluation_batch": 256},
+}
+MEASURED = {
+    "before": {"forget_accuracy": 0.0, "test_accuracy": 99.75, "retain_accuracy": None, "collapse": None},
+    "after": {"forget_accuracy": 100.0, "test_accuracy": 98.9896, "retain_accuracy": None, "collapse": 0.008125},
+}
+
+
+def ended(client, database, *objections, **more):
+    """A deletion request that has ended with a version; its resource."""
+    accepted = client.deletion_request(**more).json()
+    by_hand = Jobs(database)
+    provenance = PROVENANCE | {"objections": list(objections)}
+    by_hand.publish(by_hand.claim(), *objections, measured=MEASURED, provenance=provenance)
+    return client.get(accepted["links"]["self"]).json()
+
+
+def statement(body):
+    """What an envelope holds."""
+    return json.loads(base64.b64decode(json.loads(body)["payload"]))
