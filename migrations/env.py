@@ -6,6 +6,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, Enum, text
 
+from service.registry import schema
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
 from service.registry.tables import Base, UtcDateTime
@@ -42,5 +43,5 @@ if given is not None:
 else:
     settings = RegistrySettings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with Database(settings.resolved_database_url()).engine.begin() as connection:
+    with schema.changing(Database(settings.resolved_database_url())) as connection:
         _run(connection)

@@ -14,6 +14,7 @@ from service.registry.gate import Policy
 from service.registry.pages import Page
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
+from service.registry.states import Disposition
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -87,6 +88,12 @@ class VersionAnswer(BaseModel):
     code_version: str
     gate: str | None = Field(description="`passed`, `needs_review`, or nothing if it was uploaded.")
     metrics: Measurements
+    disposition: Disposition = Field(
+        description="`kept`; `quarantined`, and then nobody gets it, no alias points to it, and no run begins from it; "
+        "or `deleted`: the same, and its checkpoint is destroyed."
+    )
+    disposed_at: datetime | None = Field(description="When it was last quarantined, deleted, or kept again.")
+    deleted_at: datetime | None = Field(description="When its checkpoint was destroyed.")
     created_at: datetime
     links: dict[str, str]
 
@@ -120,6 +127,9 @@ class VersionAnswer(BaseModel):
             code_version=row.code_version,
             gate=row.gate,
             metrics=cast("Measurements", row.metrics),
+            disposition=row.disposition,
+            disposed_at=row.disposed_at,
+            deleted_at=row.deleted_at,
             created_at=row.created_at,
             links={name: link for name, link in links.items() if link},
         )

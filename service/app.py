@@ -30,6 +30,7 @@ from service.routes import (
     anchor_sets,
     api_keys,
     architectures,
+    audit,
     deletion_requests,
     documentation,
     evaluation_sets,
@@ -106,7 +107,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
         *(evidence, reports),
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
-        *(api_keys, webhooks),
+        *(api_keys, webhooks, audit),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
     for routes in (health, documentation):

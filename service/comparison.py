@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 from safetensors import safe_open
 
 from service.registry.artifacts import Artifacts
+from service.registry.errors import VersionDeleted
+from service.registry.states import Disposition
 from service.registry.tables import Model, Version
 
 _MOST_TENSORS = 50  # in an answer, those that moved farthest first
@@ -73,7 +75,13 @@ class ComparisonAnswer(BaseModel):
 
 
 def compare(model: Model, first: Version, second: Version, artifacts: Artifacts) -> ComparisonAnswer:
-    """Set two versions of `model`, loaded with their family, side by side; reads both checkpoints."""
+    """Set two versions of `model`, loaded with their family, side by side; reads both checkpoints.
+
+    Raises:
+        VersionDeleted: there is one to read no more.
+    """
+    if Disposition.DELETED in (first.disposition, second.disposition):
+        raise VersionDeleted
     return ComparisonAnswer(
         model=model.name,
         first=_side(first),

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
 from service.registry import audit
+from service.registry.dispositions import check_usable
 from service.registry.scopes import Caller
 from service.registry.tables import Model, Version
 
@@ -29,7 +30,12 @@ FILE_HEADERS: dict[str, dict[str, Any]] = {
 
 
 def checkpoint(request: Request, model: Model, version: Version, path: Path) -> Response:
-    """Answer a GET or HEAD with 200, 206, 304, or (raised) 416. A version never changes, so neither does its ETag."""
+    """Answer a GET or HEAD with 200, 206, 304, or (raised) 416. A version never changes, so neither does its ETag.
+
+    Raises:
+        VersionQuarantined, VersionDeleted: nobody gets it.
+    """
+    check_usable(version)
     headers = {
         "ETag": f'"sha256:{version.sha256}"',
         "Last-Modified": format_datetime(version.created_at, usegmt=True),

@@ -85,6 +85,19 @@ TABLE: dict[type[Exception] | int, Kind] = {
         "The version did not pass the quality gate.",
         "Look at its metrics; to point an alias to it all the same, send `override_gate: true`.",
     ),
+    errors.VersionQuarantined: Kind(
+        409,
+        "version-quarantined",
+        "The version is quarantined.",
+        "Use another one, or have its `disposition` changed to `kept`.",
+    ),
+    errors.VersionDeleted: Kind(410, "version-deleted", "The version is deleted.", "Use another one."),
+    errors.VersionInUse: Kind(
+        409,
+        "version-in-use",
+        "The version is in use.",
+        "Point its aliases elsewhere; wait until no deletion request of its model is under way, or withdraw them.",
+    ),
     errors.PreconditionFailed: Kind(
         412, "precondition-failed", "It has changed since it was read.", "Read it again, then decide again."
     ),

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.registry import tables
 from service.registry.reach import Reach, Reached
+from service.registry.states import Disposition
 
 
 class ManifestAnswer(BaseModel):
@@ -43,8 +44,10 @@ class ReachedVersion(BaseModel):
     state: Reach = Field(
         description="`unlearned`: it, or a version that it descends from, has come out of a run that passed the gate "
         "and was asked to forget them. `pending`: requests under way for this model name them. `needs_unlearning`: "
-        "neither; a version from before such a run stays so, and is the owner's to take out of use."
+        "neither; a version from before such a run stays so, and is the owner's, or the model's policy, to take out of "
+        "use."
     )
+    disposition: Disposition = Field(description="Whether it is in use: `kept`, `quarantined` or `deleted`.")
     links: dict[str, str]
 
     @classmethod
@@ -56,6 +59,7 @@ class ReachedVersion(BaseModel):
             number=version.number,
             aliases=[alias.name for alias in version.aliases],
             state=reached.state,
+            disposition=version.disposition,
             links={"version": f"/v1/models/{name}/versions/{version.number}"},
         )
 

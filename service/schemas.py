@@ -28,6 +28,7 @@ from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
 from service.registry.settings import DEFAULT_POOL, Pool
+from service.registry.states import Disposition
 from service.registry.webhooks import Event
 
 T = TypeVar("T")
@@ -234,6 +235,12 @@ class WebhookChange(_Body):
     events: Events | None = None
     description: WebhookDescription | None = None
     enabled: Annotated[bool, Field(strict=True)] | None = None
+
+
+class NewDisposition(_Body):
+    """What is to become of a version."""
+
+    disposition: Disposition
 
 
 class Subject(_Body):

@@ -18,6 +18,7 @@ class Exit(IntEnum):
     NEEDS_REVIEW = 6
     NOT_CONFORMING = 7
     NOT_VERIFIED = 8
+    UNHEALTHY = 9
 
 
 _MEANING = {
@@ -29,7 +30,8 @@ _MEANING = {
     Exit.ENDED_WITHOUT_VERSION: "waited for a request, and it failed, was rejected or was cancelled",
     Exit.NEEDS_REVIEW: "waited for a request, and its new version did not pass the quality gate",
     Exit.NOT_CONFORMING: "a check of `opendsr-check` failed",
-    Exit.NOT_VERIFIED: "a certificate is not what it should be, or not of what it should be",
+    Exit.NOT_VERIFIED: "a certificate or an audit log is not what it should be, or not of what it should be",
+    Exit.UNHEALTHY: "`doctor` found a problem",
 }
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {_MEANING[code]}" for code in Exit) + "."

@@ -23,6 +23,7 @@ TAGS = [
     {"name": "Jobs", "description": "Unlearning runs: how far they are, what they took, and what they measured."},
     {"name": "API keys", "description": "Who may call, and what for."},
     {"name": "Webhooks", "description": "Who is called back when a deletion request moves."},
+    {"name": "Audit log", "description": "Who did what: a hash chain with signed heads, for auditors."},
     {"name": "OpenDSR 2.0", "description": "Erasure as the systems ask for it in which people's requests arrive."},
     {"name": "OpenDSR 1", "description": "The same, for those that still speak the first version."},
     {"name": "Health", "description": "For load balancers and orchestrators. No key needed."},

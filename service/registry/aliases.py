@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from service.registry import audit
 from service.registry.database import clock
+from service.registry.dispositions import check_usable
 from service.registry.errors import AliasNotFound, GateNotPassed, PreconditionFailed
 from service.registry.tables import Alias, Model, Version
 
@@ -30,10 +31,13 @@ def point(
     Raises:
         GateNotPassed: the version needs review, and `override_gate` does not say that somebody has.
         PreconditionFailed: the alias points elsewhere by now.
+        VersionQuarantined, VersionDeleted: nothing may point to the version.
     """
     if version.gate == "needs_review" and not override_gate:
         raise GateNotPassed
     session.execute(select(Model.id).where(Model.id == model.id).with_for_update())  # one at a time moves aliases
+    session.refresh(version, ["disposition"])
+    check_usable(version)
     alias = session.scalar(_alias(model, name))
     if only_from is not None and only_from != (alias.version.number if alias else 0):
         raise PreconditionFailed

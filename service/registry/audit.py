@@ -138,18 +138,26 @@ def head(session: Session, tenant_id: uuid.UUID) -> Head:
 
 
 def entries(
-    session: Session, tenant_id: uuid.UUID, first: int, last: int, *, about: uuid.UUID | None = None
+    session: Session,
+    tenant_id: uuid.UUID,
+    first: int,
+    last: int | None = None,
+    *,
+    about: uuid.UUID | None = None,
+    limit: int | None = None,
 ) -> list[Link]:
-    """The entries from one height to another, both included; those about one thing, if it is named.
+    """The entries from one height to another, both included, or to the end; those about one thing, if it is named.
 
     Without `about` they are a proof: `audit_chain.follow` leads from the head before the first to the last one's.
     """
     rows = select(AuditEntry.height, AuditEntry.previous, AuditEntry.entry, AuditEntry.sha256, AuditEntry.about).where(
-        AuditEntry.tenant_id == tenant_id, AuditEntry.height.between(first, last)
+        AuditEntry.tenant_id == tenant_id, AuditEntry.height >= first
     )
+    if last is not None:
+        rows = rows.where(AuditEntry.height <= last)
     if about is not None:
         rows = rows.where(AuditEntry.about == about)
-    return [Link(*row) for row in session.execute(rows.order_by(AuditEntry.height))]
+    return [Link(*row) for row in session.execute(rows.order_by(AuditEntry.height).limit(limit))]
 
 
 def _locked(session: Session, tenant_id: uuid.UUID) -> AuditHead:

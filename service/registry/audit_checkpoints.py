@@ -61,12 +61,15 @@ def due(session: Session) -> list[uuid.UUID]:
     return list(session.scalars(grown))
 
 
-def between(session: Session, tenant_id: uuid.UUID, first: int, last: int) -> list[AuditCheckpoint]:
-    """The checkpoints from one height to another, both included, in order."""
-    rows = select(AuditCheckpoint).where(
-        AuditCheckpoint.tenant_id == tenant_id, AuditCheckpoint.height.between(first, last)
-    )
-    return list(session.scalars(rows.order_by(AuditCheckpoint.height), execution_options={"populate_existing": True}))
+def between(
+    session: Session, tenant_id: uuid.UUID, first: int, last: int | None = None, *, limit: int | None = None
+) -> list[AuditCheckpoint]:
+    """The checkpoints from one height to another, both included, or to the end, in order."""
+    rows = select(AuditCheckpoint).where(AuditCheckpoint.tenant_id == tenant_id, AuditCheckpoint.height >= first)
+    if last is not None:
+        rows = rows.where(AuditCheckpoint.height <= last)
+    in_order = rows.order_by(AuditCheckpoint.height).limit(limit)
+    return list(session.scalars(in_order, execution_options={"populate_existing": True}))
 
 
 def latest(session: Session, tenant_id: uuid.UUID) -> AuditCheckpoint | None:

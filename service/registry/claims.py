@@ -14,7 +14,7 @@ from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from service.registry import aliases, audit, jobs
+from service.registry import aliases, audit, dispositions, jobs
 from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
@@ -200,10 +200,11 @@ def publish(
         gate=version.gate,
         requests=[str(request.id) for request in requests],
     )
-    if not objections:
-        aliases.move_on(session, model, parent, version)
     measured = session.get_one(Version, parent.id)
     measured.metrics = measured.metrics or parent_metrics
+    if not objections:
+        aliases.move_on(session, model, parent, version)
+        dispositions.follow_policy(session, model, measured, by=f"job:{job.id}")
     move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)
     return version
 

@@ -124,6 +124,18 @@ class GateNotPassed(RegistryError):
     """The version did not pass the quality gate. An alias points to it only if `override_gate` says so."""
 
 
+class VersionQuarantined(RegistryError):
+    """The version is quarantined: it is neither given out, nor pointed to, nor built on."""
+
+
+class VersionDeleted(RegistryError):
+    """The version is deleted. What it was and how it was measured is known still, its checkpoint is not."""
+
+
+class VersionInUse(RegistryError):
+    """The version is in use: an alias points to it, or deletion requests under way build on it."""
+
+
 class PreconditionFailed(RegistryError):
     """It has changed since it was read."""
 

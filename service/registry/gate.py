@@ -1,6 +1,7 @@
 """The quality gate: what must hold before a new version counts as done."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,10 +12,15 @@ LEAST_UNSEEN = 100  # test images without which membership inference is not meas
 
 
 class Policy(BaseModel):
-    """The limits of one model's gate."""
+    """The limits of one model's gate, and what becomes of the version before one that passes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    parent_disposition: Literal["keep", "quarantine", "delete"] = Field(
+        default="keep",
+        description="What becomes of a version when a run makes one of it that passes the gate. It stays as it is "
+        "while an alias points to it that does not follow the gate.",
+    )
     max_test_accuracy_drop: Real = Field(
         default=5.0, ge=0, le=100, description="Percentage points of A_test that a version may lose against its parent."
     )

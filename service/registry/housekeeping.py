@@ -1,6 +1,15 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
-from service.registry import creations, deletion_requests, deliveries, reaper, retention, subject_requests, webhooks
+from service.registry import (
+    creations,
+    deletion_requests,
+    deliveries,
+    dispositions,
+    reaper,
+    retention,
+    subject_requests,
+    webhooks,
+)
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.settings import RegistrySettings
@@ -15,7 +24,19 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
         subject_requests.forget_callbacks(session)
         webhooks.forget_previous_secrets(session)
     destroy_samples(database, artifacts, settings)
+    destroy_checkpoints(database, artifacts)
     retention.remove_old_records(database, settings)
+
+
+def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
+    """Destroy the checkpoints of deleted versions."""
+    with database.read() as session:
+        doomed = dispositions.to_destroy(session)
+    for version_id in doomed:
+        with database.write() as session:
+            checkpoint = dispositions.forget_checkpoint(session, version_id)
+            if checkpoint is not None:
+                artifacts.delete(checkpoint)  # before the COMMIT, as below
 
 
 def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:

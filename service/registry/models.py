@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, load_only, selectinload
 
@@ -23,6 +23,7 @@ from service.registry.errors import (
 from service.registry.gate import Policy
 from service.registry.pages import Page, paginate
 from service.registry.settings import DEFAULT_POOL
+from service.registry.states import Disposition
 from service.registry.tables import Alias, EvaluationSet, Model, Version
 
 MOST_TAGS = 50
@@ -31,6 +32,12 @@ _FAMILY = (
     joinedload(Version.parent),
     *(selectinload(relation) for relation in (Version.children, Version.aliases, Version.manifests)),
 )
+
+
+def may_be_built_on(version: type[Version]) -> tuple[ColumnElement[bool], ...]:
+    """Of a version: a run may begin from it."""
+    return version.gate.is_distinct_from("needs_review"), version.disposition == Disposition.KEPT
+
 
 # Every deletion request asks these: putting a statement together takes longer than running it.
 _BY_NAME = select(Model).where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
@@ -42,7 +49,7 @@ _TO_UNLEARN = (
         Version,
         Version.id
         == select(_newest.id)
-        .where(_newest.model_id == Model.id, _newest.gate.is_distinct_from("needs_review"))
+        .where(_newest.model_id == Model.id, *may_be_built_on(_newest))
         .order_by(_newest.number.desc())
         .limit(1)
         .correlate(Model)
@@ -52,7 +59,7 @@ _TO_UNLEARN = (
 )
 _NEWEST = (
     select(Version)
-    .where(Version.model_id == bindparam("model_id"), Version.gate.is_distinct_from("needs_review"))
+    .where(Version.model_id == bindparam("model_id"), *may_be_built_on(Version))
     .order_by(Version.number.desc())
     .limit(1)
 )
@@ -167,6 +174,8 @@ def register_version(session: Session, model: Model, *, parent: int | None, **co
         parent_row = session.scalar(_version(model, parent))
         if parent_row is None:
             raise InvalidInput(Fault("#/parent", "is not a version of this model"))
+        if parent_row.disposition is not Disposition.KEPT:
+            raise InvalidInput(Fault("#/parent", f"is {parent_row.disposition}, and nothing is built on it"))
     version = add_version(
         session,
         model,
@@ -224,7 +233,7 @@ def tag(session: Session, version: Version, key: str, value: str | None) -> None
 
 
 def latest_version(session: Session, model: Model) -> Version | None:
-    """The newest version that a further run may build on: one that needs review is not."""
+    """The newest version that a further run may build on: none that needs review, is quarantined or deleted."""
     return session.scalar(_NEWEST, {"model_id": model.id})
 
 

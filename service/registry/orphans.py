@@ -19,7 +19,7 @@ _AGE = timedelta(days=1)  # longer than any upload, any measurement of a new ver
 _PAUSE = timedelta(hours=1)
 
 #: Which column names the files of a folder. Those of `staging` are of processes at work, and named nowhere.
-_NAMED_BY: dict[str, InstrumentedAttribute[str] | InstrumentedAttribute[str | None] | None] = {
+NAMED_BY: dict[str, InstrumentedAttribute[str] | InstrumentedAttribute[str | None] | None] = {
     "staging": None,
     "samples": DeletionRequest.samples,
     "checkpoints": Version.checkpoint,
@@ -53,12 +53,12 @@ class Orphans:
             began, now = session.scalar(select(func.min(Tenant.created_at))), clock(session)
         if began is None:
             return
-        for folder in _NAMED_BY:
+        for folder in NAMED_BY:
             for keys in batches(self._artifacts.written(folder, after=began, before=now - _AGE)):
                 yield folder, keys
 
     def _remove(self, folder: str, keys: list[str]) -> None:
-        column = _NAMED_BY[folder]
+        column = NAMED_BY[folder]
         named: set[str | None] = set()
         if column is not None:
             with self._database.read() as session:

@@ -27,6 +27,14 @@ class Phase(StrEnum):
     PUBLISH = "publish"  #: the new version becomes visible
 
 
+class Disposition(StrEnum):
+    """What has become of a version."""
+
+    KEPT = "kept"  #: whoever may can use it
+    QUARANTINED = "quarantined"  #: the checkpoint is there, and nobody gets it; may be kept again
+    DELETED = "deleted"  #: its checkpoint is destroyed, or will be at the next sweep; for ever
+
+
 class DeliveryState(StrEnum):
     """Where a message to an endpoint stands."""
 

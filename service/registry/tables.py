@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from service.registry.settings import DEFAULT_POOL
-from service.registry.states import DeliveryState, Phase, RequestStatus, State
+from service.registry.states import DeliveryState, Disposition, Phase, RequestStatus, State
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -67,6 +67,7 @@ class Base(DeclarativeBase):
         DeliveryState: Enum(
             DeliveryState, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
         ),
+        Disposition: Enum(Disposition, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
         RequestStatus: Enum(
             RequestStatus, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
         ),
@@ -139,7 +140,7 @@ class Model(Base):
 
 
 class Version(Base):
-    """One checkpoint of a model, immutable once written."""
+    """One checkpoint of a model, immutable once written but for its tags, and for what becomes of it."""
 
     __tablename__ = "versions"
 
@@ -160,7 +161,10 @@ class Version(Base):
     code_version: Mapped[str] = mapped_column(String(40))
     gate: Mapped[str | None] = mapped_column(String(20))  #: "passed", "needs_review", or nothing when registered
     metrics: Mapped[dict[str, Any]]
-    tags: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: of the owner's choosing; all else never changes
+    tags: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: of the owner's choosing
+    disposition: Mapped[Disposition] = mapped_column(default=Disposition.KEPT, server_default=Disposition.KEPT.value)
+    disposed_at: Mapped[datetime | None]  #: when it was last quarantined, deleted or kept again
+    deleted_at: Mapped[datetime | None]  #: when the checkpoint was destroyed
     created_at: Mapped[datetime]
 
     model: Mapped[Model] = relationship(lazy="raise")
@@ -171,7 +175,15 @@ class Version(Base):
     aliases: Mapped[list["Alias"]] = relationship(lazy="raise", order_by="Alias.name", viewonly=True)
     manifests: Mapped[list["Manifest"]] = relationship(lazy="raise", viewonly=True)
 
-    __table_args__ = (UniqueConstraint("model_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("model_id", "number"),
+        Index(
+            "ix_versions_to_destroy",
+            "id",
+            sqlite_where=text("disposition = 'deleted' AND deleted_at IS NULL"),
+            postgresql_where=text("disposition = 'deleted' AND deleted_at IS NULL"),
+        ),
+    )
 
 
 class Alias(Base):

@@ -37,7 +37,10 @@ def read_alias(
 @router.put(
     "/{alias}",
     summary="Point an alias to a version",
-    responses={201: {"model": AliasAnswer, "description": "It is new."}, **documented(400, 404, 409, 412, 413, 422)},
+    responses={
+        201: {"model": AliasAnswer, "description": "It is new."},
+        **documented(400, 404, 409, 410, 412, 413, 422),
+    },
 )
 def point_alias(
     name: ModelName,

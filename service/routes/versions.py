@@ -23,8 +23,11 @@ from service.dependencies import (
 from service.downloads import FILE_HEADERS, OCTETS
 from service.idempotency import CreationDep
 from service.problems import documented
-from service.registry import models
-from service.schemas import Metadata, NewVersion, Tag
+from service.registry import dispositions, models
+from service.registry.errors import ScopeMissing
+from service.registry.scopes import Scope
+from service.registry.states import Disposition
+from service.schemas import Metadata, NewDisposition, NewVersion, Tag
 
 router = APIRouter(prefix="/v1/models/{name}/versions", tags=["Versions"])
 
@@ -89,7 +92,28 @@ def untag_version(
     return VersionAnswer.of(model, version)
 
 
-@router.get("/{number}/compare/{other}", summary="Compare two versions", responses=documented(404))
+@router.put(
+    "/{number}/disposition",
+    summary="Take a version out of use",
+    responses=documented(400, 404, 409, 410, 413, 422),
+)
+def dispose_of_version(
+    name: ModelName, number: Reference, given: NewDisposition, caller: Registrar, session: WriteSession
+) -> VersionAnswer:
+    """Quarantine a version, keep it again, or delete it, which takes the scope `admin` and cannot be undone.
+
+    Not while an alias points to it, or a run is to begin from it. The checkpoint of a deleted one is destroyed at the
+    next sweep.
+    """
+    if given.disposition is Disposition.DELETED and not caller.may([Scope.ADMIN]):
+        raise ScopeMissing([Scope.ADMIN])
+    model = models.find_model(session, caller.tenant_id, name)
+    version = models.find_version(session, model, number)
+    dispositions.dispose(session, model, version, given.disposition)
+    return VersionAnswer.of(model, version)
+
+
+@router.get("/{number}/compare/{other}", summary="Compare two versions", responses=documented(404, 410))
 def compare_versions(
     name: ModelName,
     number: Reference,
@@ -113,7 +137,7 @@ def compare_versions(
         200: {"description": "The headers of the file.", "content": {OCTETS: {}}, "headers": FILE_HEADERS},
         206: {"description": "The headers of the range."},
         304: {"description": "The caller has it already, says `If-None-Match`."},
-        **documented(404, 416),
+        **documented(404, 409, 410, 416),
     },
 )
 @router.get(
@@ -124,7 +148,7 @@ def compare_versions(
         200: {"description": "The safetensors file.", "content": {OCTETS: {}}, "headers": FILE_HEADERS},
         206: {"description": "The ranges that `Range` asked for."},
         304: {"description": "The caller has it already, says `If-None-Match`."},
-        **documented(404, 416),
+        **documented(404, 409, 410, 416),
     },
 )
 def download_checkpoint(

@@ -86,7 +86,7 @@ class Calls:
         if spoil:
             for variation in self._spoilt(method, path, values, known, sent):
                 self._send(**{"method": method, "where": where, "by": self._key} | sent | variation)
-        return answer.json() if answer.content and "json" in answer.headers["content-type"] else None
+        return answer.json() if answer.content and "/json" in answer.headers["content-type"] else None
 
     def _spoilt(
         self, method: str, path: str, values: dict[str, str], known: list[dict[str, Any]], sent: dict[str, Any]

@@ -153,6 +153,9 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     for method, body in (("PUT", {"body": {"value": label("a tag's value")}}), ("DELETE", {})):
         call(method, versions + "/{number}/tags/{key}", **first, key=label("a tag"), **body)
 
+    for disposition in ("quarantined", "kept"):
+        call("PUT", versions + "/{number}/disposition", **first, body={"disposition": disposition})
+
     aliases = models + "/{name}/aliases"
     alias = {"name": pets, "alias": label("an alias")}
     moved = {"version": 1, "follows_gate": True, "override_gate": False}
@@ -246,6 +249,10 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
         waiting = {"metadata": {"model": careful, "labels": [0]}, "files": pictures[:1]}
         waits = call("POST", requests, **waiting, spoil=False, by=made["key"])["id"]
         call("POST", f"{one}/{verb}", request_id=waits, **body)
+
+    call("GET", "/v1/audit")
+    for part in ("entries", "checkpoints", "export"):
+        call("GET", f"/v1/audit/{part}")
 
     call("GET", "/v1/discovery")
     told = [f"{receiver}/{label('url of a status callback')}"]

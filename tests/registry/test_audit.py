@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.registry import audit, audit_checkpoints, deletion_requests
+from service.registry import audit, audit_checkpoints, audit_export, deletion_requests
 from service.registry.audit_chain import Broken, Head, canonical, digest, follow
 from service.registry.audit_verification import verify_all
 from service.registry.settings import RegistrySettings
@@ -63,6 +63,16 @@ def test_an_empty_log_has_a_head(database, tenant_id):
         assert audit.head(session, tenant_id) == Head(0, bytes(32))
         assert verify_all(session, tenant_id, {}) == Head()
     assert _chain(database, tenant_id) == 0
+
+
+def test_an_empty_log_is_exported_and_is_whole(database, tenant_id, settings):
+    mine = signer(settings)
+    with database.write() as session:
+        audit_checkpoints.sign(session, tenant_id, mine)
+    exported = list(audit_export.lines(database, tenant_id, 0))
+    assert audit_export.verify(exported, {mine.key_id: mine.public}).head == Head()
+    with pytest.raises(Broken):
+        audit_export.verify(exported[:1], {mine.key_id: mine.public})
 
 
 def test_what_happened_is_chained_with_what_it_tells(database, tenant_id):

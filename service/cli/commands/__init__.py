@@ -2,7 +2,18 @@
 
 import typer
 
-from service.cli.commands import conformance, deletions, evidence, exchange, keys, models, serving, signing_keys
+from service.cli.commands import (
+    audit,
+    conformance,
+    deletions,
+    evidence,
+    exchange,
+    keys,
+    models,
+    operations,
+    serving,
+    signing_keys,
+)
 from service.cli.exits import EPILOG
 
 app = typer.Typer(
@@ -16,12 +27,14 @@ app = typer.Typer(
 for command in (
     *(serving.demo, serving.up, serving.migrate),
     *(models.register, models.download),
+    *(operations.doctor, operations.backup, operations.restore),
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
     *(evidence.verify, evidence.evidence, evidence.report, evidence.recompute),
 ):
     app.command(epilog=EPILOG)(command)
 app.command("opendsr-check", epilog=EPILOG)(conformance.opendsr_check)
 
+app.add_typer(audit.app, name="audit")
 app.add_typer(exchange.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(signing_keys.app, name="signing-keys")

@@ -53,6 +53,10 @@ def register(
         float | None,
         typer.Option(min=0, max=0.5, help="|AUC - 0.5| that membership inference may reach, if it is new."),
     ] = None,
+    parent_disposition: Annotated[
+        Literal["keep", "quarantine", "delete"] | None,
+        typer.Option(help="What becomes of a version when a better one was made of it, if the model is new."),
+    ] = None,
     approval: Annotated[
         bool, typer.Option("--approval", help="Somebody else has to agree to each deletion request, if it is new.")
     ] = False,
@@ -81,6 +85,7 @@ def register(
         "max_collapse": max_collapse,
         "min_robust_forget_accuracy": min_robust,
         "max_membership_advantage": max_membership,
+        "parent_disposition": parent_disposition,
     }
     model = {
         "name": name,

@@ -1,0 +1,103 @@
+"""The audit log as a file: fetched from a service, and verified without one."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.client import Client
+from service.cli.exits import EPILOG, CommandError, Exit
+from service.cli.output import Output
+from service.cli.parameters import DEFAULT_SERVER, AsJson, Server, existing_file
+
+if TYPE_CHECKING:
+    from service.registry.signing_keys import PublicKey
+
+app = typer.Typer(help="Export the audit log, and verify an export without the service.", no_args_is_help=True)
+
+
+class NotVerified(CommandError):
+    """The log is not whole, or not the one that was meant."""
+
+    exit = Exit.NOT_VERIFIED
+
+
+@app.command(epilog=EPILOG)
+def export(
+    target: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("audit.ndjson"),
+    *,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the whole audit log, up to a head that is signed now. Takes the scope evidence:read."""
+    output = Output(as_json=as_json)
+    with output.reporting(), Client(server) as client:
+        with client.stream("/v1/audit/export") as response, target.open("wb") as file:
+            for part in response.iter_bytes():
+                file.write(part)
+        output.result({"file": str(target), "bytes": target.stat().st_size}, f"The log is in {target}.")
+
+
+@app.command(epilog=EPILOG)
+def verify(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `structguard audit export` wrote.")],
+    *,
+    key: Annotated[list[Path], existing_file("Public key that may have signed it, as PEM; may be repeated.")],
+    head: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HEIGHT:SHA256", help="A head that the log must hold, such as one of a certificate."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify an export: nothing in it was changed, removed, inserted or cut off since its heads were signed.
+
+    It does not prove that what was written down is true, nor that nothing was left unwritten; and of a log that
+    somebody with the private key has written anew only a head that was kept elsewhere (--head) can tell.
+    """
+    from service.registry import audit_export  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.audit_chain import Broken  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        wanted = _heads(head or [])
+        keys = _keys(key)
+        try:
+            with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+                report = audit_export.verify(lines, keys, wanted)
+        except Broken as broken:
+            raise NotVerified("The audit log is not whole.", f"At height {broken.height}: {broken}.") from None
+        said = {
+            "tenant": str(report.tenant_id),
+            "entries": report.head.height,
+            "head": report.head.sha256.hex(),
+            "signed_at": report.signed_at.isoformat(),
+            "key_ids": list(report.key_ids),
+        }
+        output.result(
+            said,
+            f"Whole: {report.head.height} entries of tenant {report.tenant_id}.",
+            f"The head {report.head.sha256.hex()} was signed at {said['signed_at']}.",
+            *(f"Signed by {name}." for name in report.key_ids),
+        )
+
+
+def _keys(files: list[Path]) -> "Mapping[str, PublicKey]":
+    from service.registry.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415
+
+    try:
+        keys = [PublicKey.read(file.read_bytes()) for file in files]
+    except PublicKeyUnusable as error:
+        raise CommandError("A key cannot be used.", error.detail) from error
+    return {key.key_id: key for key in keys}
+
+
+def _heads(given: list[str]) -> dict[int, bytes]:
+    heads = {}
+    for text in given:
+        found = re.fullmatch(r"(\d{1,15}):([0-9a-f]{64})", text)
+        if found is None:
+            raise typer.BadParameter("must be a height and a hash, such as 7:5f70bf…", param_hint="--head")
+        heads[int(found[1])] = bytes.fromhex(found[2])
+    return heads

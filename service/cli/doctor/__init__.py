@@ -1,0 +1,93 @@
+"""What is wrong with an installation, and how to mend it: one finding after the other, and nothing is changed."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pydantic import ValidationError
+
+from service.cli.doctor import broker, database, master_key, queue, store, worker
+from service.cli.doctor.finding import Finding, Outcome, problem, warning
+from service.registry.database import Database
+from service.settings import ServiceSettings
+
+__all__ = ["Finding", "Outcome", "examine"]
+
+Check = Callable[[], Finding | Iterable[Finding]]
+
+
+def examine(data_dir: Path | None) -> Iterator[Finding]:
+    """Look at everything that the environment names, with this data folder if one is given."""
+    try:
+        settings = ServiceSettings() if data_dir is None else ServiceSettings(data_dir=data_dir)
+    except ValidationError as error:
+        wrong = {f"STRUCTGUARD_{item['loc'][0]}".upper() if item["loc"] else item["msg"] for item in error.errors()}
+        yield problem("settings", f"the service cannot use {', '.join(sorted(wrong))}", "README.md lists the settings.")
+        return
+    secrets = _secrets(settings)
+    for finding in _findings(settings):
+        says, mend = finding.says, finding.mend
+        for secret in secrets:
+            says, mend = says.replace(secret, "…"), mend.replace(secret, "…")
+        yield Finding(finding.check, finding.outcome, says, mend)
+
+
+def _findings(settings: ServiceSettings) -> Iterator[Finding]:
+    reached = _attempt("database", lambda: database.reachable(settings))
+    yield from reached
+    is_usable = _are_fine(reached)
+    if is_usable:
+        with closing(Database(settings.resolved_database_url())) as opened:
+            migrated = _attempt("migrations", lambda: database.migrated(opened))
+            yield from migrated
+            is_usable = _are_fine(migrated)
+            if is_usable:
+                for name, check in _on(opened, settings).items():
+                    yield from _attempt(name, check)
+    yield from _attempt("store", lambda: store.writable(settings))
+    if not is_usable:
+        mend = "Put the database right, and ask again."
+        yield warning("the rest", "clock, files, disk, master key, workers and requests were not looked at", mend)
+    yield from _attempt("broker", lambda: broker.answers(settings))
+    yield from _attempt("device", lambda: worker.equipment(settings))
+
+
+def _on(opened: Database, settings: ServiceSettings) -> dict[str, Check]:
+    """What takes the tables, in the order of the report."""
+    return {
+        "writing": lambda: database.writable(opened),
+        "clock": lambda: database.clocks(opened),
+        "files": lambda: store.complete(settings, opened),
+        "disk": lambda: store.room(settings, opened),
+        "master key": lambda: master_key.opens(settings, opened),
+        "workers": lambda: queue.workers(settings, opened),
+        "requests": lambda: queue.requests(settings, opened),
+    }
+
+
+def _attempt(name: str, check: Check) -> list[Finding]:
+    """What a check finds. One that breaks has found something, too."""
+    try:
+        found = check()
+        return [found] if isinstance(found, Finding) else list(found)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the other checks are to go on)
+        return [problem(name, f"the check itself failed: {type(error).__name__}", "Look at the log of the service.")]
+
+
+def _are_fine(findings: list[Finding]) -> bool:
+    return all(finding.outcome is not Outcome.PROBLEM for finding in findings)
+
+
+def _secrets(settings: ServiceSettings) -> set[str]:
+    """Passwords in the URLs, as they stand there and as they are meant."""
+    urls = [url.get_secret_value() for url in (settings.database_url, settings.broker_url) if url is not None]
+    passwords = {password for url in urls if (password := _password(url))}
+    return passwords | {unquote(password) for password in passwords} | set(urls)
+
+
+def _password(url: str) -> str | None:
+    try:
+        return urlsplit(url).password
+    except ValueError:
+        return None

@@ -1,0 +1,52 @@
+"""The doorbell: does it work, does it keep what it is told, and does anybody listen?"""
+
+from collections.abc import Iterator
+
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from service.cli.doctor.finding import Finding, ok, problem, warning
+from service.registry.doorbell import celery_app, queue_of
+from service.registry.settings import RegistrySettings
+
+_PATIENCE = 2.0  # seconds
+
+
+def answers(settings: RegistrySettings) -> Iterator[Finding]:
+    """Whether it takes messages, and for which pools a worker listens."""
+    if settings.broker_url is None:
+        yield ok("broker", "none: workers look for runs themselves")
+        return
+    url = settings.broker_url.get_secret_value()
+    app = celery_app(url, settings.celery_queue, settings.pools)
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
+            name = connection.as_uri()  # without the password
+        workers = app.control.inspect(timeout=_PATIENCE).active_queues() or {}
+    except (OperationalError, OSError) as error:
+        mend = "Start Redis, or put STRUCTGUARD_BROKER_URL right; requests are accepted meanwhile, and wait."
+        yield problem("broker", f"it does not answer: {type(error).__name__}", mend)
+        return
+    yield _policy(url, name)
+    heard = {queue["name"] for queues in workers.values() for queue in queues}
+    deaf = sorted(pool for pool in settings.pools if queue_of(settings.celery_queue, pool) not in heard)
+    if deaf:
+        mend = "Start one with `celery --app worker.app worker`, the same broker and queue, and STRUCTGUARD_POOLS."
+        yield problem("listeners", f"no Celery worker answers for the pools {', '.join(deaf)}", mend)
+    else:
+        yield ok("listeners", f"Celery workers answer for the pools {', '.join(sorted(settings.pools))}")
+
+
+def _policy(url: str, name: str) -> Finding:
+    """What Redis does when its memory is full. Where it may not be asked, it is taken to be right."""
+    try:
+        with Redis.from_url(url, socket_timeout=_PATIENCE) as client:
+            policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except (RedisError, ValueError):
+        return ok("broker", name)
+    if policy != "noeviction":
+        mend = "Set `maxmemory-policy noeviction` in Redis: others throw away messages."
+        return warning("broker", f"{name}: its maxmemory-policy is {policy}", mend)
+    return ok("broker", name)

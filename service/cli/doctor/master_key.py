@@ -1,0 +1,56 @@
+"""The master key: can it be read, by nobody else, and does it open what is sealed?"""
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from service.cli.doctor.finding import Finding, ok, problem, warning
+from service.registry import samples
+from service.registry.artifacts import Artifacts
+from service.registry.database import Database
+from service.registry.errors import RegistryError
+from service.registry.master_key import MasterKey, MasterKeyUnusable, OtherMasterKey
+from service.registry.settings import RegistrySettings
+from service.registry.tables import DeletionRequest
+
+_TRIED = 10  # sealed files, the newest
+_MEND = "Put the key that the images were stored with back into its place, then retry what has failed."
+
+
+def opens(settings: RegistrySettings, database: Database) -> Finding:
+    """Tries it on what waits. Nothing is made where there is none: the service does that."""
+    file = settings.master_key_file or settings.data_dir / "master.key"
+    sealed = select(DeletionRequest).where(DeletionRequest.samples_key.is_not(None))
+    with database.read() as session:
+        waiting = session.scalars(sealed.order_by(DeletionRequest.received_at.desc()).limit(_TRIED)).all()
+    if not (file.exists() or settings.master_key_file or waiting):
+        return ok("master key", "none yet: the service makes one when it first starts")
+    wrong = _wrong_with(file, settings) or next(filter(None, (_closed(it, settings, file) for it in waiting)), None)
+    if wrong is not None:
+        return wrong
+    if file.stat().st_mode & 0o077:
+        mend = f"Run `chmod 600 {file}`, as the owner that the service runs as."
+        return warning("master key", f"others than its owner may read {file}", mend)
+    return ok("master key", f"it opens what is sealed ({len(waiting)} tried)" if waiting else "nothing is sealed now")
+
+
+def _wrong_with(file: Path, settings: RegistrySettings) -> Finding | None:
+    if not file.exists():
+        return problem("master key", f"{file} is not there", _MEND)
+    try:
+        MasterKey(settings)
+    except MasterKeyUnusable:
+        return problem("master key", f"{file} cannot be read, or does not hold 64 hexadecimal digits", _MEND)
+    return None
+
+
+def _closed(request: DeletionRequest, settings: RegistrySettings, file: Path) -> Finding | None:
+    """Why these images do not open, if they do not."""
+    try:
+        samples.open_of(request, Artifacts(settings.data_dir).path(request.samples or ""), settings).close()
+    except OtherMasterKey:
+        return problem("master key", f"{file} is not the one that images were stored with", _MEND)
+    except (RegistryError, OSError) as error:
+        mend = "Restore the file from a backup and retry the request, or have the images sent again."
+        return problem("master key", f"the images of request {request.id} do not open: {type(error).__name__}", mend)
+    return None
