@@ -38,12 +38,15 @@ class InferenceMeasured(TypedDict, total=False):
     worst_attack: str
     attacks: Annotated[
         dict[str, AttackMeasured],
-        Field(description="By name: `loss`, `confidence`, `entropy`, `modified_entropy`, `margin`."),
+        Field(
+            description="By name. In `membership`: `loss`, `confidence`, `entropy`, `modified_entropy`, `margin`. "
+            "In `streisand`: `loss`, `entropy`, `feature_norm`, `class_distance`."
+        ),
     ]
 
 
 class MembershipMeasured(TypedDict, total=False):
-    """Membership inference with the registered test set as unseen images, at most 2,000 of them."""
+    """The images to forget against the registered test set as unseen images, at most 2,000 of them."""
 
     unseen: Annotated[InferenceMeasured | None, Field(description="Against all of them.")]
     unseen_misclassified: Annotated[
@@ -76,7 +79,7 @@ class SearchesMeasured(TypedDict, total=False):
 
 
 class SimilarityMeasured(TypedDict, total=False):
-    """How much of the parent is left, on at most 2,000 test images, or else retained ones."""
+    """How much of the parent is left, on at most 2,000 images."""
 
     images: Count
     cosine: Annotated[float | None, Field(description="Mean cosine of an image's features then and now, −1 to 1.")]
@@ -119,12 +122,26 @@ class Measurements(TypedDict, total=False):
         float | None, Field(description="Structural collapse against the parent, 0 = intact to 2 = reversed.")
     ]
     membership: Annotated[
-        MembershipMeasured | None, Field(description="`null` without a test set of at least 100 images.")
+        MembershipMeasured | None,
+        Field(description="Membership inference by the model's answers; `null` without a test set of 100 images."),
+    ]
+    streisand: Annotated[
+        MembershipMeasured | None,
+        Field(
+            description="Whether having been forgotten is itself a mark, to somebody who sees into the model; `null` "
+            "without a test set of 100 images."
+        ),
     ]
     retrieval: Annotated[SearchesMeasured | None, Field(description="`null` without a test set.")]
     similarity: Annotated[
         SimilarityMeasured | None,
-        Field(description="To the parent; `null` before, and without a test or retained set."),
+        Field(
+            description="To the parent, on the test set or else the retained one; `null` before, and without either."
+        ),
+    ]
+    retained_similarity: Annotated[
+        SimilarityMeasured | None,
+        Field(description="To the parent, on the retained set; `null` before, and without one."),
     ]
     relearning: Annotated[
         RelearningMeasured | None, Field(description="`null` before, and for more than 256 images to forget.")

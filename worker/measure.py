@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from service.registry.gate import LEAST_UNSEEN
-from worker.seen import Seen
+from worker.seen import Outputs, Seen
 from worker.unlearning import (
     Batch,
     SplitClassifier,
@@ -20,6 +20,7 @@ from worker.unlearning.membership import Membership, membership
 from worker.unlearning.relearning import MAX_STEPS, generalising_relearning, relearning_steps
 from worker.unlearning.retrieval import Retrieval, retrieval
 from worker.unlearning.similarity import agreement, jensen_shannon, linear_cka, mean_cosine
+from worker.unlearning.streisand import streisand
 
 PROBE = 512  # images on which collapse is followed; more would slow every check of the run
 _MOST_RELEARNED = 256  # images to forget; more would take longer to relearn than a report may
@@ -27,7 +28,7 @@ _MOST_RELEARNED = 256  # images to forget; more would take longer to relearn tha
 
 @dataclass(frozen=True)
 class Similarity:
-    """How much of the parent is left, on the test images, or else the retained ones."""
+    """How much of the parent is left on some images."""
 
     images: int
     cosine: float  # −1 to 1, mean over images of cos(g_u(x), g_o(x))
@@ -65,7 +66,9 @@ class Metrics:
     collapse: float | None  # structural collapse against the parent
     membership: Membership | None  # the test images are the unseen ones
     retrieval: Searches | None
-    similarity: Similarity | None  # to the parent; of a parent none
+    streisand: Membership | None  # the same by marks inside the model; the test images are the unseen ones
+    similarity: Similarity | None  # to the parent, on the test images, or else the retained ones; of a parent none
+    retained_similarity: Similarity | None  # to the parent, on the retained images; of a parent none
     relearning: Relearning | None  # of a parent none, nor for more than 256 images
 
     def of_version(self) -> dict[str, float | None]:
@@ -107,8 +110,10 @@ def measure(
         retain_accuracy=seen.retain.accuracy if seen.retain else None,
         collapse=probe.collapse(model) if probe else None,
         membership=_membership(seen),
+        streisand=_streisand(seen),
         retrieval=_searches(seen),
-        similarity=_similarity(seen, parent) if parent else None,
+        similarity=_similarity(seen.test, parent.test) or _similarity(seen.retain, parent.retain) if parent else None,
+        retained_similarity=_similarity(seen.retain, parent.retain) if parent else None,
         relearning=_relearning(model, forget) if parent and len(forget) <= _MOST_RELEARNED else None,
     )
 
@@ -133,6 +138,13 @@ def _membership(seen: Seen) -> Membership | None:
     return membership(seen.forget.logits, seen.forget.labels, seen.test.logits, seen.test.labels)
 
 
+def _streisand(seen: Seen) -> Membership | None:
+    if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
+        return None
+    forget, unseen = ((side.features, side.logits, side.labels) for side in (seen.forget, seen.test))
+    return streisand(forget, unseen)
+
+
 def _searches(seen: Seen) -> Searches | None:
     if seen.test is None:
         return None
@@ -144,8 +156,7 @@ def _searches(seen: Seen) -> Searches | None:
     )
 
 
-def _similarity(seen: Seen, parent: Seen) -> Similarity | None:
-    now, then = (seen.test, parent.test) if seen.test else (seen.retain, parent.retain)
+def _similarity(now: Outputs | None, then: Outputs | None) -> Similarity | None:
     if now is None or then is None:
         return None
     return Similarity(

@@ -146,6 +146,27 @@ def test_a_version_is_compared_with_its_parent(model: SplitClassifier) -> None:
     assert (measured.similarity.cosine, measured.similarity.cka) == (pytest.approx(1), pytest.approx(1))
     assert measured.similarity.agreement == 0
     assert measured.similarity.jensen_shannon > 0
+    assert measured.retained_similarity == measured.similarity  # there is no test set
+
+
+def test_what_is_left_on_retained_images_is_measured_beside_the_test_images(model: SplitClassifier) -> None:
+    forget = unseen(right=2, wrong=0)
+    seen = see(model, forget=forget, test=[unseen(right=30, wrong=0)], retain=[unseen(right=5, wrong=2)])
+    measured = measure(model, seen, forget=forget, probe=None, parent=seen)
+    assert (measured.similarity and measured.similarity.images) == 30
+    assert (measured.retained_similarity and measured.retained_similarity.images) == 7
+
+
+def test_marks_inside_the_model_need_a_hundred_unseen_images(model: SplitClassifier) -> None:
+    """Forgotten as the wrong ones are: their features are of one kind."""
+    forget = unseen(right=0, wrong=5)
+    assert measured_alone(model, forget, unseen(right=99, wrong=0)).streisand is None
+    found = measured_alone(model, forget, unseen(right=95, wrong=5)).streisand
+    assert found is not None
+    assert found.unseen is not None
+    assert found.unseen.advantage > 0.4
+    assert found.unseen_misclassified is not None
+    assert found.unseen_misclassified.advantage == 0
 
 
 def test_relearning_is_measured_for_few_images_of_a_version_with_a_parent(model: SplitClassifier) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from worker.unlearning.losses import margins
+from worker.unlearning.references import reference_scores
 
 _FPR = 0.01  # the false-positive rate at which Carlini et al. 2022 (arXiv 2112.03570) ask an attack to work
 
@@ -45,13 +46,36 @@ class Membership:
     unseen_misclassified: Inference | None  # the fair group for images that are misclassified on purpose
 
 
+@dataclass(frozen=True)
+class References:
+    """What R reference models make of the same images, see `worker.unlearning.references`."""
+
+    forget: Tensor  # (R, k, b) logits
+    unseen: Tensor  # (R, n, b) logits
+
+
 def membership(
-    forget_logits: Tensor, forget_labels: Tensor, unseen_logits: Tensor, unseen_labels: Tensor
+    forget_logits: Tensor,
+    forget_labels: Tensor,
+    unseen_logits: Tensor,
+    unseen_labels: Tensor,
+    *,
+    references: References | None = None,
 ) -> Membership:
-    """Attack a model through its logits (k, b) on forget images and (n, b) on unseen images, with labels (k,), (n,)."""
+    """Attack a model through its logits (k, b) on forget images and (n, b) on unseen images, with labels (k,), (n,).
+
+    `references` adds the attacks that need reference models, which must have seen neither group.
+    """
     forget = attack_scores(forget_logits, forget_labels)
     unseen = attack_scores(unseen_logits, unseen_labels)
-    wrong = margins(unseen_logits, unseen_labels) < 0
+    if references:
+        forget |= reference_scores(forget_logits, forget_labels, references.forget)
+        unseen |= reference_scores(unseen_logits, unseen_labels, references.unseen)
+    return against_both(forget, unseen, wrong=margins(unseen_logits, unseen_labels) < 0)
+
+
+def against_both(forget: Mapping[str, Tensor], unseen: Mapping[str, Tensor], *, wrong: Tensor) -> Membership:
+    """Compare scores (k,) of forget images with those (n,) of unseen ones, and of the unseen ones that are `wrong`."""
     return Membership(
         unseen=_inference(forget, unseen),
         unseen_misclassified=_inference(forget, {name: scores[wrong] for name, scores in unseen.items()}),
