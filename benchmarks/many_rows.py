@@ -11,12 +11,27 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from benchmarks.post import new_postgresql
-from service.registry import access, claims, creations, deletion_requests, deliveries, jobs, models, reaper, schema
+from service.registry import (
+    access,
+    aliases,
+    claims,
+    creations,
+    deletion_requests,
+    deliveries,
+    jobs,
+    models,
+    overview,
+    reaper,
+    schema,
+    tallies,
+)
+from service.registry.batching import Batching
 from service.registry.database import Database
 from service.registry.gate import Policy
 from service.registry.options import Options
@@ -24,9 +39,22 @@ from service.registry.pages import Page
 from service.registry.settings import RegistrySettings
 from service.registry.states import State
 from service.registry.tables import DeletionRequest, Model
+from service.registry.tallies import Counted
 
 _LEASE = timedelta(seconds=30)
 _MODELS = 100
+_VERSION: dict[str, Any] = {
+    "architecture": {"name": "cifar_resnet8"},
+    "classes": ["cat", "dog"],
+    "preprocessing": {"size": [32, 32], "mean": [0.5] * 3, "std": [0.5] * 3},
+    "attributes": {},
+    "checkpoint": "checkpoints/x",
+    "sha256": "0" * 64,
+    "size": 1,
+    "code_version": "0",
+    "gate": None,
+}
+_SHARED = 256  # requests that wait for one more model
 
 # What the service writes, in one statement. Request n arrived n seconds after the first. The newest of all run, on a
 # model each; before them some wait, and 50 have failed; the very first 20 were withdrawn.
@@ -70,6 +98,12 @@ def fill(database: Database, count: int, waiting: int) -> Model:
             for n in range(_MODELS)
         ]
     with database.write() as session:
+        for n in range(499):  # as many as there are before they are folded
+            tallies.add(session, Counted.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
+        for model in made:
+            version = models.register_version(session, model, parent=None, **_VERSION)
+            how: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}
+            aliases.point(session, model, "production", version, **how)
         session.execute(_FILL, {"count": count, "waiting": waiting, "models": _MODELS})
     with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("VACUUM ANALYZE"))
@@ -78,6 +112,20 @@ def fill(database: Database, count: int, waiting: int) -> Model:
 
 def operations(database: Database, model: Model) -> dict[str, Callable[[Session], object]]:
     """What the service, its workers and its callers ask of the registry, by name."""
+
+    def accept(session: Session, of: Model = model) -> DeletionRequest:
+        return deletion_requests.submit(
+            session,
+            of,
+            request_id=uuid.uuid4(),
+            regulation="gdpr",
+            samples="samples/x",
+            samples_key=b"",
+            sample_count=1,
+            samples_hmac=uuid.uuid4().hex,
+            submitted_by="key:1",
+            options=Options(),
+        )
 
     def listed(
         session: Session, cursor: str | None = None, of: Model | None = None, state: State | None = None
@@ -88,19 +136,13 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         cursor = None
         for _ in range(20):
             cursor = listed(session, cursor).next
+    with database.write() as session:
+        other = models.register_model(
+            session, model.tenant_id, name="shared", description="", policy=Policy(), approval_required=False
+        )
+        shared, *_ = [accept(session, other).job_id for _ in range(_SHARED)]
     return {
-        "accept a request": lambda session: deletion_requests.submit(
-            session,
-            model,
-            request_id=uuid.uuid4(),
-            regulation="gdpr",
-            samples="samples/x",
-            samples_key=b"",
-            sample_count=1,
-            samples_hmac=uuid.uuid4().hex,
-            submitted_by="key:1",
-            options=Options(),
-        ),
+        "accept a request": accept,
         "look whether there is room": lambda session: jobs.check_room(session, model.tenant_id, 10_000),
         "list the newest": listed,
         "list from a cursor": lambda session: listed(session, cursor),
@@ -108,6 +150,9 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         "list those that failed": lambda session: listed(session, state=State.FAILED),
         "list those that were withdrawn": lambda session: listed(session, state=State.CANCELLED),
         "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),
+        f"claim a run for {_SHARED} requests": lambda session: claims.take(
+            session, worker="w", lease=_LEASE, job_id=shared, batching=Batching(images=_SHARED)
+        ),
         "return expired leases": lambda session: reaper.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
         "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(
@@ -115,6 +160,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         ),
         "forget stored answers": creations.forget_expired,
         "claim deliveries": lambda session: deliveries.claim(session, limit=16),
+        "look at everything for Prometheus": lambda session: overview.read(session, _LEASE),
     }
 
 

@@ -21,9 +21,12 @@ from service.settings import ServiceSettings
 if TYPE_CHECKING:
     from service.tokens import JsonWebTokens
 
-#: What anybody may read: is it up, what does it offer, what does an error mean, and who signs for it.
+#: What anybody may read: is it up, what does it offer, what does an error mean, and who signs for it. The dashboard
+#: looks itself who is signed in.
 _OPEN = (
+    "/dashboard",
     *("/livez", "/readyz", "/docs", "/openapi.json", "/problems"),
+    "/metrics",  # the route itself looks who asks: it is not any tenant's
     *("/discovery", "/v1/discovery", "/v2/discovery", "/cert.pem", "/v2/cert.pem"),
 )
 

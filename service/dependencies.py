@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cachetools import TTLCache
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
+from prometheus_client import CollectorRegistry
 from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
@@ -19,6 +20,7 @@ from service.registry.errors import ScopeMissing
 from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller, Scope
 from service.relay import Relay
+from service.reservations import Reservations
 from service.schemas import NAME
 from service.settings import ServiceSettings
 from service.webhooks.sender import WebhookSender
@@ -35,6 +37,8 @@ class Resources:
     relay: Relay
     sender: WebhookSender
     processor: Processor
+    metrics: CollectorRegistry
+    reservations: Reservations
     callers: TTLCache[str, Caller]
     """By their keys, who have called within the last second. It belongs to the event loop's thread."""
 

@@ -91,7 +91,8 @@ async def _creation(
     if answered is not None:
         raise Replay(answered)
     try:
-        yield Creation(once)
+        with resources.reservations.hold(once):
+            yield Creation(once)
     except BaseException:
         await run_in_threadpool(_abandon, resources.database, once)
         raise

@@ -10,6 +10,7 @@ from service.idempotency import Creation
 from service.record_answers import ManifestAnswer
 from service.registry import audit, manifest_files, manifests, models
 from service.registry.scopes import Caller
+from service.registry.sealed_files import SealedWriter
 from service.schemas import NewManifest
 
 
@@ -33,13 +34,24 @@ def add_manifest(
         version = models.find_version(session, model, reference)
     limits = manifest_files.Limits(rows=settings.max_manifest_rows, bytes=settings.max_manifest_bytes)
     with resources.artifacts.stage() as staged:
-        rows = manifest_files.keep(
-            manifest, staged.path, classes=version.classes, pseudonyms=caller.pseudonyms, limits=limits
-        )
+        with SealedWriter(staged.path) as target:
+            rows = manifest_files.keep(
+                manifest, target, classes=version.classes, pseudonyms=caller.pseudonyms, limits=limits
+            )
+        manifest_id = uuid.uuid4()
         key = f"manifests/{uuid.uuid4()}"
         with resources.database.write() as session:
             audit.acting(session, caller.subject)
-            row = manifests.add(session, caller.tenant_id, version, rows, name=given.name, uris=key)
+            row = manifests.add(
+                session,
+                caller.tenant_id,
+                version,
+                rows,
+                manifest_id=manifest_id,
+                name=given.name,
+                uris=key,
+                uris_key=resources.master_key.wrap(target.key, manifest_id),
+            )
             answer = ManifestAnswer.of(model, version, row)
             response = creation.answer(session, answer, 201, location=answer.links["self"])
             staged.keep(key)

@@ -4,33 +4,39 @@ import asyncio
 import logging
 import time
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from http import HTTPMethod
 
+from prometheus_client import Gauge, Histogram
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
+from service.registry import logs, traces
 
 logger = logging.getLogger("service.access")
 
 _SLOWEST = 1000  # bytes a second of an upload, on average
 _JSON_BYTES = 1 << 20  # a body that is no upload is held in memory
 _METHODS = frozenset(HTTPMethod)
+_NOBODY_WAITS = 499  # there was no answer, because the caller has gone; nginx has this number for it
+_POLLED = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds, and nobody wants to see it traced
 _DETAIL = "The body has more than {} bytes."
 #: The client may still be sending: what follows on this connection would not be a request.
 _CLOSE = {"Connection": "close"}
 
 
 class RequestIdentity:
-    """Gives each request an identifier, and logs it by route: a path or an address may hold a name.
+    """Gives each request an identifier, and logs, counts and traces it by route: a path or an address may hold a name.
 
     So may a method: the server lets every word pass (RFC 9110, section 9.1).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, answered: Histogram) -> None:
         self._app = app
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
         if scope["type"] != "http":
@@ -38,8 +44,9 @@ class RequestIdentity:
             return
         request_id = uuid.uuid4()
         scope.setdefault("state", {})["request_id"] = request_id
+        method = scope["method"] if scope["method"] in _METHODS else "-"
         began = time.monotonic()
-        status = 500
+        status = _NOBODY_WAITS
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -48,16 +55,42 @@ class RequestIdentity:
                 message.setdefault("headers", []).append((b"x-request-id", str(request_id).encode()))
             await send(message)
 
-        try:
-            await self._app(scope, receive, noted)
-        finally:
-            route = getattr(scope.get("route"), "path_format", "-")
-            method = scope["method"] if scope["method"] in _METHODS else "-"
-            milliseconds = round(1000 * (time.monotonic() - began))
-            logger.info(
-                "method=%s route=%s status=%d milliseconds=%d request=%s",
-                *(method, route, status, milliseconds, request_id),
-            )
+        with logs.about(request=str(request_id)), _span(scope) as span:
+            try:
+                await self._app(scope, receive, noted)
+            finally:
+                route = _route(scope)
+                seconds = time.monotonic() - began
+                self._answered.labels(method, route, status).observe(seconds)
+                span.describe(
+                    f"{method} {route}",
+                    http__request__method=method,
+                    http__route=route,
+                    http__response__status_code=status,
+                    structguard__request__id=str(request_id),
+                )
+                if status >= 500:
+                    span.failed()
+                fields = {"method": method, "route": route, "status": status, "milliseconds": round(1000 * seconds)}
+                caller = scope["state"].get("caller")
+                text = " ".join(f"{name}={value}" for name, value in fields.items())
+                logger.info(
+                    "%s request=%s",
+                    *(text, request_id),
+                    extra=fields | ({"tenant": str(caller.tenant_id)} if caller else {}),
+                )
+
+
+def _route(scope: Scope) -> str:
+    """The route's template; a mounted application's routes do not know where it is mounted."""
+    route = getattr(scope.get("route"), "path_format", None)
+    return "-" if route is None else scope.get("root_path", "") + route
+
+
+def _span(scope: Scope) -> AbstractContextManager[traces.Span]:
+    if scope["path"] in _POLLED:
+        return nullcontext(traces.Span(None))
+    return traces.span("HTTP", parent=Headers(scope=scope).get("traceparent"), kind="server")
 
 
 class BodyLimit:
@@ -100,8 +133,9 @@ class UploadSlots:
     asked for needs no slot.
     """
 
-    def __init__(self, app: ASGIApp, slots: int, patience: timedelta) -> None:
+    def __init__(self, app: ASGIApp, slots: int, patience: timedelta, in_progress: Gauge) -> None:
         self._app = app
+        self._in_progress = in_progress
         self._slots = slots
         self._patience = patience.total_seconds()
         self._taken = 0
@@ -133,10 +167,12 @@ class UploadSlots:
             return message
 
         self._taken += 1
+        self._in_progress.set(self._taken)
         try:
             await self._app(scope, patient, send)
         finally:
             self._taken -= 1
+            self._in_progress.set(self._taken)
 
 
 def _is_upload(headers: Headers) -> bool:

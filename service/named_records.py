@@ -13,7 +13,7 @@ from service.registry import manifest_files, manifests
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.intake import Labelled
 from service.registry.pseudonyms import Pseudonyms
-from service.registry.tables import Record, Version
+from service.registry.tables import Manifest, Record, Version
 from service.schemas import NewDeletionRequest
 
 
@@ -77,14 +77,17 @@ def _check_all_found(pointers: dict[bytes, str], found: Sequence[Record]) -> Non
 
 def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes, str]) -> list[Labelled]:
     """The image of each record; of a record with one image in several manifests the newest one knows the label."""
-    rows = defaultdict(set)
+    rows = defaultdict[Manifest, set[int]](set)
     for record in found:
-        rows[record.manifest.uris].add(record.row)
-    uris = {key: manifest_files.uris(resources.artifacts.path(key), wanted) for key, wanted in rows.items()}
+        rows[record.manifest].add(record.row)
+    uris = {
+        manifest: manifest_files.uris(manifests.open_uris(manifest, resources.artifacts, resources.master_key), wanted)
+        for manifest, wanted in rows.items()
+    }
     images: dict[tuple[bytes, str], Labelled] = {}
     for record in found:
         manifest, pointer = record.manifest, pointers[record.sample_hmac]
-        uri = uris[manifest.uris][record.row]
+        uri = uris[manifest][record.row]
         image = Labelled(
             read=partial(fetch, uri, resources.settings),
             pointer=pointer,

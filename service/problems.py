@@ -23,6 +23,8 @@ from service.registry.architectures import ImageSizeUnsupported
 from service.registry.checkpoints import CheckpointRejected
 from service.registry.disk_space import ran_out
 from service.registry.errors import Fault, RegistryError
+from service.registry.master_key import OtherMasterKey
+from service.registry.sealed_files import SealBroken
 from service.registry.signing_keys import SigningKeyUnusable
 
 MEDIA_TYPE = "application/problem+json"
@@ -143,6 +145,8 @@ TABLE: dict[type[Exception] | int, Kind] = {
     ),
     SigningKeyUnusable: _UNAVAILABLE,
     errors.StorageFull: Kind(507, "storage-full", "There is no room left.", "Tell the operator of the service."),
+    OtherMasterKey: _UNAVAILABLE,
+    SealBroken: _UNAVAILABLE,
     OperationalError: _UNAVAILABLE,
     PoolTimeout: _UNAVAILABLE,
     RequestValidationError: _INVALID,
@@ -232,9 +236,14 @@ async def _replay(request: Request, error: Exception) -> Response:  # noqa: ARG0
     return replayed(error.answered)
 
 
+def kind_of(error: Exception) -> Kind | None:
+    """What the table says of an error, or of the first of its bases that is in it."""
+    return next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
+
+
 async def _registry_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
-    kind = next((TABLE[base] for base in type(error).__mro__ if base in TABLE), None)
+    kind = kind_of(error)
     if kind is None:
         raise error
     headers = {}

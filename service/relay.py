@@ -4,9 +4,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from service.registry import certificates, housekeeping, jobs
+from service.registry import certificates, housekeeping, jobs, sealing
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
+from service.registry.master_key import MasterKey
 from service.registry.orphans import Orphans
 from service.settings import ServiceSettings
 
@@ -26,6 +27,7 @@ class Relay:
         self._database = database
         self._artifacts = artifacts
         self._settings = settings
+        self._master_key = MasterKey(settings)
         self._orphans = Orphans(database, artifacts)
         self._celery = _celery(settings)
         self._woken = threading.Event()
@@ -60,6 +62,7 @@ class Relay:
             try:
                 if not woken:
                     housekeeping.sweep(self._database, self._artifacts, self._settings)
+                    sealing.seal_plain(self._database, self._artifacts, self._master_key)
                 self._ring()
                 if not woken:
                     certificates.issue_pending(self._database, self._settings)

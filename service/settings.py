@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
 from service.registry.settings import RegistrySettings, listed
@@ -100,8 +100,14 @@ class ServiceSettings(RegistrySettings):
     jwt_audience: str | None = None
     """The `aud` that tokens must have."""
 
+    dashboard_session: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
+    """How long somebody who signs in to the dashboard stays signed in."""
+
     webhook_private: bool = False
     """Whether callbacks may go to private addresses, and over plain HTTP. For development."""
+
+    metrics_token: SecretStr | None = None
+    """What Prometheus sends as a bearer token to `/metrics`. Default: only callers on this machine may look."""
 
     opendsr_url: Annotated[str, AfterValidator(_origin)] | None = None
     """Public address of the OpenDSR endpoints, such as `https://dsr.example.com`; its host is the processor's domain.

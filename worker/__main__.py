@@ -3,6 +3,7 @@
 import logging
 import signal
 
+from service.registry import logs, traces
 from worker import supervisor
 from worker.runner import Runner
 from worker.settings import WorkerSettings
@@ -12,13 +13,15 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Work until SIGTERM or SIGINT; a job in progress goes back to the queue."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = WorkerSettings()
+    logs.configure(settings.log_format)
+    traces.start("worker")
     runner = Runner(settings, interval=settings.poll_interval)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: runner.stop())
     logger.info("worker %s is ready", supervisor.worker_name())
     runner.run()
+    traces.stop()
 
 
 if __name__ == "__main__":

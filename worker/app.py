@@ -12,8 +12,9 @@ import signal
 import threading
 
 from billiard import active_children  # type: ignore[import-untyped]
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_shutting_down
 
+from service.registry import logs, traces
 from service.registry.doorbell import TASK, celery_app
 from worker.runner import Runner
 from worker.settings import WorkerSettings
@@ -32,8 +33,15 @@ app.conf.task_time_limit = 2 * settings.job_timeout.total_seconds() + 60
 _running: list[tuple[Runner, threading.Thread]] = []  # one, in a process of the pool
 
 
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _configure_logging(**_: object) -> None:
+    """Celery leaves the log alone if somebody answers to this."""
+    logs.configure(settings.log_format)
+
+
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _begin(**_: object) -> None:
+    traces.start("worker")
     runner = Runner(settings, interval=settings.sweep_interval)
     thread = threading.Thread(target=runner.run, name="runner", daemon=True)
     _running.append((runner, thread))
@@ -46,6 +54,7 @@ def _end(**_: object) -> None:
     for runner, thread in _running:
         runner.stop()
         thread.join(_GOODBYE)
+    traces.stop()
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator]

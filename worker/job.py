@@ -10,13 +10,14 @@ import resource
 import sys
 import threading
 import uuid
+from contextlib import closing
 from dataclasses import asdict, replace
 from importlib.metadata import version as package_version
 
 import torch
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import claims
+from service.registry import claims, logs, traces
 from service.registry.artifacts import Artifacts
 from service.registry.claims import CancelRequested, Claim, GateObjected
 from service.registry.database import Database
@@ -42,17 +43,28 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Run the attempt that the command line names."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     job_id, fence, attempt = sys.argv[1:]
-    claim = Claim(uuid.UUID(job_id), int(fence), int(attempt))
     settings = WorkerSettings()
-    database = Database(settings.resolved_database_url())
-    report = Report(database, claim)
+    logs.configure(settings.log_format)
+    traces.start("worker")
     try:
-        run(database, Artifacts(settings.data_dir), settings, claim, report)
+        with logs.about(job=job_id, attempt=int(attempt)):
+            _attempt(settings, Claim(uuid.UUID(job_id), int(fence), int(attempt)))
+    finally:
+        traces.stop()
+    logging.shutdown()
+    os._exit(0)  # the job has ended, and taking torch apart would keep the worker from the next one for seconds
+
+
+def _attempt(settings: WorkerSettings, claim: Claim) -> None:
+    database = Database(settings.resolved_database_url())
+    report = Report(database, claim, traces.inherited())
+    try:
+        with closing(report):
+            run(database, Artifacts(settings.data_dir), settings, claim, report)
     except FenceLost:
-        logger.warning("job %s changed hands, what was computed here is void", job_id)
+        logger.warning("job %s changed hands, what was computed here is void", claim.job_id)
     except CancelRequested:
         with database.write() as session:
             claims.cancel(session, claim)
@@ -62,11 +74,9 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
             raise  # the database or the disk was away: a lost attempt, not a failed job
-        logger.exception("job %s failed", job_id)
+        logger.exception("job %s failed", claim.job_id)
         with database.write() as session:
             claims.fail(session, claim, reason=_reason(error, report.phase))
-    logging.shutdown()
-    os._exit(0)  # the job has ended, and taking torch apart would keep the worker from the next one for seconds
 
 
 def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:

@@ -4,11 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
 
-from service.registry import claims
+from service.registry import claims, traces
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.states import Phase
@@ -38,7 +39,7 @@ class Report:
     Every write also asks whether to go on, and raises `CancelRequested` or `FenceLost` if not.
     """
 
-    def __init__(self, database: Database, claim: Claim) -> None:
+    def __init__(self, database: Database, claim: Claim, traceparent: str | None = None) -> None:
         self._database = database
         self._claim = claim
         self._entered = time.monotonic()
@@ -46,11 +47,15 @@ class Report:
         self._seconds: dict[str, float] = {}
         self._points: list[tuple[int, dict[str, Any]]] = []
         self.phase = Phase.LOAD
+        self._traceparent = traceparent
+        self._span = ExitStack()
 
     def enter(self, phase: Phase) -> None:
         """A new phase begins."""
         self._seconds = self.seconds()
         self.phase, self._entered = phase, time.monotonic()
+        self.close()
+        self._span.enter_context(traces.span(phase, parent=self._traceparent))
         self._write(step=0, total=0)
 
     def step(self, step: "Step", collapse: float | None) -> None:
@@ -67,6 +72,10 @@ class Report:
             self._points.append((step.step, numbers(values | dict(step.terms))))
         if time.monotonic() - self._written >= _EVERY:
             self._write(step=step.step, total=step.total)
+
+    def close(self) -> None:
+        """The phase is over."""
+        self._span.close()
 
     def seconds(self) -> dict[str, float]:
         """Per phase, up to now."""

@@ -9,7 +9,7 @@ from service.registry import claims, housekeeping, reaper
 from service.registry.artifacts import Artifacts
 from service.registry.batching import Batching
 from service.registry.database import Database
-from worker import supervisor
+from worker import metrics, supervisor
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Runner:
 
     def run(self) -> None:
         """Go on until told to stop; a job in progress then goes back to the queue."""
+        metrics.serve(self._settings, self._database, supervisor.worker_name())
         pause = 0.0  # the first look comes at once
         while not self._stopping.is_set():
             answered = self._wait(pause)

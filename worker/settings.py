@@ -20,8 +20,15 @@ class WorkerSettings(RegistrySettings):
     job_timeout: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
     """How long one attempt at a job may take. One that takes longer has failed: the next would take as long."""
 
-    stall_timeout: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
-    """How long an attempt may tell of no progress. It is ended then, and tried again as if its process had died."""
+    stall_timeout: timedelta = Field(default=timedelta(hours=3), gt=timedelta(0))
+    """How long an attempt may tell of no progress, as it does not while it measures. It is ended then, and tried again
+    as if its process had died."""
+
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port on which the worker answers to Prometheus. Default: none."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address on which it does. It asks nobody who they are."""
 
     evaluation_batch: int = Field(default=256, ge=1)
     """Images per forward pass when a version is measured."""

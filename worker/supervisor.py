@@ -15,10 +15,11 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import claims, supervision
+from service.registry import claims, logs, supervision, traces
 from service.registry.claims import Claim
 from service.registry.database import Database
 from service.registry.errors import FenceLost
+from worker import metrics, tracing
 from worker.settings import WorkerSettings
 from worker.watch import End, Watch
 
@@ -55,27 +56,39 @@ def worker_name() -> str:
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
     """The child of a job. It reads a pipe until that ends, and so learns when this process dies, even by SIGKILL."""
-    return subprocess.Popen([*CHILD, *arguments], stdin=subprocess.PIPE, env=ON_CPU | os.environ)  # noqa: S603  (ours)
+    environment = ON_CPU | os.environ | traces.environment()
+    return subprocess.Popen([*CHILD, *arguments], stdin=subprocess.PIPE, env=environment)  # noqa: S603  (ours)
 
 
 def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
+    with logs.about(job=str(claim.job_id), attempt=claim.attempt), tracing.job(database, claim) as span:
+        if not _attempt(database, settings, claim, stopping):
+            span.failed()
+
+
+def _attempt(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> bool:
+    """Has the job ended by itself?"""
     child = start(str(claim.job_id), str(claim.fence), str(claim.attempt))
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
     try:
-        end = _wait(Watch(database, settings, claim), child, stopping)
+        with metrics.attempt(child.pid):
+            end = _wait(Watch(database, settings, claim), child, stopping)
     finally:
         child.kill()
         child.wait()
         assert child.stdin is not None
         child.stdin.close()
     if child.returncode == 0:
-        return
+        metrics.ended(database, claim)
+        return True
+    metrics.lost()
     reason = _reason(end, settings, child.returncode)
     logger.warning("job %s: %s", claim.job_id, reason)
     over = time.monotonic() + settings.lease.total_seconds()
     while not _end(database, settings, claim, end, reason) and time.monotonic() < over:
         time.sleep(_AGAIN)  # until the lease returns the job without us
+    return False
 
 
 def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, reason: str) -> bool:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "a94e17c3b6d2"
-down_revision = "b71f3a9d2c60"
+down_revision = "c40d8e1b6f97"
 branch_labels = None
 depends_on = None
 

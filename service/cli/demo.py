@@ -39,6 +39,7 @@ def demonstrate(output: Output, running: Stack, environment: Mapping[str, str], 
         unlearned = _fetch(client, request, files)
     report = {
         "server": running.server,
+        "dashboard": f"{running.server}/dashboard/",
         "api_key": api_key,
         "files": str(files),
         "checkpoint": None if unlearned is None else str(unlearned),
@@ -120,6 +121,7 @@ def _costs(report: Document, running: Stack) -> Any:
             "service, memory": render.mebibytes(report["service_resident_bytes"]),
             "all together": f"{seconds['demo'] + seconds['service_start']:.1f} s",
             "new checkpoint": report["checkpoint"],
+            "dashboard": report["dashboard"],
             "files": report["files"],
             "logs": running.data_dir / "logs",
         }

@@ -77,7 +77,7 @@ def last_verification(session: Session) -> LastVerification:
     """What is known of all logs."""
     rows = select(
         func.count(AuditHead.tenant_id),
-        func.count(AuditVerification.broken_at),
+        select(func.count(AuditVerification.broken_at)).scalar_subquery(),  # also of a log whose head was removed
         func.coalesce(func.sum(AuditHead.height), 0),
         func.coalesce(func.sum(AuditVerification.height), 0),
         func.min(AuditVerification.at),

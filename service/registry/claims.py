@@ -14,15 +14,16 @@ from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from service.registry import aliases, audit, dispositions, jobs
+from service.registry import aliases, audit, dispositions, jobs, tallies
 from service.registry.batching import Batching, gather, need_not_wait
 from service.registry.database import clock
 from service.registry.errors import FenceLost
-from service.registry.jobs import lock, move, move_request, part, requests_to_move
+from service.registry.jobs import lock, move, move_requests, part, requests_to_move
 from service.registry.models import add_version
 from service.registry.reaper import return_to_queue
 from service.registry.states import Phase, State
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Version
+from service.registry.tallies import Counted, Loss
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,13 @@ def take(
     now = clock(session)
     other = aliased(Job)
     earlier = or_(other.created_at < Job.created_at, (other.created_at == Job.created_at) & (other.id < Job.id))
-    blocked = exists().where(
-        other.model_id == Job.model_id,
-        or_(other.state == State.RUNNING, (other.state == State.QUEUED) & earlier),
+    of_the_model = other.model_id == Job.model_id
+    # Two questions that an index answers. As one, PostgreSQL asks it of all who wait, for each who waits.
+    blocked = (
+        exists().where(of_the_model, other.state == State.RUNNING),
+        exists().where(of_the_model, other.state == State.QUEUED, earlier),
     )
-    free = select(Job.id).where(Job.state == State.QUEUED, ~blocked)
+    free = select(Job.id).where(Job.state == State.QUEUED, *(~is_so for is_so in blocked))
     if job_id is not None:
         free = free.where(Job.id == job_id)
     if pools is not None:
@@ -105,8 +108,7 @@ def take(
         return None
     if batching.images and taken.attempt == 1 and not taken.alone:
         gather(session, chosen, taken.model_id, taken.options, images=batching.images)
-    for request in requests_to_move(session, chosen):
-        move_request(session, request, State.RUNNING, at=now)
+    move_requests(session, requests_to_move(session, chosen), State.RUNNING, at=now)
     return Claim(job_id=chosen, fence=taken.fence, attempt=taken.attempt)
 
 
@@ -184,6 +186,10 @@ def publish(
     )
     for name, value in results.items():
         setattr(job, name, value)
+    for phase, seconds in job.seconds.items():
+        tallies.add(session, Counted.PHASE_SECONDS, phase, seconds=seconds)
+    in_a_row = Model.gate_failures + 1 if objections else 0
+    session.execute(update(Model).where(Model.id == job.model_id).values(gate_failures=in_a_row))
     for request in requests:
         request.metrics = (own_metrics or {}).get(request.id)
     job.base_number = parent.number
@@ -244,7 +250,9 @@ def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int)
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    return_to_queue(session, held(session, claim), reason=reason, max_attempts=max_attempts)
+    job = held(session, claim)
+    tallies.add(session, Counted.ATTEMPTS_LOST, Loss.PROCESS_DIED)
+    return_to_queue(session, job, reason=reason, max_attempts=max_attempts)
 
 
 def held(session: Session, claim: Claim) -> Job:

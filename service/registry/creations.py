@@ -18,8 +18,8 @@ from service.registry.tables import Creation
 KEPT = timedelta(hours=24)
 """How long an answer can be had again."""
 
-_IN_FLIGHT = timedelta(minutes=5)
-"""How long a first try that never ended keeps others away."""
+RESERVED = timedelta(seconds=10)
+"""How long a try keeps others away whose process no longer says that it works on it."""
 
 
 _FRESH = {"populate_existing": True}
@@ -59,7 +59,7 @@ def begin(session: Session, once: Once, fingerprint: str) -> Answered | None:
         key=once.key,
         fingerprint=fingerprint,
         attempt=once.attempt,
-        in_flight_until=now + _IN_FLIGHT,
+        in_flight_until=now + RESERVED,
         headers={},
         expires_at=now + KEPT,
     )
@@ -83,7 +83,7 @@ def _known(session: Session, once: Once, fingerprint: str, now: datetime) -> Ans
         if row.in_flight_until > now:
             raise CreationInFlight
     row.fingerprint, row.attempt, row.status, row.body, row.headers = fingerprint, once.attempt, None, None, {}
-    row.in_flight_until, row.expires_at = now + _IN_FLIGHT, now + KEPT
+    row.in_flight_until, row.expires_at = now + RESERVED, now + KEPT
     return None
 
 
@@ -102,6 +102,13 @@ def finish(session: Session, once: Once, *, status: int, headers: dict[str, str]
     )
     if stored is None:
         raise CreationInFlight
+
+
+def renew(session: Session, once: Once) -> None:
+    """This try is still worked on. If it has lost its key to another try, it does not get it back."""
+    mine = update(Creation).where(_is(once), Creation.attempt == once.attempt, Creation.status.is_(None))
+    until = clock(session) + RESERVED
+    session.execute(mine.values(in_flight_until=until).execution_options(synchronize_session=False))
 
 
 def abandon(session: Session, once: Once) -> None:

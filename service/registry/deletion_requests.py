@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, sele
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import audit, deliveries, jobs
+from service.registry import audit, deliveries, jobs, traces
 from service.registry.database import clock, clock_with, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
@@ -70,6 +70,7 @@ def submit(
         duplicate_of_id=earlier,
         submitted_by=submitted_by,
         withdrawn=False,
+        traceparent=traces.traceparent(),
     )
     insert_new(session, request)
     set_committed_value(request, "model", model)
@@ -78,7 +79,7 @@ def submit(
     values = [{"request_id": request_id, "at": now, "before": before, "after": after} for before, after in moves]
     session.connection().execute(_MOVES, values)
     if somebody_listens:
-        deliveries.announce(session, request, at=now)
+        deliveries.announce(session, [request], at=now)
     return request
 
 

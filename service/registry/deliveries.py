@@ -8,7 +8,7 @@ reliability").
 import json
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Select, and_, bindparam, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
+from service.registry import tallies
 from service.registry.database import clock
 from service.registry.errors import DeliveryNotFound, WebhookDisabled
 from service.registry.pages import Page, paginate
@@ -29,6 +30,7 @@ from service.registry.tables import (
     WebhookEndpoint,
     WebhookMessage,
 )
+from service.registry.tallies import Counted
 
 #: How long after the attempt before it each attempt comes.
 SCHEDULE = (
@@ -113,7 +115,7 @@ class Claim:
     message_id: str
     body: str
     url: str = field(repr=False)
-    secrets: tuple[bytes, ...] = field(repr=False)
+    secrets: tuple[bytes, ...] = field(repr=False)  #: as they are stored: `webhooks.opened` opens them
     private_key: bytes = field(repr=False)
     is_status_callback: bool  #: of an OpenDSR request, signed with the processor's key
 
@@ -133,12 +135,12 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
-def announce(session: Session, request: DeletionRequest, *, at: datetime) -> None:
-    """Tell the tenant's endpoints of the state that a request has moved to: who can read it finds the rest there."""
-    kind = f"deletion_request.{request.state}"
-    endpoints = session.scalars(_ENABLED, {"tenant_id": request.tenant_id})
+def announce(session: Session, requests: Sequence[DeletionRequest], *, at: datetime) -> None:
+    """Tell the tenant's endpoints of the state that requests of one model have moved to: the rest is found there."""
+    kind = f"deletion_request.{requests[0].state}"
+    endpoints = session.scalars(_ENABLED, {"tenant_id": requests[0].tenant_id})
     listening = [endpoint for endpoint in endpoints if not endpoint.events or kind in endpoint.events]
-    if listening:
+    for request in requests if listening else ():
         data = {
             "id": str(request.id),
             "model": session.get_one(Model, request.model_id).name,
@@ -243,6 +245,8 @@ def record(session: Session, claim: Claim, outcome: Outcome) -> None:
     else:
         delivery.state, delivery.next_at = DeliveryState.FAILED, None
         disable(endpoint, f"a delivery failed {delivery.tries} times", at=now)
+    if delivery.state is not DeliveryState.PENDING:
+        tallies.add(session, Counted.DELIVERIES_ENDED, delivery.state)
 
 
 def disable(endpoint: WebhookEndpoint, reason: str, *, at: datetime) -> None:

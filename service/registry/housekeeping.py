@@ -8,6 +8,7 @@ from service.registry import (
     reaper,
     retention,
     subject_requests,
+    tallies,
     webhooks,
 )
 from service.registry.artifacts import Artifacts
@@ -23,6 +24,7 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
         deliveries.forget_old(session)
         subject_requests.forget_callbacks(session)
         webhooks.forget_previous_secrets(session)
+        tallies.fold(session)
     destroy_samples(database, artifacts, settings)
     destroy_checkpoints(database, artifacts)
     retention.remove_old_records(database, settings)

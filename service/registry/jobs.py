@@ -1,20 +1,21 @@
 """The job table is the queue. What a job is, how it is found, and how it and its requests move from state to state."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, bindparam, exists, literal, or_, select, update
+from sqlalchemy import Select, bindparam, exists, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import deliveries, opendsr
+from service.registry import deliveries, opendsr, tallies
 from service.registry.database import batches, clock, insert_new
 from service.registry.errors import JobNotFound, QueueFull
 from service.registry.options import Options
 from service.registry.pages import Page, paginate
 from service.registry.states import ENDED, State, check_move
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Transition
+from service.registry.tallies import Counted
 
 
 def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -> Job:
@@ -146,7 +147,7 @@ def lock_of(session: Session, request: DeletionRequest) -> Job:
             return job
 
 
-def part(session: Session, job: Job, request: DeletionRequest, *, alone: bool = False) -> Job:
+def part(session: Session, job: Job, request: DeletionRequest) -> Job:
     """A job that serves this request of a locked one and no other; its only request keeps the job that it has.
 
     A new one is queued, whatever the state of its request, which the caller moves.
@@ -154,21 +155,30 @@ def part(session: Session, job: Job, request: DeletionRequest, *, alone: bool = 
     others = exists().where(DeletionRequest.job_id == job.id, DeletionRequest.id != request.id)
     if not session.scalar(select(others)):
         return job
-    own = Job(
-        tenant_id=job.tenant_id,
-        model_id=job.model_id,
-        state=State.QUEUED,
-        options=job.options,
-        fence=job.fence,  # goes on growing, so that whoever follows the request can tell the attempts apart
-        alone=alone,
-        metrics={},
-        seconds={},
-        created_at=request.received_at,  # its place in the queue
-    )
-    session.add(own)
+    _part(session, job, [request], alone=False)
+    return session.get_one(Job, request.job_id)
+
+
+def _part(session: Session, job: Job, requests: Sequence[DeletionRequest], *, alone: bool) -> None:
+    own = [
+        Job(
+            id=uuid.uuid4(),
+            tenant_id=job.tenant_id,
+            model_id=job.model_id,
+            state=State.QUEUED,
+            options=job.options,
+            fence=job.fence,  # goes on growing, so that whoever follows the request can tell the attempts apart
+            alone=alone,
+            metrics={},
+            seconds={},
+            created_at=request.received_at,  # its place in the queue
+        )
+        for request in requests
+    ]
+    session.add_all(own)
     session.flush()
-    request.job_id = own.id
-    return own
+    for request, of_it in zip(requests, own, strict=True):
+        request.job_id = of_it.id
 
 
 def move(session: Session, job: Job, after: State, *, reason: str | None = None) -> None:
@@ -180,24 +190,32 @@ def move(session: Session, job: Job, after: State, *, reason: str | None = None)
         job.worker = job.phase = None
     if after in ENDED:
         job.finished_at = now
+        tallies.add(session, Counted.JOBS_ENDED, after)
     elif after is State.QUEUED:
         job.rung_at = job.finished_at = None
         job.cancel_requested = False
-    for request in requests_to_move(session, job.id):
-        move_request(session, request, after, at=now, reason=reason)
+    move_requests(session, requests_to_move(session, job.id), after, at=now, reason=reason)
 
 
-def move_request(
-    session: Session, request: DeletionRequest, after: State, *, at: datetime, reason: str | None = None
+def move_requests(
+    session: Session, requests: Sequence[DeletionRequest], after: State, *, at: datetime, reason: str | None = None
 ) -> None:
-    """Move one request, write the move down, and have those told of it who asked to be."""
-    check_move(request.state, after)
-    session.add(Transition(request_id=request.id, at=at, before=request.state, after=after, reason=reason))
-    request.state, request.reason = after, reason
-    request.ended_at = at if after in ENDED else None
-    request.withdrawn = False
-    deliveries.announce(session, request, at=at)
-    opendsr.follow(session, request, at=at)
+    """Move requests of one job, write the moves down, and have those told of it who asked to be.
+
+    It takes a few statements, however many there are.
+    """
+    moves = []
+    for request in requests:
+        check_move(request.state, after)
+        moves.append({"request_id": request.id, "at": at, "before": request.state, "after": after, "reason": reason})
+        request.state, request.reason = after, reason
+        request.ended_at = at if after in ENDED else None
+        request.withdrawn = False
+    session.connection().execute(_MOVES, moves)
+    if after in ENDED:
+        tallies.add(session, Counted.REQUESTS_ENDED, after, times=len(requests))
+    deliveries.announce(session, requests, at=at)
+    opendsr.follow(session, requests, at=at)
 
 
 def cancel_withdrawn(session: Session, job: Job) -> None:
@@ -221,9 +239,8 @@ def fail(session: Session, job: Job, *, reason: str) -> None:
     else:
         why = f"the run for {len(requests)} requests failed ({reason[:400]}); each is tried by itself"
         now = clock(session)
-        for request in requests[1:]:
-            part(session, job, request, alone=True)
-            move_request(session, request, State.QUEUED, at=now, reason=why)
+        _part(session, job, requests[1:], alone=True)
+        move_requests(session, requests[1:], State.QUEUED, at=now, reason=why)
         job.alone, job.attempt = True, 0
         move(session, job, State.QUEUED, reason=why)
 
@@ -231,6 +248,8 @@ def fail(session: Session, job: Job, *, reason: str) -> None:
 def _with_everything() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
 
+
+_MOVES = insert(Transition)
 
 #: Do as many of a tenant's jobs wait as may? It looks for the last of them; a count would go on to the end.
 HAS_NO_ROOM = exists(

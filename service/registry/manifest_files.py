@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
@@ -66,7 +65,9 @@ class Rows:
         self._packed += self._layout.pack(row.sample_hmac, has_subject, row.subject_hmac or b"", row.label)
 
 
-def keep(file: BinaryIO, target: Path, *, classes: list[str], pseudonyms: Pseudonyms, limits: Limits) -> Rows:
+def keep(
+    file: BinaryIO, target: io.BufferedIOBase, *, classes: list[str], pseudonyms: Pseudonyms, limits: Limits
+) -> Rows:
     """Check a manifest: its rows, and in `target` their URIs, a line for each.
 
     A label is the name of a class, or its position; where a class has a number for a name, the name counts. A record
@@ -87,25 +88,24 @@ def keep(file: BinaryIO, target: Path, *, classes: list[str], pseudonyms: Pseudo
         "uri": _uri,
     }
     rows, seen, faults = Rows(), set[bytes](), list[Fault]()
-    with target.open("w", encoding="utf-8", newline="\n") as uris:
-        for at, cells in enumerate(_parquet(file, limits) if is_parquet else _csv(file)):
-            if at == limits.rows:
-                raise InvalidInput(Fault("#/manifest", f"has more than {limits.rows} rows"))
-            values: dict[str, Any] = {}
-            for name, cell in zip(COLUMNS, cells, strict=True):
-                try:
-                    values[name] = check[name](cell)
-                except _Wrong as wrong:
-                    faults.append(Fault(f"#/manifest/rows/{at}/{name}", str(wrong)))
-            if len(values) == len(COLUMNS):
-                sample, subject = pseudonyms.record(values["sample_id"]), values["subject_id"]
-                if sample in seen:
-                    faults.append(Fault(f"#/manifest/rows/{at}/sample_id", "stands in an earlier row, too"))
-                seen.add(sample)
-                rows.append(Row(sample, pseudonyms.subject(subject) if subject else None, values["label"]))
-                uris.write(values["uri"] + "\n")
-            if len(faults) >= MOST_FAULTS:
-                break
+    for at, cells in enumerate(_parquet(file, limits) if is_parquet else _csv(file)):
+        if at == limits.rows:
+            raise InvalidInput(Fault("#/manifest", f"has more than {limits.rows} rows"))
+        values: dict[str, Any] = {}
+        for name, cell in zip(COLUMNS, cells, strict=True):
+            try:
+                values[name] = check[name](cell)
+            except _Wrong as wrong:
+                faults.append(Fault(f"#/manifest/rows/{at}/{name}", str(wrong)))
+        if len(values) == len(COLUMNS):
+            sample, subject = pseudonyms.record(values["sample_id"]), values["subject_id"]
+            if sample in seen:
+                faults.append(Fault(f"#/manifest/rows/{at}/sample_id", "stands in an earlier row, too"))
+            seen.add(sample)
+            rows.append(Row(sample, pseudonyms.subject(subject) if subject else None, values["label"]))
+            target.write(f"{values['uri']}\n".encode())
+        if len(faults) >= MOST_FAULTS:
+            break
     if faults:
         raise InvalidInput(*faults[:MOST_FAULTS])
     if not rows:
@@ -113,9 +113,9 @@ def keep(file: BinaryIO, target: Path, *, classes: list[str], pseudonyms: Pseudo
     return rows
 
 
-def uris(path: Path, rows: Collection[int]) -> dict[int, str]:
-    """The URIs of these rows of a manifest, from the file that `keep` wrote."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
+def uris(file: BinaryIO, rows: Collection[int]) -> dict[int, str]:
+    """The URIs of these rows of a manifest, from what `keep` wrote."""
+    with io.TextIOWrapper(file, encoding="utf-8", newline="\n") as lines:
         return {at: line.rstrip("\n") for at, line in enumerate(lines) if at in rows}
 
 

@@ -2,28 +2,48 @@
 
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import CTE, func, insert, or_, select, union, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, contains_eager
 
 from service.registry import audit
+from service.registry.artifacts import Artifacts
 from service.registry.database import batches, clock
 from service.registry.errors import Fault, ManifestNameTaken, ManifestNotFound
 from service.registry.manifest_files import Rows
+from service.registry.master_key import MasterKey
 from service.registry.pages import Page, paginate
+from service.registry.sealed_files import open_sealed
 from service.registry.tables import Manifest, Model, Record, SubjectIdentity, SubjectRequest, Suppression, Version
 
 
-def add(session: Session, tenant_id: uuid.UUID, version: Version, rows: Rows, *, name: str, uris: str) -> Manifest:
+def add(
+    session: Session,
+    tenant_id: uuid.UUID,
+    version: Version,
+    rows: Rows,
+    *,
+    manifest_id: uuid.UUID,
+    name: str,
+    uris: str,
+    uris_key: bytes,
+) -> Manifest:
     """Add a manifest, and count those of its rows that somebody has asked to be forgotten before.
 
     Raises:
         ManifestNameTaken: the version has one of this name.
     """
     manifest = Manifest(
-        version_id=version.id, name=name, uris=uris, count=len(rows), suppressed=0, created_at=clock(session)
+        id=manifest_id,
+        version_id=version.id,
+        name=name,
+        uris=uris,
+        uris_key=uris_key,
+        count=len(rows),
+        suppressed=0,
+        created_at=clock(session),
     )
     try:
         with session.begin_nested():
@@ -54,6 +74,32 @@ def add(session: Session, tenant_id: uuid.UUID, version: Version, rows: Rows, *,
         suppressed=manifest.suppressed,
     )
     return manifest
+
+
+def open_uris(manifest: Manifest, artifacts: Artifacts, master_key: MasterKey) -> BinaryIO:
+    """The URIs of a manifest, for `manifest_files.uris`: they are decrypted as they are read.
+
+    Raises:
+        OtherMasterKey, SealBroken: they cannot be decrypted.
+    """
+    path = artifacts.path(manifest.uris)
+    if manifest.uris_key is None:  # it was stored by a release that did not encrypt
+        return path.open("rb")
+    return open_sealed(path, master_key.unwrap(manifest.uris_key, manifest.id))
+
+
+def plain(session: Session, limit: int = 10) -> list[Manifest]:
+    """Manifests of which an earlier release has stored the URIs as they were."""
+    return list(session.scalars(select(Manifest).where(Manifest.uris_key.is_(None)).limit(limit)))
+
+
+def replace_uris(session: Session, manifest: Manifest, *, uris: str, uris_key: bytes) -> bool:
+    """Have a manifest name an encrypted file in the place of a plain one, unless somebody was faster."""
+    row = session.get_one(Manifest, manifest.id, with_for_update=True)
+    if row.uris_key is not None:
+        return False
+    row.uris, row.uris_key = uris, uris_key
+    return True
 
 
 def find(session: Session, version: Version, name: str) -> Manifest:

@@ -1,4 +1,4 @@
-"""The key that wraps the keys of images. It lies outside of the database, which therefore opens no image by itself."""
+"""The key that wraps what else is secret. It lies outside of the database, which therefore opens none by itself."""
 
 import os
 import secrets
@@ -15,11 +15,11 @@ _NONCE = 12  # bytes, random: a master key may wrap some billions of keys (NIST 
 
 
 class MasterKeyUnusable(RegistryError):
-    """The images cannot be decrypted: STRUCTGUARD_MASTER_KEY_FILE must name a file with 64 hexadecimal digits."""
+    """Nothing can be decrypted: STRUCTGUARD_MASTER_KEY_FILE must name a file with 64 hexadecimal digits."""
 
 
 class OtherMasterKey(RegistryError):
-    """The images cannot be decrypted: this is not the master key of when they were stored; restore it, then retry."""
+    """It cannot be decrypted: this is not the master key of when it was stored; restore it, then retry."""
 
 
 class MasterKey:

@@ -1,7 +1,8 @@
 """What an OpenDSR request comes to: its status, out of the states of its deletion requests, and who is told of it."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -44,43 +45,60 @@ def outcome_of(states: Collection[State]) -> str | None:
     return next(state for state in _TELLING if state in states)
 
 
-def lock_behind(session: Session, requests: Iterable[DeletionRequest]) -> None:
-    """Lock all OpenDSR requests that these serve, in one order: two jobs with requests of the same ones may move."""
-    served = Erasure.deletion_request_id.in_([request.id for request in requests])
-    behind = select(SubjectRequest.id).join(Erasure).where(served).order_by(SubjectRequest.id)
-    session.execute(behind.with_for_update(of=SubjectRequest, key_share=True)).all()
-
-
-def follow(session: Session, request: DeletionRequest, *, at: datetime) -> None:
-    """A deletion request has moved: so may have the OpenDSR request that it serves, if any."""
-    behind = select(SubjectRequest).join(Erasure).where(Erasure.deletion_request_id == request.id)
+def lock_behind(session: Session, requests: Iterable[DeletionRequest]) -> Sequence[SubjectRequest]:
+    """All OpenDSR requests that these serve, locked in one order: two jobs with requests of the same ones may move."""
+    served = select(Erasure.request_id).where(Erasure.deletion_request_id.in_([request.id for request in requests]))
+    behind = select(SubjectRequest).where(SubjectRequest.id.in_(served)).order_by(SubjectRequest.id)
     # Two models may finish at the same moment: the second has to see what the first has done.
-    locked = behind.with_for_update(of=SubjectRequest, key_share=True).execution_options(populate_existing=True)
-    whole = session.scalar(locked)
-    if whole is not None:
-        settle(session, whole, at=at)
+    locked = behind.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return session.scalars(locked).all()
+
+
+def follow(session: Session, requests: Iterable[DeletionRequest], *, at: datetime) -> None:
+    """Deletion requests have moved: so may have the OpenDSR requests that they serve, if any."""
+    _settle(session, lock_behind(session, requests), at=at)
 
 
 def settle(session: Session, whole: SubjectRequest, *, at: datetime) -> None:
     """Bring the status up to date, and tell all callbacks if it has changed."""
-    served = select(DeletionRequest.state).join(Erasure).where(Erasure.request_id == whole.id)
-    states = session.scalars(served).all()
-    status = status_of(states)
-    if status is RequestStatus.PENDING or status is whole.status:  # what has begun does not become pending again
+    _settle(session, [whole], at=at)
+
+
+def _settle(session: Session, wholes: Sequence[SubjectRequest], *, at: datetime) -> None:
+    if not wholes:
         return
-    whole.status = status
-    controller = session.get_one(Tenant, whole.tenant_id).name
-    told = select(WebhookEndpoint).join(StatusCallback).where(StatusCallback.request_id == whole.id)
-    for endpoint in session.scalars(told.where(WebhookEndpoint.disabled_at.is_(None))):
+    states = defaultdict(list)
+    served = select(Erasure.request_id, DeletionRequest.state).join(
+        Erasure, Erasure.deletion_request_id == DeletionRequest.id
+    )
+    for whole_id, state in session.execute(served.where(Erasure.request_id.in_([whole.id for whole in wholes]))):
+        states[whole_id].append(state)
+    changed = {}
+    for whole in wholes:
+        status = status_of(states[whole.id])
+        # What has begun does not become pending again.
+        if status is not RequestStatus.PENDING and status is not whole.status:
+            whole.status = status
+            changed[whole.id] = whole
+    if not changed:
+        return
+    told = select(StatusCallback.request_id, WebhookEndpoint).join(
+        StatusCallback, StatusCallback.endpoint_id == WebhookEndpoint.id
+    )
+    for whole_id, endpoint in session.execute(
+        told.where(StatusCallback.request_id.in_(changed), WebhookEndpoint.disabled_at.is_(None))
+    ):
+        whole = changed[whole_id]
         body = {  # OpenDSR 2.0, section 8.6
-            "controller_id": controller,
+            "controller_id": session.get_one(Tenant, whole.tenant_id).name,
             "expected_completion_time": timestamp(whole.due_at),
             "status_callback_url": endpoint.url,
             "subject_request_id": str(whole.subject_request_id),
-            "request_status": status,
-            "extensions": {whole.domain: {"outcome": outcome_of(states)}},
+            "request_status": whole.status,
+            "extensions": {whole.domain: {"outcome": outcome_of(states[whole_id])}},
         }
-        deliveries.send(session, [endpoint], f"opendsr.{status}", json.dumps(body, separators=(",", ":")), at=at)
+        kind = f"opendsr.{whole.status}"
+        deliveries.send(session, [endpoint], kind, json.dumps(body, separators=(",", ":")), at=at)
 
 
 def timestamp(time: datetime) -> str:

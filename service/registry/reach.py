@@ -131,12 +131,7 @@ def _descendants(session: Session, roots: Iterable[uuid.UUID]) -> list[Version]:
     family = family.union(select(Version.id).join(family, Version.parent_id == family.c.id))
     rows = select(Version).where(Version.id.in_(select(family.c.id))).order_by(Version.number)
     columns = load_only(
-        Version.number,
-        Version.parent_id,
-        Version.job_id,
-        Version.model_id,
-        Version.sha256,
-        Version.gate,
-        Version.disposition,
+        *(Version.number, Version.parent_id, Version.job_id, Version.model_id),
+        *(Version.sha256, Version.gate, Version.disposition),
     )
     return list(session.scalars(rows.options(columns, joinedload(Version.model), selectinload(Version.aliases))))

@@ -3,10 +3,12 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.registry import tallies
 from service.registry.database import clock
 from service.registry.jobs import cancel_withdrawn, fail, move
 from service.registry.states import State
 from service.registry.tables import Job
+from service.registry.tallies import Counted, Loss
 
 
 def reap(session: Session, *, max_attempts: int) -> int:
@@ -17,6 +19,7 @@ def reap(session: Session, *, max_attempts: int) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for job in expired:
+        tallies.add(session, Counted.ATTEMPTS_LOST, Loss.LEASE_EXPIRED)
         return_to_queue(session, job, reason="the worker stopped answering", max_attempts=max_attempts)
     return len(expired)
 

@@ -14,7 +14,7 @@ from service.registry import audit
 from service.registry.database import Database, clock
 from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED
-from service.registry.tables import Certificate, DeletionRequest, Erasure, SubjectIdentity, Transition
+from service.registry.tables import Certificate, DeletionRequest, Erasure, ImageView, SubjectIdentity, Transition
 
 _AT_ONCE = 100  # with one sweep
 
@@ -42,7 +42,7 @@ def remove(session: Session, request_id: uuid.UUID) -> None:
     request = session.get_one(DeletionRequest, request_id, with_for_update=True)
     if request.record_removed_at is not None:
         return
-    for table in (Transition, Certificate):
+    for table in (Transition, Certificate, ImageView):
         session.execute(delete(table).where(table.request_id == request_id))
     request.submitted_by = request.samples_hmac = ""
     request.reason = request.metrics = request.duplicate_of_id = None

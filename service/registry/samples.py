@@ -65,15 +65,15 @@ def open_of(request: DeletionRequest, file: Path, settings: RegistrySettings) ->
     return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
 
 
-def read(source: Path | BinaryIO) -> Iterator[tuple[Image.Image, int]]:
-    """The kept images with their labels, in the order in which they were sent."""
+def read(source: Path | BinaryIO, first: int = 0, last: int | None = None) -> Iterator[tuple[Image.Image, int]]:
+    """The kept images with their labels, in the order in which they were sent; from `first` to before `last` only."""
     with zipfile.ZipFile(source) as archive:
         if _LABELS in archive.namelist():
-            for name, label in json.loads(archive.read(_LABELS)):
+            for name, label in json.loads(archive.read(_LABELS))[first:last]:
                 with archive.open(name) as member, Image.open(member) as image:
                     image.load()
                     yield image, label
             return
     with np.load(source, allow_pickle=False) as arrays:
-        for pixels, label in zip(arrays["images"], arrays["labels"], strict=True):
+        for pixels, label in zip(arrays["images"][first:last], arrays["labels"][first:last], strict=True):
             yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), int(label)

@@ -18,6 +18,7 @@ class Scope(StrEnum):
     REQUESTS_READ = "requests:read"  #: requests, jobs, progress
     REQUESTS_CANCEL = "requests:cancel"
     REQUESTS_APPROVE = "requests:approve"  #: agree to somebody else's request, or decline it
+    REQUESTS_IMAGES = "requests:images"  #: look at the images to forget, on the dashboard; each look is written down
     MODELS_REGISTER = "models:register"  #: models, versions, sets, manifests, aliases
     MODELS_READ = "models:read"
     MODELS_DOWNLOAD = "models:download"  #: checkpoints

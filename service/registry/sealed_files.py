@@ -21,7 +21,7 @@ _TAG = 16  # bytes that each chunk is longer once it is sealed
 
 
 class SealBroken(RegistryError):
-    """The images cannot be decrypted: their file was altered; restore it from a backup, then retry."""
+    """It cannot be decrypted: the file was altered; restore it from a backup, then retry."""
 
 
 class SealedWriter(io.BufferedIOBase):

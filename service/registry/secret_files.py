@@ -27,7 +27,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def _draft(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)

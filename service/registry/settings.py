@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -56,8 +56,8 @@ class RegistrySettings(BaseSettings):
     """Requests that are due within this do not wait for others."""
 
     master_key_file: Path | None = None
-    """File with 64 hexadecimal digits: the key that wraps those of the images to forget, the same for all processes.
-    Default: one is made, and kept in the data folder."""
+    """File with 64 hexadecimal digits: the key that wraps those of images to forget, of manifests and of webhooks, the
+    same for all processes. Default: one is made, and kept in the data folder."""
 
     signing_key_file: Path | None = None
     """PEM file with the Ed25519 key that signs evidence: certificates, and heads of the audit log, the same for all
@@ -72,6 +72,9 @@ class RegistrySettings(BaseSettings):
 
     record_retention: timedelta = Field(default=timedelta(days=731), ge=timedelta(0))
     """How long the record of a request is kept once it has ended: 24 months, leap years included. Zero: for ever."""
+
+    log_format: Literal["text", "json"] = "text"
+    """Lines of the log: `text`, or `json` for whatever collects them."""
 
     sweep_interval: timedelta = Field(default=timedelta(seconds=5), gt=timedelta(0))
     """How often expired leases are returned, and an idle Celery worker looks for a job by itself. A job that waits is

@@ -104,6 +104,16 @@ class ApiKey(Base):
     __table_args__ = (Index(None, "tenant_id", "created_at", "id"),)
 
 
+class DashboardSession(Base):
+    """Somebody who has signed in to the dashboard with an API key. What the cookie holds is kept nowhere."""
+
+    __tablename__ = "dashboard_sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)  #: SHA-256 of the cookie, which is random
+    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("api_keys.id"))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class Creation(Base):
     """A creating request under its `Idempotency-Key`, and once it is done the answer that it got."""
 
@@ -132,6 +142,8 @@ class Model(Base):
     description: Mapped[str] = mapped_column(String(2000))
     policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.gate.Policy`
     approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
+    #: Runs since the last one that passed the gate.
+    gate_failures: Mapped[int] = mapped_column(default=0, server_default="0")
     #: of the workers that run its jobs, see `service.registry.settings.RegistrySettings.pools`
     pool: Mapped[str] = mapped_column(String(40), default=DEFAULT_POOL, server_default=DEFAULT_POOL)
     created_at: Mapped[datetime]
@@ -214,6 +226,9 @@ class Manifest(Base):
     version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("versions.id"))
     name: Mapped[str] = mapped_column(String(100))
     uris: Mapped[str] = mapped_column(String(200))  #: artifact key
+    uris_key: Mapped[bytes | None] = mapped_column(
+        LargeBinary(60)
+    )  #: of that file, wrapped by the master key; nothing for files of releases that did not encrypt
     count: Mapped[int]  #: rows
     suppressed: Mapped[int]  #: rows that stood on the suppression list when it was registered
     created_at: Mapped[datetime]
@@ -319,6 +334,7 @@ class Job(Base):
     __table_args__ = (
         Index(None, "tenant_id", "created_at", "id"),
         Index("ix_jobs_queue", "state", "created_at"),
+        Index("ix_jobs_line", "model_id", "state", "created_at"),
         Index(None, "tenant_id", "state"),
         # The database itself refuses a second running job of one model.
         Index(
@@ -368,6 +384,8 @@ class DeletionRequest(Base):
     sample_count: Mapped[int] = mapped_column(Integer)
     #: While it runs: its worker hears of it at the next step.
     withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Where it belongs in a distributed trace, as of W3C Trace Context.
+    traceparent: Mapped[str | None] = mapped_column(String(55))
     #: As those of a job, of its own images, where the run served several requests.
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     certified_at: Mapped[datetime | None]  #: when its `Certificate` was issued
@@ -400,6 +418,13 @@ class DeletionRequest(Base):
             sqlite_where=text("samples IS NOT NULL"),
             postgresql_where=text("samples IS NOT NULL"),
         ),
+        Index(
+            "ix_deletion_requests_ended",
+            "tenant_id",
+            "ended_at",
+            sqlite_where=text("ended_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
     )
 
 
@@ -413,6 +438,19 @@ class Certificate(Base):
     sha256: Mapped[str] = mapped_column(String(64))  #: of the body
     key_id: Mapped[str] = mapped_column(String(64))  #: of the key that signed it
     issued_at: Mapped[datetime]
+
+
+class ImageView(Base):
+    """Somebody looked at images that a request brought."""
+
+    __tablename__ = "image_views"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), index=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(200))  #: `key:` and an identifier, nobody's name
+    first: Mapped[int]  #: position of the first image shown, from 0
+    last: Mapped[int]  #: of the last one
 
 
 class Suppression(Base):
@@ -496,7 +534,7 @@ class Erasure(Base):
 
 
 class WebhookEndpoint(Base):
-    """Where a tenant is called back. Its keys are kept as they are: signing takes them, and no hash would do."""
+    """Where a tenant is called back. Signing takes its keys, and no hash would do: the master key wraps them."""
 
     __tablename__ = "webhook_endpoints"
 
@@ -505,10 +543,10 @@ class WebhookEndpoint(Base):
     url: Mapped[str] = mapped_column(String(2000))
     events: Mapped[list[str]]  #: what it hears of; empty means everything
     description: Mapped[str] = mapped_column(String(2000))
-    secret: Mapped[bytes] = mapped_column(LargeBinary)  #: of HMAC-SHA256
+    secret: Mapped[bytes] = mapped_column(LargeBinary)  #: of HMAC-SHA256, wrapped
     previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     previous_secret_until: Mapped[datetime | None]
-    private_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of Ed25519
+    private_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of Ed25519, wrapped
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]
@@ -563,6 +601,13 @@ class WebhookDelivery(Base):
     __table_args__ = (
         Index(None, "endpoint_id", "created_at", "id"),
         Index("ix_webhook_deliveries_due", "endpoint_id", "state", "next_at"),
+        Index(
+            "ix_webhook_deliveries_unsent",
+            "state",
+            "created_at",
+            sqlite_where=text("state <> 'succeeded'"),
+            postgresql_where=text("state <> 'succeeded'"),
+        ),
     )
 
 
@@ -577,6 +622,19 @@ class WebhookAttempt(Base):
     status: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(String(40))  #: a word, where there is no status
     milliseconds: Mapped[int]
+
+
+class Tally(Base):
+    """What was counted, see `service.registry.tallies`. A row is one event, or the sum of many."""
+
+    __tablename__ = "tallies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    counted: Mapped[str] = mapped_column(String(30))
+    label: Mapped[str] = mapped_column(String(30))
+    bucket: Mapped[float | None]  #: upper bound of what was measured; nothing where there is none, or no measure
+    count: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[float]  #: of what was measured
 
 
 class AuditEvent(Base):

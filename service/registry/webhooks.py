@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.registry import audit, deliveries
 from service.registry.database import clock
 from service.registry.errors import Fault, InvalidInput, WebhookDisabled, WebhookNotFound
+from service.registry.master_key import MasterKey
 from service.registry.pages import Page, paginate
 from service.registry.tables import WebhookDelivery, WebhookEndpoint
 
@@ -25,6 +26,14 @@ TEST = "webhook.test"
 """The type of a message that tells of nothing."""
 
 _SECRET_BYTES = 32  # the specification asks for 24 to 64; and it is the size of an Ed25519 key, which is any 32 bytes
+
+
+_IS_PLAIN = or_(
+    *(
+        func.length(column) == _SECRET_BYTES
+        for column in (WebhookEndpoint.secret, WebhookEndpoint.previous_secret, WebhookEndpoint.private_key)
+    )
+)
 
 
 class Event(StrEnum):
@@ -41,7 +50,13 @@ class Event(StrEnum):
 
 
 def create(
-    session: Session, tenant_id: uuid.UUID, *, url: str, events: Sequence[Event], description: str
+    session: Session,
+    tenant_id: uuid.UUID,
+    master_key: MasterKey,
+    *,
+    url: str,
+    events: Sequence[Event],
+    description: str,
 ) -> WebhookEndpoint:
     """Register an endpoint, with a new secret and a new key pair.
 
@@ -51,13 +66,15 @@ def create(
     mine = select(func.count()).select_from(WebhookEndpoint).where(*_of(tenant_id))
     if (session.scalar(mine) or 0) >= MOST:
         raise InvalidInput(Fault("#", f"a tenant has at most {MOST} webhooks"))
+    webhook_id = uuid.uuid4()
     endpoint = WebhookEndpoint(
+        id=webhook_id,
         tenant_id=tenant_id,
         url=url,
         events=list(events),
         description=description,
-        secret=secrets.token_bytes(_SECRET_BYTES),
-        private_key=secrets.token_bytes(_SECRET_BYTES),
+        secret=_new_secret(webhook_id, master_key),
+        private_key=_new_secret(webhook_id, master_key),
         created_at=clock(session),
     )
     session.add(endpoint)
@@ -137,10 +154,10 @@ def remove(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID) -> Non
     audit.append(session, tenant_id, "webhook.removed", about=webhook_id)
 
 
-def rotate_secret(session: Session, endpoint: WebhookEndpoint) -> WebhookEndpoint:
+def rotate_secret(session: Session, endpoint: WebhookEndpoint, master_key: MasterKey) -> WebhookEndpoint:
     """A new secret. The old one signs as well for a while; the one before that no longer does."""
     endpoint.previous_secret, endpoint.previous_secret_until = endpoint.secret, clock(session) + GRACE
-    endpoint.secret = secrets.token_bytes(_SECRET_BYTES)
+    endpoint.secret = _new_secret(endpoint.id, master_key)
     audit.append(session, endpoint.tenant_id, "webhook.secret_rotated", about=endpoint.id)
     return endpoint
 
@@ -159,10 +176,41 @@ def send_test(session: Session, endpoint: WebhookEndpoint) -> WebhookDelivery:
     return delivery
 
 
+def opened(stored: bytes, webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
+    """A secret or private key of a webhook. What an earlier release has stored as it was is told by its length.
+
+    Raises:
+        OtherMasterKey: it was stored under another one.
+    """
+    return stored if len(stored) == _SECRET_BYTES else master_key.unwrap(stored, webhook_id)
+
+
+def seal_plain(session: Session, master_key: MasterKey) -> None:
+    """Wrap what an earlier release has stored as it was."""
+    for endpoint in session.scalars(select(WebhookEndpoint).where(_IS_PLAIN).with_for_update()):
+        endpoint.secret = _sealed(endpoint.secret, endpoint.id, master_key)
+        endpoint.private_key = _sealed(endpoint.private_key, endpoint.id, master_key)
+        if endpoint.previous_secret is not None:
+            endpoint.previous_secret = _sealed(endpoint.previous_secret, endpoint.id, master_key)
+
+
+def are_plain(session: Session) -> bool:
+    """Is there something to seal?"""
+    return session.scalar(select(WebhookEndpoint.id).where(_IS_PLAIN).limit(1)) is not None
+
+
 def forget_previous_secrets(session: Session) -> None:
     """Remove rotated secrets that no longer sign."""
     over = WebhookEndpoint.previous_secret_until < clock(session)
     session.execute(update(WebhookEndpoint).where(over).values(previous_secret=None, previous_secret_until=None))
+
+
+def _new_secret(webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
+    return master_key.wrap(secrets.token_bytes(_SECRET_BYTES), webhook_id)
+
+
+def _sealed(stored: bytes, webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
+    return master_key.wrap(opened(stored, webhook_id, master_key), webhook_id)
 
 
 def _of(tenant_id: uuid.UUID) -> tuple[ColumnElement[bool], ...]:

@@ -23,23 +23,31 @@ def create_webhook(
 ) -> NewSecretAnswer:
     """The secret is in this answer and never again, which is why no `Idempotency-Key` can bring the answer back."""
     _check(new.url, resources.settings)
-    row = webhooks.create(session, caller.tenant_id, url=new.url, events=new.events, description=new.description)
+    row = webhooks.create(
+        session,
+        caller.tenant_id,
+        resources.master_key,
+        url=new.url,
+        events=new.events,
+        description=new.description,
+    )
     response.headers.update({"Location": f"/v1/webhooks/{row.id}", **_NO_STORE})
-    return NewSecretAnswer.of(row)
+    return NewSecretAnswer.of(row, resources.master_key)
 
 
 @router.get("", summary="List webhooks", responses=documented(422))
 def list_webhooks(
-    caller: Admin, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
+    caller: Admin, resources: ResourcesDep, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[WebhookAnswer]:
     """All webhooks of the tenant, newest first, the disabled ones too."""
-    return Listing.of(webhooks.list_webhooks(session, caller.tenant_id, cursor=cursor, limit=limit), WebhookAnswer.of)
+    page = webhooks.list_webhooks(session, caller.tenant_id, cursor=cursor, limit=limit)
+    return Listing.of(page, lambda row: WebhookAnswer.of(row, resources.master_key))
 
 
 @router.get("/{webhook_id}", summary="Read a webhook", responses=documented(404))
-def read_webhook(webhook_id: Identifier, caller: Admin, session: ReadSession) -> WebhookAnswer:
+def read_webhook(webhook_id: Identifier, caller: Admin, resources: ResourcesDep, session: ReadSession) -> WebhookAnswer:
     """One webhook, without its secret."""
-    return WebhookAnswer.of(webhooks.find(session, caller.tenant_id, webhook_id))
+    return WebhookAnswer.of(webhooks.find(session, caller.tenant_id, webhook_id), resources.master_key)
 
 
 @router.patch("/{webhook_id}", summary="Change a webhook", responses=documented(400, 404, 413, 422))
@@ -50,9 +58,8 @@ def change_webhook(
     row = webhooks.find(session, caller.tenant_id, webhook_id, lock=True)
     if to.url is not None:
         _check(to.url, resources.settings)
-    return WebhookAnswer.of(
-        webhooks.change(session, row, url=to.url, events=to.events, description=to.description, enabled=to.enabled)
-    )
+    webhooks.change(session, row, url=to.url, events=to.events, description=to.description, enabled=to.enabled)
+    return WebhookAnswer.of(row, resources.master_key)
 
 
 @router.delete("/{webhook_id}", summary="Remove a webhook", status_code=204, responses=documented(404))
@@ -63,12 +70,13 @@ def remove_webhook(webhook_id: Identifier, caller: Admin, session: WriteSession)
 
 @router.post("/{webhook_id}/rotate-secret", summary="Make a new secret", responses=documented(404))
 def rotate_webhook_secret(
-    webhook_id: Identifier, caller: Admin, session: WriteSession, response: Response
+    webhook_id: Identifier, caller: Admin, resources: ResourcesDep, session: WriteSession, response: Response
 ) -> NewSecretAnswer:
     """For 24 hours messages are signed with both secrets; the new one is in this answer and never again."""
-    row = webhooks.rotate_secret(session, webhooks.find(session, caller.tenant_id, webhook_id, lock=True))
+    row = webhooks.find(session, caller.tenant_id, webhook_id, lock=True)
+    webhooks.rotate_secret(session, row, resources.master_key)
     response.headers.update(_NO_STORE)
-    return NewSecretAnswer.of(row)
+    return NewSecretAnswer.of(row, resources.master_key)
 
 
 @router.post("/{webhook_id}/test", summary="Send a test message", status_code=202, responses=documented(404, 409))

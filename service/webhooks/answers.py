@@ -7,8 +7,9 @@ from typing import Any, Self
 from pydantic import BaseModel, Field
 
 from service.registry import tables
+from service.registry.master_key import MasterKey
 from service.registry.states import DeliveryState
-from service.registry.webhooks import Event
+from service.registry.webhooks import Event, opened
 from service.webhooks.signatures import shown_public_key, shown_secret
 
 
@@ -28,7 +29,7 @@ class WebhookAnswer(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, row: tables.WebhookEndpoint, **more: Any) -> Self:
+    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **more: Any) -> Self:
         """From its row."""
         here = f"/v1/webhooks/{row.id}"
         return cls(
@@ -39,7 +40,7 @@ class WebhookAnswer(BaseModel):
             enabled=row.disabled_at is None,
             disabled_at=row.disabled_at,
             disabled_reason=row.disabled_reason,
-            public_key=shown_public_key(row.private_key),
+            public_key=shown_public_key(opened(row.private_key, row.id, master_key)),
             previous_secret_until=row.previous_secret_until,
             created_at=row.created_at,
             links={"self": here, "deliveries": f"{here}/deliveries"},
@@ -53,9 +54,9 @@ class NewSecretAnswer(WebhookAnswer):
     secret: str = Field(description="Verifies the `v1` signatures. It is shown here and never again.")
 
     @classmethod
-    def of(cls, row: tables.WebhookEndpoint, **more: Any) -> Self:
+    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **more: Any) -> Self:
         """From its row."""
-        return super().of(row, secret=shown_secret(row.secret), **more)
+        return super().of(row, master_key, secret=shown_secret(opened(row.secret, row.id, master_key)), **more)
 
 
 class AttemptAnswer(BaseModel):

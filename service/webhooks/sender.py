@@ -9,9 +9,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from service.opendsr.processor import Processor
-from service.registry import deliveries
+from service.registry import deliveries, webhooks
 from service.registry.database import Database
 from service.registry.deliveries import Claim, Outcome
+from service.registry.master_key import MasterKey
 from service.settings import ServiceSettings
 from service.webhooks.signatures import signed_headers
 
@@ -30,10 +31,13 @@ class WebhookSender:
     was sending is sent again, under the same identifier, once the lease has run out.
     """
 
-    def __init__(self, database: Database, settings: ServiceSettings, processor: Processor) -> None:
+    def __init__(
+        self, database: Database, settings: ServiceSettings, processor: Processor, master_key: MasterKey
+    ) -> None:
         self._database = database
         self._settings = settings
         self._processor = processor
+        self._master_key = master_key
         self._user_agent = {"User-Agent": f"StructGuard/{version('structguard')}"}
         self._sending: set[Future[None]] = set()
         self._woken = threading.Event()
@@ -112,6 +116,8 @@ class WebhookSender:
     def _signed(self, claim: Claim, body: bytes) -> dict[str, str]:
         if claim.is_status_callback:
             return self._processor.headers(body)
-        return signed_headers(
-            claim.message_id, int(time.time()), body, secrets=claim.secrets, private_key=claim.private_key
-        )
+        opened = [
+            webhooks.opened(stored, claim.endpoint_id, self._master_key)
+            for stored in (claim.private_key, *claim.secrets)
+        ]
+        return signed_headers(claim.message_id, int(time.time()), body, secrets=opened[1:], private_key=opened[0])

@@ -37,6 +37,8 @@ _LUGGAGE = (
     "X-Forwarded-For",
     "X-Request-ID",
     "Baggage",
+    "Traceparent",
+    "Tracestate",
     "Accept-Language",
 )
 

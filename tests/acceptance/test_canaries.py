@@ -16,13 +16,15 @@ from PIL import Image, PngImagePlugin
 from safetensors.numpy import save
 from sqlalchemy import select
 
+from service.dashboard.routes import models as model_pages
+from service.dashboard.routes import overview, pictures, requests, webhooks
 from service.registry import access, jobs, schema
 from service.registry.architectures import Architecture, expected_tensors
 from service.registry.database import Database
 from service.registry.scopes import Scope
 from service.registry.tables import Base
 from tests.acceptance.canaries import Canaries
-from tests.acceptance.canary_calls import Calls
+from tests.acceptance.canary_calls import Calls, Told
 from tests.acceptance.conftest import Stack, distributed, running
 from tests.cli.scripted_server import Answer, scripted
 from tests.conftest import REDIS
@@ -40,8 +42,14 @@ LABELLED = {
     *("creations.operation", "creations.headers", "creations.body"),  # paths with names, answers that repeat labels
 }
 
-#: Files of the data folder that hold what was sent as it was: the owner's weights, and where their images are.
-AS_SENT = {"checkpoints", "manifests"}
+#: Files of the data folder that hold what was sent as it was: the owner's weights.
+AS_SENT = {"checkpoints"}
+
+#: What Prometheus has, and tenants have not.
+TOKEN = "sesame"
+
+#: Pages and forms of the dashboard; signing in is sent a name, too, and out would end it.
+PAGES = (overview, requests, pictures, model_pages, webhooks)
 
 #: OpenDSR 2.0, section 7.3, has a receipt repeat the request.
 RECEIPT = re.compile(rb'"encoded_request":"[^"]*"')
@@ -65,6 +73,7 @@ def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> N
             "STRUCTGUARD_MANIFEST_SCHEMES": "file",
             "STRUCTGUARD_MANIFEST_ROOT": str(photographs),
             "STRUCTGUARD_RATE_LIMIT": "0",
+            "STRUCTGUARD_METRICS_TOKEN": TOKEN,
             "TMPDIR": str(tmp_path / "tmp"),
         }
         with (
@@ -72,14 +81,19 @@ def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> N
             Calls(stack.url, stack.key, stranger(database), words) as calls,
         ):
             everything(calls, words, database, receiver, photographs)
+            calls.told += on_the_dashboard(stack, words)
             missed = sorted(calls.operations - calls.accepted)
             assert not missed, f"call these in `everything`, so that names are sent to them, too: {missed}"
-            metrics = httpx.get(f"{stack.url}/metrics").content
+            scraped = httpx.get(f"{stack.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+            metrics = scraped.raise_for_status().content
             wrong = leaks(words, database, data)
             wrong += [f"temporary files: {path.name}" for path in (tmp_path / "tmp").iterdir()]
             work(stack)
             wrong += leaks(words, database, data)
-        wrong += [f"metrics: {it}" for it in words.found(metrics, labels=False)]
+        wrong += [f"metrics: {it}" for it in words.found(metrics, labels=True)]
+        named = ("a model", "an alias", "path of PUT /v1/models/{name}/aliases/{alias}")
+        known = {words.label(it) for it in named}
+        wrong += [f"metrics: {it}" for it in words.labels_in(metrics) - known]
         wrong += [f"log: {it}" for it in words.found(stack.logs().encode(), labels=False)]
         wrong += from_answers(words, calls)
         wrong += from_callbacks(words, heard)
@@ -101,6 +115,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     label, person = words.label, words.person
     for path in ("/livez", "/readyz", "/v1/architectures"):
         call("GET", path)
+    call("GET", "/metrics", by=TOKEN)
     call("GET", "/problems/{slug}", slug="not-found")
 
     hooks = "/v1/webhooks"
@@ -329,6 +344,31 @@ def work(stack: Stack) -> None:
             assert client.get(oldest).json()["progress"]["step"] > 0
             client.post(f"{oldest}/cancel").raise_for_status()
             stack.finish(client, oldest)
+
+
+def on_the_dashboard(stack: Stack, words: Canaries) -> list[Told]:
+    """Every page and form, with names in place of whatever it takes; somebody is signed in."""
+    told = []
+    with httpx.Client(base_url=stack.url, timeout=60) as browser:
+
+        def token() -> str:
+            return re.findall(r'name="csrf" value="([0-9a-f]+)"', browser.get("/dashboard/sign-in").text)[0]
+
+        browser.post("/dashboard/sign-in", data={"csrf": token(), "key": words.person("key of the dashboard")})
+        browser.post("/dashboard/sign-in", data={"csrf": token(), "key": stack.key})
+        form = re.findall(r'name="csrf" value="([0-9a-f]+)"', browser.get("/dashboard/requests").text)[0]
+        for module in PAGES:
+            for route in module.router.routes:
+                (method,) = route.methods
+                where = f"{method} /dashboard{route.path}"
+                word = words.person(where)
+                path = re.sub(r"\{\w+\}", word, route.path)
+                query = dict.fromkeys(("model", "state", "done", word), word) | {"overdue": "true"}
+                data = {"csrf": form, "reason": word, word: word} if method == "POST" else None
+                answer = browser.request(method, f"/dashboard{path}", params=query, data=data)
+                text = f"{answer.headers}".encode() + answer.content
+                told.append(Told(where, answer.status_code, text, word))
+    return told
 
 
 def leaks(words: Canaries, database: Database, data: Path) -> list[str]:

@@ -195,11 +195,15 @@ def test_a_checkpoint_that_rotted_on_the_disk_is_not_built_on_and_the_request_ca
 
 
 def register(
-    client: httpx.Client, digits: Digits, policy: dict | None = None, kinds: tuple[str, ...] = ("test", "retain")
+    client: httpx.Client,
+    digits: Digits,
+    policy: dict | None = None,
+    kinds: tuple[str, ...] = ("test", "retain"),
+    **more: bool,
 ) -> str:
     """A model with its first version, its test set and a sample of what it should keep."""
     name = f"digits-{uuid.uuid4().hex[:8]}"
-    client.post("/v1/models", json={"name": name, "policy": policy or {}}).raise_for_status()
+    client.post("/v1/models", json={"name": name, "policy": policy or {}, **more}).raise_for_status()
     with (digits.folder / "model.safetensors").open("rb") as checkpoint:
         client.post(
             f"/v1/models/{name}/versions",

@@ -112,7 +112,13 @@ def test_a_person_or_records_are_named_instead_of_images(structguard, register, 
 
 def test_every_limit_of_the_policy_has_an_option(register, server):
     """The two of them must not drift apart."""
-    limits = {"--max-drop": 1, "--max-collapse": 0.5, "--min-robust": 70, "--max-membership": 0.2}
+    limits = {
+        "--parent-disposition": "quarantine",
+        "--max-drop": 1,
+        "--max-collapse": 0.5,
+        "--min-robust": 70,
+        "--max-membership": 0.2,
+    }
     register("strict", *(part for option in limits.items() for part in option), "--approval", "--pool", "default")
     with Client(server) as client:
         model = client.get("/v1/models/strict")

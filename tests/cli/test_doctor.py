@@ -1,24 +1,26 @@
 """What `structguard doctor` says of installations that are well, and of those that are not."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text, update
 
 from service.cli import doctor
-from service.cli.doctor import broker, master_key, queue, store
+from service.cli.doctor import audit, broker, master_key, queue, store
 from service.cli.doctor import database as stored
 from service.cli.doctor import worker as equipped
 from service.cli.doctor.finding import Outcome
 from service.cli.exits import CommandError, Exit
 from service.cli.stack import free_port
+from service.registry import audit as audit_log
+from service.registry import audit_verification
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.master_key import MasterKey
 from service.registry.sealed_files import SealedWriter
 from service.registry.states import State
-from service.registry.tables import DeletionRequest, Job, Transition
+from service.registry.tables import AuditEntry, AuditVerification, DeletionRequest, Job, Transition
 from service.settings import ServiceSettings
 from tests.registry import given_rows
 
@@ -80,7 +82,8 @@ def test_an_installation_that_is_well_has_nothing_to_mend(structguard, tmp_path,
     assert (ran.code, ran.document["outcome"]) == (Exit.OK, "ok"), ran.err
     found = {finding["check"]: finding for finding in ran.document["findings"]}
     assert found.keys() == {
-        *("database", "migrations", "writing", "clock", "files", "disk", "master key", "workers", "requests"),
+        *("database", "migrations", "writing", "clock", "files", "disk", "master key", "audit log"),
+        *("workers", "requests"),
         *("store", "broker", "device", "encoder"),
     }
     assert found["encoder"]["says"] == "minilm: its weights are on this machine"
@@ -183,6 +186,21 @@ def test_the_master_key_is_tried_on_what_is_sealed(database, settings, waiting):
     key.unlink()
     assert outcomes(master_key.opens(settings, database)) == {"master key": "problem"}
     assert not key.exists()
+
+
+def test_an_audit_log_that_was_changed_or_is_not_looked_at_is_noticed(database, waiting):
+    with database.write() as session:
+        audit_log.chain(session, waiting[0].tenant_id)
+    audit_verification.verify_due(database, [])
+    assert outcomes(audit.whole(database)) == {"audit log": "ok"}
+    with database.write() as session:
+        session.execute(update(AuditVerification).values(at=datetime(2026, 1, 1, tzinfo=UTC)))
+        session.execute(update(AuditEntry).values(entry="{}"))
+    assert outcomes(audit.whole(database)) == {"audit log": "warning"}
+    with database.write() as session:
+        session.execute(update(AuditVerification).values(height=0, sha256=bytes(32)))  # all of it is due
+    audit_verification.verify_due(database, [])
+    assert outcomes(audit.whole(database)) == {"audit log": "problem"}
 
 
 def test_work_that_nobody_does_is_a_problem_after_a_while(database, settings, waiting):

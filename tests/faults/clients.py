@@ -21,7 +21,7 @@ from tests.faults.stand_in import REAL
 _ENDED = {"completed", "needs_review", "cancelled", "rejected"}
 NUMBERED = "request-"
 _WITHDRAWN = 0.05  # share of the requests
-_TRIES = 10  # before a request that is said to be in flight is given up
+_TRIES = 60  # before a request that is said to be in flight is given up
 _PATIENCE = 180.0  # seconds to bring to an end what has begun
 _PAUSE = 1.0  # seconds between two looks at a request, and before sending again
 

@@ -175,9 +175,9 @@ def running(kind: str, *, lease: float, sweep: float, logs: Path, workers: int =
         for program in (*apis, *programs):
             program.start()
         began = time.monotonic()
-        wait_until(lambda: all(worker.is_live for worker in programs), 120)
+        wait_until(lambda: all(worker.is_live for worker in programs), 600)
         topology.start_seconds = time.monotonic() - began
-        wait_until(lambda: all(_is_ready(url) for url in topology.urls), 60)
+        wait_until(lambda: all(_is_ready(url) for url in topology.urls), 600)
         yield topology
 
 

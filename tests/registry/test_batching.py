@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from given_rows import claim, model_with_version, publish, request, tenant
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from service.registry import claims, deletion_requests, jobs, reaper
 from service.registry.batching import Batching
@@ -69,6 +69,38 @@ def test_what_waits_for_one_model_runs_together(database, three):
         publish(session, held)
     assert states(database, three) == [State.COMPLETED] * 3
     assert {one.job.version.number for one in now(database, *three)} == {2}
+
+
+def test_a_run_for_many_takes_no_more_statements_than_one_for_three(database):
+    """Claiming it, publishing it, and having each tried by itself when it has failed."""
+
+    def statements(count, end):
+        with database.write() as session:
+            model = model_with_version(session, f"{count} {end.__name__}")
+            for _ in range(count):
+                request(session, model)
+        seen = []
+
+        def executed(_connection, _cursor, statement, _parameters, _context, _executemany):
+            seen.append(statement)
+
+        event.listen(database.engine, "before_cursor_execute", executed)
+        try:
+            held = claim(database, batching=Batching(images=count))
+            with database.write() as session:
+                end(session, held)
+        finally:
+            event.remove(database.engine, "before_cursor_execute", executed)
+        while (held := claim(database, batching=Batching(images=count))) is not None:
+            with database.write() as session:
+                publish(session, held)
+        return seen
+
+    def fail(session, held):
+        claims.fail(session, held, reason="x")
+
+    for end in (publish, fail):
+        assert len(statements(3, end)) == len(statements(40, end)) < 60
 
 
 def test_each_request_runs_by_itself_if_the_operator_wants_it(database, three):

@@ -10,16 +10,25 @@ from service.registry import deliveries, housekeeping, webhooks
 from service.registry.artifacts import Artifacts
 from service.registry.database import clock
 from service.registry.deliveries import LEASE, SCHEDULE, Outcome
+from service.registry.master_key import MasterKey
 from service.registry.settings import RegistrySettings
 from service.registry.states import DeliveryState, State
 from service.registry.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookMessage
 
+MADE = {}  # the master key of these tests
 FINE, BROKEN = Outcome(status=204, milliseconds=1), Outcome(status=500, milliseconds=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _master_key(tmp_path_factory):
+    MADE["key"] = MasterKey(RegistrySettings(data_dir=tmp_path_factory.mktemp("data")))
 
 
 def endpoint(database, *events, of="acme"):
     with database.write() as session:
-        return webhooks.create(session, tenant(session, of), url="https://x.example", events=events, description="")
+        return webhooks.create(
+            session, tenant(session, of), MADE["key"], url="https://x.example", events=events, description=""
+        )
 
 
 def a_message(database, to):
@@ -213,7 +222,7 @@ def test_messages_and_rotated_secrets_are_not_kept_for_ever(database, tmp_path):
     a_message(database, to)
     record(database, claim(database)[0], FINE)
     with database.write() as session:
-        webhooks.rotate_secret(session, webhooks.find(session, to.tenant_id, to.id))
+        webhooks.rotate_secret(session, webhooks.find(session, to.tenant_id, to.id), MADE["key"])
     old = a_message(database, to)
     for days, left in ((29, 2), (31, 1)):
         with database.write() as session:

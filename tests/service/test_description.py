@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from service.registry import deliveries, webhooks
 from service.registry.database import clock
+from service.registry.master_key import MasterKey
 from service.registry.tables import DeletionRequest, WebhookMessage
 from service.registry.webhooks import TEST, Event
 
@@ -95,16 +96,23 @@ def test_links_lead_to_operations(document):
     assert {"read_model", "register_version", "cancel_deletion_request", "download_checkpoint"} <= linked
 
 
-def test_webhooks_are_described_as_they_are_sent(client, document, database):
+def test_webhooks_are_described_as_they_are_sent(client, document, database, settings):
     """Each event, and the test: what lies in the outbox is what the description says."""
     assert document["webhooks"].keys() == {*Event, TEST}
     client.model_with_version()
     client.deletion_request()
     with database.write() as session:
         request = session.scalars(select(DeletionRequest)).one()
-        endpoint = webhooks.create(session, request.tenant_id, url="https://hooks.example/", events=[], description="")
+        endpoint = webhooks.create(
+            session,
+            request.tenant_id,
+            MasterKey(settings),
+            url="https://hooks.example/",
+            events=[],
+            description="",
+        )
         webhooks.send_test(session, endpoint)
-        deliveries.announce(session, request, at=clock(session))
+        deliveries.announce(session, [request], at=clock(session))
         sent = {message.type: json.loads(message.body) for message in session.scalars(select(WebhookMessage))}
         session.rollback()  # and nobody sends them
     assert sent.keys() == {"deletion_request.queued", TEST}

@@ -8,10 +8,12 @@ from given import csv_of, problem, row
 from pyarrow import parquet
 from sqlalchemy import select
 
-from service.registry import manifest_files
+from service.registry import manifest_files, manifests
+from service.registry.artifacts import Artifacts
 from service.registry.errors import Fault, InvalidInput
+from service.registry.master_key import MasterKey
 from service.registry.pseudonyms import Pseudonyms
-from service.registry.tables import Record, Tenant
+from service.registry.tables import Manifest, Record, Tenant
 
 ROWS = [row("a"), row("b", subject="", label="2"), row("ü c", subject="otto", label="bird")]
 
@@ -57,7 +59,7 @@ def pseudonyms(database):
     ],
     ids=["csv", "csv with a mark and empty lines", "parquet", "parquet with a dictionary and a column more"],
 )
-def test_a_manifest_is_kept_as_pseudonyms(client, settings, records, pseudonyms, content):
+def test_a_manifest_is_kept_as_pseudonyms(client, settings, database, records, pseudonyms, content):
     """Labels by name or position, a record without a subject; the URIs in a file, in the order of the rows."""
     client.model_with_version()
     made = client.manifest(content=content)
@@ -73,7 +75,11 @@ def test_a_manifest_is_kept_as_pseudonyms(client, settings, records, pseudonyms,
         (known.record("ü c"), known.subject("otto"), 2),
     ]
     (uris,) = (settings.data_dir / "manifests").iterdir()
-    assert uris.read_text().splitlines() == [each["uri"] for each in ROWS]
+    assert b"s3://" not in uris.read_bytes()
+    with database.read() as session:
+        (manifest,) = session.scalars(select(Manifest))
+    opened = manifests.open_uris(manifest, Artifacts(settings.data_dir), MasterKey(settings))
+    assert opened.read().decode().splitlines() == [each["uri"] for each in ROWS]
 
 
 def test_numbers_are_identifiers_too(client, records, pseudonyms):
@@ -148,14 +154,14 @@ def test_what_is_no_manifest_is_refused(client, kept, content, pointer):
     assert kept() == before
 
 
-def test_a_small_file_cannot_unfold_into_a_large_one(client, tmp_path):
+def test_a_small_file_cannot_unfold_into_a_large_one(client):
     """One long cell that is repeated is long once; it is refused before it is repeated."""
     content = parquet_of(**columns_of(*(row(str(n), subject="x" * 100_000) for n in range(1000))))
     assert len(content) < 50_000
     limits = manifest_files.Limits(rows=1000, bytes=1 << 20)
     with pytest.raises(InvalidInput) as refused:
         manifest_files.keep(
-            io.BytesIO(content), tmp_path / "uris", classes=["cat"], pseudonyms=Pseudonyms(b"k"), limits=limits
+            io.BytesIO(content), io.BytesIO(), classes=["cat"], pseudonyms=Pseudonyms(b"k"), limits=limits
         )
     assert refused.value.faults == (Fault("#/manifest", "has a cell of more than 65536 bytes"),)
 

@@ -14,6 +14,7 @@ def test_a_model_is_registered_once(client, kept):
     assert answer.headers["location"] == "/v1/models/pets"
     assert client.get("/v1/models/pets").json() == answer.json()
     assert answer.json()["policy"] == {
+        "parent_disposition": "keep",
         "max_test_accuracy_drop": 5.0,
         "max_collapse": 0.5,
         "min_robust_forget_accuracy": 80.0,

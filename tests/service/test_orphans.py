@@ -61,7 +61,7 @@ def remove_all(database, artifacts):
 def test_what_a_row_names_stays(everything, settings, database, artifacts):
     """Of every kind: a folder that the collector does not know would be missing here."""
     folders = {path.relative_to(settings.data_dir).parts[0] for path in everything} - {"master.key", "signing"}
-    assert folders == orphans._NAMED_BY.keys() - {"staging"}
+    assert folders == orphans.NAMED_BY.keys() - {"staging"}
     remove_all(database, artifacts)
     assert files(settings) == everything
 

@@ -32,9 +32,10 @@ _WITH_IMAGES = "SELECT samples FROM deletion_requests WHERE samples IS NOT NULL"
 
 #: What says the SHA-256 of a file, in every release so far.
 _DIGESTS = (
-    "SELECT checkpoint, sha256 FROM versions UNION SELECT samples, sha256 FROM evaluation_sets "
-    "UNION SELECT anchors, sha256 FROM anchor_sets"
+    "SELECT samples, sha256 FROM evaluation_sets UNION SELECT anchors, sha256 FROM anchor_sets "
+    "UNION SELECT checkpoint, sha256 FROM versions"
 )
+_OF_ALL_BUT_DELETED = " WHERE disposition <> 'deleted'"
 
 
 def back_up(settings: RegistrySettings, target: BinaryIO, *, with_images: bool) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def back_up(settings: RegistrySettings, target: BinaryIO, *, with_images: bool) 
             archive.add(name, path)
         for path in _files(folder, {file, settings.master_key_file and settings.master_key_file.resolve()}):
             archive.add(path.relative_to(folder).as_posix(), path)
-        named = dict(_query(draft, _DIGESTS))
+        named = dict(_query(draft, _DIGESTS + (_OF_ALL_BUT_DELETED if _has(draft, "versions", "disposition") else "")))
         taken = {name: told["sha256"] for name, told in archive.files.items()}
         facts = {
             "structguard": version("structguard"),
@@ -112,7 +113,11 @@ def _snapshot_with_images(file: Path, draft: Path, folder: Path, stack: ExitStac
 
 def _encrypts(draft: Path) -> bool:
     """Whether the release that made these tables did: images that lie open are nothing for a backup."""
-    return any(column[1] == "samples_key" for column in _query(draft, "PRAGMA table_info(deletion_requests)"))
+    return _has(draft, "deletion_requests", "samples_key")
+
+
+def _has(draft: Path, table: str, column: str) -> bool:
+    return any(known[1] == column for known in _query(draft, f"PRAGMA table_info({table})"))
 
 
 def _forget_keys(draft: Path) -> None:

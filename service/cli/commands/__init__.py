@@ -9,6 +9,7 @@ from service.cli.commands import (
     evidence,
     exchange,
     keys,
+    master_key,
     models,
     operations,
     serving,
@@ -26,6 +27,7 @@ app = typer.Typer(
 
 for command in (
     *(serving.demo, serving.up, serving.migrate),
+    master_key.rewrap,
     *(models.register, models.download),
     *(operations.doctor, operations.backup, operations.restore),
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),

@@ -37,7 +37,7 @@ def create(
 
     output = Output(as_json=as_json)
     with output.reporting():
-        with _registry() as session:
+        with registry() as session:
             expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
             owner = access.ensure_tenant(session, tenant)
             row, secret = access.create_key(
@@ -54,7 +54,7 @@ def list_(*, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
 
     output = Output(as_json=as_json)
     with output.reporting():
-        with _registry() as session:
+        with registry() as session:
             owner = access.find_tenant(session, tenant)
             page = access.list_keys(session, owner.id, cursor=None, limit=_MOST)
             found = [ApiKeyAnswer.of(row).model_dump(mode="json") for row in page.items]
@@ -73,13 +73,13 @@ def revoke(
 
     output = Output(as_json=as_json)
     with output.reporting():
-        with _registry() as session:
+        with registry() as session:
             access.revoke_key(session, access.find_tenant(session, tenant).id, key_id)
         output.result({"id": str(key_id), "revoked": True}, f"{key_id} is revoked.")
 
 
 @contextmanager
-def _registry() -> "Iterator[Session]":
+def registry() -> "Iterator[Session]":
     """A transaction on the database of the settings."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 

@@ -92,6 +92,7 @@ def _empty(data: Path | None) -> Path:
 def _where(running: Stack) -> dict[str, object]:
     return {
         "server": running.server,
+        "dashboard": f"{running.server}/dashboard/",
         "data_dir": str(running.data_dir),
         "logs": {name: str(path) for name, path in running.logs.items()},
     }
@@ -102,6 +103,7 @@ def _welcome(running: Stack, key: str | None) -> list[str]:
     logs = (f"Log of the {name}: {path}" for name, path in running.logs.items())
     return [
         f"Listening on {running.server}; its API is described at {running.server}/docs",
+        f"Dashboard: {running.server}/dashboard/",
         f"Data: {running.data_dir}",
         *logs,
         *(made if key else []),

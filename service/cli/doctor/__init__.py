@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
-from service.cli.doctor import broker, database, master_key, queue, store, worker
+from service.cli.doctor import audit, broker, database, master_key, queue, store, worker
 from service.cli.doctor.finding import Finding, Outcome, problem, warning
 from service.registry.database import Database
 from service.settings import ServiceSettings
@@ -48,7 +48,8 @@ def _findings(settings: ServiceSettings) -> Iterator[Finding]:
     yield from _attempt("store", lambda: store.writable(settings))
     if not is_usable:
         mend = "Put the database right, and ask again."
-        yield warning("the rest", "clock, files, disk, master key, workers and requests were not looked at", mend)
+        says = "clock, files, disk, master key, audit log, workers and requests were not looked at"
+        yield warning("the rest", says, mend)
     yield from _attempt("broker", lambda: broker.answers(settings))
     yield from _attempt("device", lambda: worker.equipment(settings))
 
@@ -61,6 +62,7 @@ def _on(opened: Database, settings: ServiceSettings) -> dict[str, Check]:
         "files": lambda: store.complete(settings, opened),
         "disk": lambda: store.room(settings, opened),
         "master key": lambda: master_key.opens(settings, opened),
+        "audit log": lambda: audit.whole(opened),
         "workers": lambda: queue.workers(settings, opened),
         "requests": lambda: queue.requests(settings, opened),
     }

@@ -12,6 +12,7 @@ from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import StorageFull
 from service.registry.orphans import NAMED_BY
+from service.registry.states import Disposition
 from service.registry.tables import Version
 from service.settings import ServiceSettings
 
@@ -42,7 +43,10 @@ def complete(settings: ServiceSettings, database: Database) -> Finding:
         if column is None:
             continue
         with database.read() as session:
-            for key in session.scalars(select(column).where(column.is_not(None))):
+            named = select(column).where(column.is_not(None))
+            if column is Version.checkpoint:
+                named = named.where(Version.disposition != Disposition.DELETED)
+            for key in session.scalars(named):
                 seen += 1
                 missing[folder] += not artifacts.path(str(key)).is_file()
     if any(missing.values()):

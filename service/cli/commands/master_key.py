@@ -1,0 +1,33 @@
+"""Changing the key that wraps all others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli import stack
+from service.cli.commands.keys import registry
+from service.cli.exits import CommandError
+from service.cli.output import Output
+from service.cli.parameters import AsJson
+
+
+def rewrap(
+    old: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="File with the master key until now.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Wrap all that the old master key opens by the one of the settings, while no process of the service runs."""
+    from service.registry.master_key import MasterKey, MasterKeyUnusable  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.sealing import rewrap as wrap_again  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        known = stack.settings(None)
+        try:
+            before, after = MasterKey(known.model_copy(update={"master_key_file": old})), MasterKey(known)
+        except MasterKeyUnusable as error:
+            raise CommandError("A master key cannot be used.", error.detail) from error
+        with registry() as session:
+            count = wrap_again(session, before, after)
+        output.result({"rewrapped": count}, f"{count} keys and secrets are wrapped by the new master key.")

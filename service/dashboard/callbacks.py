@@ -1,0 +1,55 @@
+"""How the callbacks of a tenant are doing."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, literal, select
+from sqlalchemy.orm import Session
+
+from service.registry.deliveries import IS_REGISTERED
+from service.registry.states import DeliveryState
+from service.registry.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+
+MOST = 1000
+"""Nobody counts on beyond it."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """One webhook, and what became of its messages."""
+
+    endpoint: WebhookEndpoint
+    pending: int
+    failed: int  #: given up
+    next_at: datetime | None  #: when the next attempt is due
+    last: WebhookAttempt | None  #: of the newest message that was tried
+
+
+def health(session: Session, tenant_id: uuid.UUID) -> Sequence[Health]:
+    """All webhooks of a tenant, newest first. There are few: each was registered by hand."""
+    mine = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id, IS_REGISTERED)
+    return [_of(session, endpoint) for endpoint in session.scalars(mine.order_by(WebhookEndpoint.created_at.desc()))]
+
+
+def _of(session: Session, endpoint: WebhookEndpoint) -> Health:
+    def counted(state: DeliveryState) -> int:
+        rows = select(literal(1)).where(WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == state)
+        return session.scalar(select(func.count()).select_from(rows.limit(MOST + 1).subquery())) or 0
+
+    waiting = (WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == DeliveryState.PENDING)
+    tried = (
+        select(WebhookAttempt)
+        .join(WebhookDelivery, WebhookDelivery.id == WebhookAttempt.delivery_id)
+        .where(WebhookDelivery.endpoint_id == endpoint.id)
+        .order_by(WebhookDelivery.created_at.desc(), WebhookDelivery.id.desc(), WebhookAttempt.id.desc())
+        .limit(1)
+    )
+    return Health(
+        endpoint=endpoint,
+        pending=counted(DeliveryState.PENDING),
+        failed=counted(DeliveryState.FAILED),
+        next_at=session.scalar(select(func.min(WebhookDelivery.next_at)).where(*waiting)),
+        last=session.scalar(tried),
+    )

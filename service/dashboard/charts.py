@@ -1,0 +1,151 @@
+"""Line charts as geometry: what is drawn where, in the units of a view box. Templates make SVG of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 360, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 12, 28  # room for the labels of the axes
+_MOST_POINTS = 160  # of a line: more are not told apart
+_MOST_DOTS = 40
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a line shows, by name."""
+
+    name: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark of an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of a line, with its values in words."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series, drawn."""
+
+    name: str
+    path: str
+    dots: Sequence[Dot]
+    last: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All of a chart. Its box is `WIDTH` × `HEIGHT`."""
+
+    title: str
+    lines: Sequence[Line]
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    x_name: str
+    summary: str  #: in words, for whoever does not see it
+    left: float = _LEFT
+    right: float = WIDTH - _RIGHT
+    bottom: float = HEIGHT - _BOTTOM
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def line_chart(
+    title: str, series: Sequence[Series], *, x_name: str, low: float | None = None, high: float | None = None
+) -> Chart | None:
+    """A chart of these series, or nothing without a point. `low` and `high` are limits that the y axis reaches."""
+    shown = [Series(one.name, thinned(one.points)) for one in series if one.points]
+    if not shown:
+        return None
+    xs = [x for one in shown for x, _ in one.points]
+    ys = [y for one in shown for _, y in one.points]
+    y_marks = ticks(min(ys) if low is None else min(low, *ys), max(ys) if high is None else max(high, *ys))
+    across = _Scale(min(xs), max(xs), _LEFT + 4, WIDTH - _RIGHT - 4)
+    up = _Scale(y_marks[0], y_marks[-1], HEIGHT - _BOTTOM, _TOP)
+    lines = [_line(one, x_name, across, up) for one in shown]
+    summary = ". ".join(
+        f"{one.name}: from {brief(one.points[0][1])} to {brief(one.points[-1][1])} over {len(one.points)} points"
+        for one in shown
+    )
+    return Chart(
+        title=title,
+        lines=lines,
+        x_ticks=[Tick(across(x), brief(x)) for x in _ends(min(xs), max(xs))],
+        y_ticks=[Tick(up(y), brief(y)) for y in y_marks],
+        x_name=x_name,
+        summary=f"{summary}.",
+    )
+
+
+def ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round numbers around all that lies between, at steps of 1, 2 or 5 times a power of ten."""
+    if high <= low:
+        low, high = (low - 0.5, high + 0.5) if low else (0.0, 1.0)
+    rough = (high - low) / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [at * step for at in range(first, last + 1)]
+
+
+def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
+    """At most so many points, or a few more: of each stretch the lowest and the highest, so that no peak is lost."""
+    if len(points) <= most:
+        return list(points)
+    length = math.ceil(2 * len(points) / (most - 2))
+    kept = {0, len(points) - 1}
+    for start in range(0, len(points), length):
+        stretch = range(start, min(start + length, len(points)))
+        kept |= {min(stretch, key=lambda at: points[at][1]), max(stretch, key=lambda at: points[at][1])}
+    return [points[at] for at in sorted(kept)]
+
+
+def brief(value: float) -> str:
+    """A number as short as a label should be."""
+    if value and (abs(value) >= 1e5 or abs(value) < 1e-4):
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+    return f"{value:.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class _Scale:
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        share = 0.5 if self.high == self.low else (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def _line(series: Series, x_name: str, across: _Scale, up: _Scale) -> Line:
+    placed = [(across(x), up(y)) for x, y in series.points]
+    path = "M" + "L".join(f"{x:g} {y:g}" for x, y in placed)
+    dots = [
+        Dot(x, y, f"{series.name} {brief(value)}, {x_name} {brief(at)}")
+        for (x, y), (at, value) in zip(placed, series.points, strict=True)
+    ]
+    last = brief(series.points[-1][1])
+    return Line(series.name, path, dots if len(dots) <= _MOST_DOTS else dots[-1:], last)
+
+
+def _ends(low: float, high: float) -> list[float]:
+    if low == high:
+        return [low]
+    whole = (at for at in ticks(low, high)[1:-1] if at == int(at))  # steps and versions are numbered
+    return [low, *(at for at in whole if 0.12 < (at - low) / (high - low) < 0.88), high]

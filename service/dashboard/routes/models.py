@@ -1,0 +1,69 @@
+"""Models: the list, one of them with its version tree, and two versions side by side."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service import comparison
+from service.dashboard import curves, lineage, listed, measured
+from service.dashboard.pages import page
+from service.dashboard.visitors import ModelReader
+from service.dependencies import ReadSession, ResourcesDep
+from service.registry import models
+from service.registry.database import clock
+from service.registry.gate import Policy
+
+router = APIRouter(prefix="/models")
+
+Cursor = Annotated[str | None, Query(max_length=500)]
+
+
+@router.get("")
+def show_all(request: Request, visitor: ModelReader, session: ReadSession, cursor: Cursor = None) -> Response:
+    """All models, newest first."""
+    rows, following = listed.model_rows(session, visitor.caller.tenant_id, cursor=cursor)
+    return page(request, "models.html", rows=rows, next=following, now=clock(session), is_later=cursor is not None)
+
+
+@router.get("/{name}")
+def show(request: Request, name: str, visitor: ModelReader, session: ReadSession, cursor: Cursor = None) -> Response:
+    """A model's versions: where each came from, what points to it, and how it was measured."""
+    model = models.find_model(session, visitor.caller.tenant_id, name)
+    family = listed.family(session, model, cursor=cursor)
+    rows = [
+        (version.number, family.parents.get(version.parent_id) if version.parent_id else None, version.gate)
+        for version in family.versions
+    ]
+    return page(
+        request,
+        "model.html",
+        model=model,
+        policy=Policy.model_validate(model.policy),
+        family=family,
+        parents={version.number: parent for version, (_, parent, _) in zip(family.versions, rows, strict=True)},
+        tree=lineage.tree(rows, family.aliases),
+        charts=curves.of_versions({one.number: family.metrics[one.id] for one in family.versions})
+        if len(family.versions) > 1
+        else [],
+        now=clock(session),
+        is_later=cursor is not None,
+    )
+
+
+@router.get("/{name}/compare")
+def compare(
+    request: Request,
+    name: str,
+    visitor: ModelReader,
+    session: ReadSession,
+    resources: ResourcesDep,
+    first: Annotated[int, Query(ge=1, lt=10**9)],
+    second: Annotated[int, Query(ge=1, lt=10**9)],
+) -> Response:
+    """Two versions: metrics, digests, and how far the parameters moved. Reads both checkpoints."""
+    model = models.find_model(session, visitor.caller.tenant_id, name)
+    one, other = (models.find_version(session, model, number) for number in (first, second))
+    found = comparison.compare(model, one, other, resources.artifacts)
+    metrics = listed.measured(session, [one, other])
+    rows = measured.side_by_side(metrics[one.id], metrics[other.id], {})
+    return page(request, "compare.html", model=model, found=found, rows=rows, one=one, other=other)

@@ -1,0 +1,51 @@
+"""The images to forget, for those who may see them."""
+
+import logging
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.dashboard import pictures
+from service.dashboard.headers import WITH_IMAGES
+from service.dashboard.pages import page
+from service.dashboard.visitors import ImageViewer
+from service.dependencies import ResourcesDep
+from service.registry import deletion_requests, models
+
+router = APIRouter(prefix="/requests/{request_id}/images")
+
+logger = logging.getLogger(__name__)
+
+
+@router.get("")
+def show(
+    request: Request,
+    request_id: uuid.UUID,
+    visitor: ImageViewer,
+    resources: ResourcesDep,
+    first: Annotated[int, Query(ge=0, lt=10**6)] = 0,
+) -> Response:
+    """A page of images. That somebody looks is committed before anything is decrypted."""
+    by = visitor.caller.subject
+    with resources.database.write() as session:
+        found = deletion_requests.find(session, visitor.caller.tenant_id, request_id)
+        classes = models.require_latest_version(session, found.model).classes
+        if found.samples is not None:
+            pictures.view(session, found, by=by, first=first)
+            logger.info("request %s: images from %d on are shown to %s", request_id, first, by)
+    shown = () if found.samples is None else pictures.pictures(found, resources.artifacts, resources.settings, first)
+    with resources.database.read() as session:
+        seen = pictures.views(session, request_id)
+    return page(
+        request,
+        "images.html",
+        headers={"Content-Security-Policy": WITH_IMAGES},
+        request=found,
+        pictures=shown,
+        classes=classes,
+        first=first,
+        following=first + pictures.ON_A_PAGE if first + pictures.ON_A_PAGE < found.sample_count else None,
+        before=max(0, first - pictures.ON_A_PAGE) if first else None,
+        views=seen,
+    )

@@ -1,0 +1,18 @@
+"""Whether callbacks arrive."""
+
+from fastapi import APIRouter, Request, Response
+
+from service.dashboard import callbacks
+from service.dashboard.pages import page
+from service.dashboard.visitors import Admin
+from service.dependencies import ReadSession
+from service.registry.database import clock
+
+router = APIRouter(prefix="/webhooks")
+
+
+@router.get("")
+def show(request: Request, visitor: Admin, session: ReadSession) -> Response:
+    """Each webhook of the tenant, what waits to be sent to it, and how the last attempt ended."""
+    rows = callbacks.health(session, visitor.caller.tenant_id)
+    return page(request, "webhooks.html", rows=rows, now=clock(session), most=callbacks.MOST, refresh=10)

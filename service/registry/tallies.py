@@ -1,0 +1,88 @@
+"""Counters that survive every process and are the same for all: what Prometheus calls monotonic.
+
+An event is one INSERT in the transaction in which it happens: it counts exactly if that is committed, and nobody waits
+for anybody. Now and then the rows are folded into sums. Whoever reads does so in one statement, which sees the rows
+from before or from after a fold and never both.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from service.registry.tables import Tally
+
+#: Upper bounds, in seconds, of the buckets that durations are counted in; there is one more above the last.
+BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+
+_MANY = 500  # rows from which on they are folded
+_AT_ONCE = 10_000
+
+
+class Counted(StrEnum):
+    """What is counted; of each there are a few labels."""
+
+    REQUESTS_ENDED = "requests_ended"  #: by state; one that is retried ends again
+    JOBS_ENDED = "jobs_ended"  #: by state, likewise
+    ATTEMPTS_LOST = "attempts_lost"  #: by `Loss`
+    DELIVERIES_ENDED = "deliveries_ended"  #: by state
+    PHASE_SECONDS = "phase_seconds"  #: by phase, of runs that made a version
+
+
+class Loss(StrEnum):
+    """How a run ended without an end."""
+
+    LEASE_EXPIRED = "lease_expired"  #: its worker was not heard of any more
+    PROCESS_DIED = "process_died"  #: the worker's child did, or told of no progress
+
+
+@dataclass
+class Count:
+    """How often something happened, and what was measured then."""
+
+    count: int = 0
+    total: float = 0.0
+    buckets: dict[float | None, int] = field(default_factory=dict)  #: how many were at most this and not less
+
+
+def add(session: Session, counted: Counted, label: str, *, times: int = 1, seconds: float | None = None) -> None:
+    """Count an event when this session commits, with how long it took; or several that happened at once."""
+    at = None if seconds is None else bisect_left(BUCKETS, seconds)
+    bucket = None if at is None or at == len(BUCKETS) else BUCKETS[at]
+    row = {"counted": counted, "label": label, "bucket": bucket, "count": times, "total": seconds or 0.0}
+    session.connection().execute(_INSERT, row)
+
+
+def read(session: Session) -> dict[tuple[str, str], Count]:
+    """Everything that was counted, by what and label."""
+    found: defaultdict[tuple[str, str], Count] = defaultdict(Count)
+    for counted, label, bucket, count, total in session.execute(_SUMS):
+        entry = found[counted, label]
+        entry.count += count
+        entry.total += total
+        entry.buckets[bucket] = count
+    return found
+
+
+def fold(session: Session) -> None:
+    """Put sums in place of single events, once there are many. Any number of processes may do so at a time."""
+    if session.scalar(select(Tally.id).offset(_MANY).limit(1)) is None:
+        return
+    some = select(Tally.id).order_by(Tally.id).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    gone = delete(Tally).where(Tally.id.in_(some)).returning(*_GROUP, Tally.count, Tally.total)
+    sums: defaultdict[tuple[str, str, float | None], list[float]] = defaultdict(lambda: [0, 0.0])
+    for counted, label, bucket, count, total in session.execute(gone):
+        sums[counted, label, bucket][0] += count
+        sums[counted, label, bucket][1] += total
+    rows = [dict(zip(_COLUMNS, (*group, *sum_), strict=True)) for group, sum_ in sums.items()]
+    if rows:  # or somebody else has them all
+        session.connection().execute(_INSERT, rows)
+
+
+_COLUMNS = ("counted", "label", "bucket", "count", "total")
+_GROUP = (Tally.counted, Tally.label, Tally.bucket)
+_INSERT = insert(Tally)
+_SUMS = select(*_GROUP, func.sum(Tally.count), func.sum(Tally.total)).group_by(*_GROUP)

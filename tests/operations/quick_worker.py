@@ -1,0 +1,10 @@
+"""The Celery worker, whose jobs make few surrogates: `celery --app tests.operations.quick_worker worker`."""
+
+import sys
+
+from worker import supervisor
+from worker.app import app
+
+__all__ = ["app"]
+
+supervisor.CHILD = (sys.executable, "-m", "tests.operations.quick_job")
