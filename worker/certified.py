@@ -24,6 +24,10 @@ class RecordsMissing(RegistryError):
     """What the certificate names is no longer stored, or was made by a release that did not record it."""
 
 
+class CheckpointDestroyed(RegistryError):
+    """A version that the certificate names was deleted, and its checkpoint with it: nothing can be measured again."""
+
+
 @dataclass(frozen=True)
 class Certified:
     """The rows behind a certificate."""
@@ -40,6 +44,7 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
 
     Raises:
         RecordsMissing: some are not there.
+        CheckpointDestroyed: a version is deleted.
         CheckpointAltered, EvaluationSetAltered: a file is not what its digest says.
     """
     said = statement["predicate"]
@@ -57,6 +62,8 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
     if version is None or version.parent_id is None or anchors is None:
         raise RecordsMissing
     base = session.get_one(Version, version.parent_id)
+    if base.deleted_at is not None or version.deleted_at is not None:
+        raise CheckpointDestroyed
     sets = [_evaluation_set(session, request, kept["digest"]["sha256"]) for kept in said["evaluation_sets"]]
     paths = {kept.kind: verified(artifacts.path(kept.samples), kept.sha256, EvaluationSetAltered) for kept in sets}
     inputs = Inputs(

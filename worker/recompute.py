@@ -66,7 +66,7 @@ def recompute(
 
     Raises:
         NotAnEnvelope: it is no certificate.
-        RecordsMissing: what it is about is not there.
+        RecordsMissing, CheckpointDestroyed: what it is about is not there.
         CheckpointAltered, EvaluationSetAltered, AnchorsAltered: what is stored is not what was certified.
     """
     statement = envelope.read(certificate)

@@ -109,8 +109,8 @@ def _parent(session: Session, version: Version) -> dict[str, Any]:
     return {
         "name": name(parent.model, parent),
         "digest": {"sha256": parent.sha256},
-        "disposition": "kept",
-        "at": None,
+        "disposition": parent.disposition.value,
+        "at": moment(parent.deleted_at),
     }
 
 
@@ -154,5 +154,6 @@ def _reached(version: Version, state: str) -> dict[str, Any]:
         "name": name(version.model, version),
         "digest": {"sha256": version.sha256},
         "state": state,
+        "disposition": version.disposition.value,
         "aliases": [alias.name for alias in version.aliases],
     }

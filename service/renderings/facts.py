@@ -170,7 +170,12 @@ def _model(statement: Mapping[str, Any], said: Mapping[str, Any]) -> Table:
 
 def _reach(said: Mapping[str, Any]) -> Table:
     rows = [
-        (one["name"], one["state"], ", ".join(one["aliases"]) or "none", _STATES[one["state"]])
+        (
+            one["name"],
+            f"{one['state']}, {one['disposition']}",
+            ", ".join(one["aliases"]) or "none",
+            _STATES[one["state"]],
+        )
         for one in said["reach"]["versions"]
     ]
     note = f"By {said['reach']['basis']}, as of {said['issued']}."

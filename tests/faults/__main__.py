@@ -123,7 +123,8 @@ def show(
     groups = kinds | {
         "all": everything,
         "a database and a worker that lived were there all the time": could,
-        "and one that was free": [one for one in could if not one.busy],
+        "and its model was not busy with an earlier request": [one for one in could if not one.behind],
+        "and one that was free": [one for one in could if not one.busy and not one.behind],
     }
     for name, group in groups.items():
         if group:
@@ -131,10 +132,10 @@ def show(
             print(f"| {name} | {len(group)} | {middle:.1f} | {late:.1f} | {worst:.1f} |")
     limit = chosen.lease + chosen.sweep
     print(f"\nlease {chosen.lease:g} s, sweep {chosen.sweep:g} s, start of a worker {start:.1f} s")
-    print(f"later than {limit:g} s, with the seconds without database or worker, and with all workers busy:")
+    print(f"later than {limit:g} s (seconds without database or worker, with all workers busy; behind another one?):")
     for one in everything:
         if one.seconds > limit:
-            print(f"  {one.kind}: {one.seconds:.1f} ({one.away:.1f}, {one.busy:.1f})")
+            print(f"  {one.kind}: {one.seconds:.1f} ({one.away:.1f}, {one.busy:.1f}, {one.behind})")
     print(f"hits after which the job ended without running again: {verdict.unharmed}\n")
     for kind, sentences in verdict.wrong.items():
         print(f"{kind}: {len(sentences)}", *sentences[:10], sep="\n  ")

@@ -29,6 +29,7 @@ class Recovery:
     seconds: float
     away: float  # seconds without database, or without any worker that lived
     busy: float  # seconds in which all that lived had another job
+    behind: bool  # an earlier request of the same model, which somebody had retried, ran in between
 
 
 @dataclass
@@ -65,7 +66,7 @@ def judge(database: Database, data: Path, clients: Clients, injuries: Injuries, 
     _versions(verdict, versions, jobs)
     _files(verdict, data, requests.values(), versions)
     _runs(verdict, requests, moves)
-    _recoveries(verdict, moves, injuries, watch)
+    _recoveries(verdict, requests, moves, injuries, watch)
     return verdict
 
 
@@ -154,7 +155,7 @@ def _runs(verdict: Verdict, requests, moves) -> None:
     verdict.shared = len({one for served in together.values() if len(served) > 1 for one in served})
 
 
-def _recoveries(verdict: Verdict, moves: dict[uuid.UUID, list[Transition]], injuries: Injuries, watch: Watch) -> None:
+def _recoveries(verdict: Verdict, requests, moves, injuries: Injuries, watch: Watch) -> None:
     for hit in injuries.hits:
         after = [[move for move in moves[request_id] if move.at > hit.at] for request_id in hit.requests]
         lost = [mine for mine in after if mine and mine[0].after is State.QUEUED]
@@ -167,7 +168,11 @@ def _recoveries(verdict: Verdict, moves: dict[uuid.UUID, list[Transition]], inju
         between = list(watch.between(hit.at, min(again)))
         away = seconds(between, without=lambda moment: not (moment.database and moment.live))
         busy = seconds(between, without=lambda moment: moment.database and moment.live and not moment.free)
-        verdict.recoveries.append(Recovery(hit.kind, (min(again) - hit.at).total_seconds(), away, busy))
+        model_id = requests[hit.requests[0]].model_id
+        others = [one.id for one in requests.values() if one.model_id == model_id and one.id not in hit.requests]
+        began = [move.at for one in others for move in moves[one] if move.after is State.RUNNING]
+        behind = any(hit.at < at < min(again) for at in began)
+        verdict.recoveries.append(Recovery(hit.kind, (min(again) - hit.at).total_seconds(), away, busy, behind))
 
 
 def number_of(request: DeletionRequest) -> int:

@@ -302,3 +302,17 @@ def test_it_says_when_the_images_were_destroyed_or_will_be(client, database, set
         request.samples_destroyed_at = request.ended_at
     images = statement(certificate(client, second).content)["predicate"]["forget_set"]["images"]
     assert images == {"disposition": "destroyed", "at": second["ended_at"]}
+
+
+def test_it_says_what_became_of_the_version_before(client, database):
+    """As the model's policy has it, which the publishing transaction follows."""
+    client.post("/v1/models", json={"name": "pets", "policy": {"parent_disposition": "quarantine"}})
+    client.version()
+    request = ended(client, database)
+    about = statement(certificate(client, request).content)["predicate"]
+    assert (about["parent"]["name"], about["parent"]["disposition"]) == ("pets/1", "quarantined")
+    assert [(one["name"], one["disposition"]) for one in about["reach"]["versions"]] == [
+        ("pets/1", "quarantined"),
+        ("pets/2", "kept"),
+    ]
+    assert "quarantined" in certificate(client, request, headers=PAGE).text

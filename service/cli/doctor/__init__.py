@@ -23,7 +23,9 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
         settings = ServiceSettings() if data_dir is None else ServiceSettings(data_dir=data_dir)
     except ValidationError as error:
         wrong = {f"STRUCTGUARD_{item['loc'][0]}".upper() if item["loc"] else item["msg"] for item in error.errors()}
-        yield problem("settings", f"the service cannot use {', '.join(sorted(wrong))}", "README.md lists the settings.")
+        yield problem(
+            "settings", f"the service cannot use {', '.join(sorted(wrong))}", "docs/settings.md lists the settings."
+        )
         return
     secrets = _secrets(settings)
     for finding in _findings(settings):
