@@ -7,7 +7,7 @@ COPY service service
 COPY worker worker
 COPY migrations migrations
 RUN uv venv /opt/structguard && \
-    VIRTUAL_ENV=/opt/structguard uv pip install --no-cache --constraint requirements.lock .
+    VIRTUAL_ENV=/opt/structguard uv pip install --no-cache --constraint requirements.lock ".[otel]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 structguard && install --directory --owner structguard /data

@@ -7,7 +7,7 @@ COPY service service
 COPY worker worker
 COPY migrations migrations
 RUN uv venv /opt/structguard && \
-    VIRTUAL_ENV=/opt/structguard uv pip install --no-cache --constraint requirements.lock ".[worker]"
+    VIRTUAL_ENV=/opt/structguard uv pip install --no-cache --constraint requirements.lock ".[worker,otel]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home structguard && install --directory --owner structguard /data
@@ -17,4 +17,4 @@ USER 10001
 VOLUME /data
 # One job at a time, one worker for each GPU. Workers have nothing to tell each other, and one that starts need not wait
 # for the answers of others.
-CMD ["celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "info", "--without-gossip", "--without-mingle"]
+CMD ["celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "info", "--without-gossip", "--without-mingle", "--quiet"]
