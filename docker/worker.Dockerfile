@@ -17,4 +17,4 @@ USER 10001
 VOLUME /data
 # One job at a time, one worker for each GPU. Workers have nothing to tell each other, and one that starts need not wait
 # for the answers of others.
-CMD ["celery", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "info", "--without-gossip", "--without-mingle", "--quiet"]
+CMD ["celery", "--quiet", "--app", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "info", "--without-gossip", "--without-mingle"]
