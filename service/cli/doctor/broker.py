@@ -24,13 +24,14 @@ def answers(settings: RegistrySettings) -> Iterator[Finding]:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=_PATIENCE)
             name = connection.as_uri()  # without the password
-        workers = app.control.inspect(timeout=_PATIENCE).active_queues() or {}
+        # Not by `inspect`, which mixes up workers that share a name.
+        replies = app.control.broadcast("active_queues", reply=True, timeout=_PATIENCE) or []
     except (OperationalError, OSError) as error:
         mend = "Start Redis, or put STRUCTGUARD_BROKER_URL right; requests are accepted meanwhile, and wait."
         yield problem("broker", f"it does not answer: {type(error).__name__}", mend)
         return
     yield _policy(url, name)
-    heard = {queue["name"] for queues in workers.values() for queue in queues}
+    heard = {queue["name"] for reply in replies for queues in reply.values() for queue in queues}
     deaf = sorted(pool for pool in settings.pools if queue_of(settings.celery_queue, pool) not in heard)
     if deaf:
         mend = "Start one with `celery --app worker.app worker`, the same broker and queue, and STRUCTGUARD_POOLS."
