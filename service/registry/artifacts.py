@@ -28,6 +28,7 @@ class Staged:
 
     path: Path
     _root: Path
+    _aside: ThreadPoolExecutor
     _kept: list[Path] = field(default_factory=list)
 
     def fill(self, source: BinaryIO) -> None:
@@ -51,14 +52,13 @@ class Staged:
 
         A block that fails comes before any COMMIT, so that nothing of the file stays.
         """
-        with ThreadPoolExecutor(1) as aside:
-            kept = aside.submit(self.keep, key)
-            try:
-                yield
-            except BaseException:
-                wait([kept])
-                self.discard()
-                raise
+        kept = self._aside.submit(self.keep, key)
+        try:
+            yield
+        except BaseException:
+            wait([kept])
+            self.discard()
+            raise
         kept.result()
 
     def digest(self) -> tuple[str, int]:
@@ -79,6 +79,7 @@ class Artifacts:
         self._root = root
         self._staging = root / "staging"
         self._staging.mkdir(parents=True, exist_ok=True)
+        self._aside = ThreadPoolExecutor(thread_name_prefix="disk")  # it starts no thread before there is work
 
     @contextmanager
     def stage(self) -> Iterator[Staged]:
@@ -89,7 +90,7 @@ class Artifacts:
         """
         handle, name = tempfile.mkstemp(dir=self._staging)
         os.close(handle)
-        staged = Staged(Path(name), self._root)
+        staged = Staged(Path(name), self._root, self._aside)
         try:
             yield staged
         except OperationalError:
