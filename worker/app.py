@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 
-from billiard import active_children  # type: ignore[import-untyped]
+from billiard import active_children
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_shutting_down
 
 from service.registry import logs, traces

@@ -105,6 +105,23 @@ def follow(head: Head, tenant_id: uuid.UUID, links: Iterable[Link]) -> Iterator[
         yield head
 
 
+def written(link: Link) -> dict[str, Any]:
+    """An entry as it is handed out; what it is about stands in the entry itself."""
+    return {
+        "entry": link.entry,
+        "height": link.height,
+        "previous": link.previous.hex(),
+        "sha256": link.sha256.hex(),
+    }
+
+
+def read(said: Mapping[str, Any]) -> Link:
+    """The entry that was handed out."""
+    about = json.loads(said["entry"])["about"]
+    previous, sha256 = (bytes.fromhex(said[name]) for name in ("previous", "sha256"))
+    return Link(said["height"], previous, said["entry"], sha256, about and uuid.UUID(about))
+
+
 def statement(tenant_id: uuid.UUID, head: Head, at: datetime) -> bytes:
     """What a checkpoint signs: its type is among it, so that no signature of something else passes for one."""
     said = {

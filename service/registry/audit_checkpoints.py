@@ -1,14 +1,16 @@
 """Signed heads of audit logs: whoever has one can tell whether the log was shortened or rewritten since."""
 
 import uuid
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.registry import audit
-from service.registry.audit_chain import Head, statement
+from service.registry.audit_chain import Broken, Head, moment, statement
 from service.registry.database import clock
 from service.registry.signing_keys import PublicKey, SignatureInvalid, Signer
 from service.registry.tables import AuditCheckpoint, AuditHead
@@ -41,6 +43,41 @@ def verify(row: AuditCheckpoint, key: PublicKey) -> None:
     if row.key_id != key.key_id:
         raise SignatureInvalid
     key.verify(row.signature, statement(row.tenant_id, Head(row.height, row.sha256), row.at))
+
+
+def check(row: AuditCheckpoint, head: Head, keys: Mapping[str, PublicKey]) -> None:
+    """Raise `Broken` unless one of these keys, by their names, has signed just this head."""
+    if (row.height, row.sha256) != (head.height, head.sha256):
+        raise Broken(head.height, "the checkpoint is not of the entry before it")
+    if row.key_id not in keys:
+        raise Broken(head.height, "the checkpoint is signed by a key that was not given")
+    try:
+        verify(row, keys[row.key_id])
+    except SignatureInvalid:
+        raise Broken(head.height, "the checkpoint is not as it was signed") from None
+
+
+def written(row: AuditCheckpoint) -> dict[str, Any]:
+    """A checkpoint as it is handed out."""
+    return {
+        "at": moment(row.at),
+        "height": row.height,
+        "key_id": row.key_id,
+        "sha256": row.sha256.hex(),
+        "signature": row.signature.hex(),
+    }
+
+
+def read(said: Mapping[str, Any], tenant_id: uuid.UUID) -> AuditCheckpoint:
+    """The checkpoint that was handed out."""
+    return AuditCheckpoint(
+        tenant_id=tenant_id,
+        height=said["height"],
+        sha256=bytes.fromhex(said["sha256"]),
+        at=datetime.fromisoformat(said["at"]),
+        key_id=said["key_id"],
+        signature=bytes.fromhex(said["signature"]),
+    )
 
 
 def due(session: Session) -> list[uuid.UUID]:

@@ -13,11 +13,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from service.registry import audit, audit_checkpoints
-from service.registry.audit_chain import VERSION, Broken, Head, Link, canonical, follow, moment
+from service.registry import audit, audit_chain, audit_checkpoints
+from service.registry.audit_chain import VERSION, Broken, Head, canonical, follow
 from service.registry.database import Database
-from service.registry.signing_keys import PublicKey, SignatureInvalid
-from service.registry.tables import AuditCheckpoint
+from service.registry.signing_keys import PublicKey
 
 MEDIA_TYPE = "application/x-ndjson"
 
@@ -44,11 +43,11 @@ def lines(database: Database, tenant_id: uuid.UUID, end: int) -> Iterator[str]:
             signed = {row.height: row for row in audit_checkpoints.between(session, tenant_id, first, last)}
             links = audit.entries(session, tenant_id, first, last)
         if first == 0 and 0 in signed:
-            yield _checkpoint(signed[0])
+            yield _line(audit_checkpoints.written(signed[0]))
         for link in links:
-            yield _entry(link)
+            yield _line(audit_chain.written(link))
             if link.height in signed:
-                yield _checkpoint(signed[link.height])
+                yield _line(audit_checkpoints.written(signed[link.height]))
 
 
 def verify(
@@ -67,16 +66,16 @@ def verify(
                 tenant_id = uuid.UUID(said["tenant"])
                 written = _opening(tenant_id)
             elif "entry" in said:
-                link, signed_at = _link(said), None
+                link, signed_at = audit_chain.read(said), None
                 (head,) = follow(head, tenant_id, [link])
                 if heads.get(head.height, head.sha256) != head.sha256:
                     raise Broken(head.height, "the entry is not the one that was asked for")
-                written = _entry(link)
+                written = _line(audit_chain.written(link))
             else:
-                row = _row(said, tenant_id)
-                _check(row, head, keys)
+                row = audit_checkpoints.read(said, tenant_id)
+                audit_checkpoints.check(row, head, keys)
                 key_ids[row.key_id], signed_at = None, row.at
-                written = _checkpoint(row)
+                written = _line(audit_checkpoints.written(row))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise Broken(head.height + 1, _STRANGE) from None
         if written != line:
@@ -89,58 +88,8 @@ def verify(
 
 
 def _opening(tenant_id: uuid.UUID) -> str:
-    return canonical({"tenant": str(tenant_id), "type": "structguard.audit.log", "v": VERSION}) + "\n"
+    return _line({"tenant": str(tenant_id), "type": "structguard.audit.log", "v": VERSION})
 
 
-def _entry(link: Link) -> str:
-    said = {
-        "entry": link.entry,
-        "height": link.height,
-        "previous": link.previous.hex(),
-        "sha256": link.sha256.hex(),
-    }
+def _line(said: dict[str, Any]) -> str:
     return canonical(said) + "\n"
-
-
-def _checkpoint(row: AuditCheckpoint) -> str:
-    said = {
-        "at": moment(row.at),
-        "height": row.height,
-        "key_id": row.key_id,
-        "sha256": row.sha256.hex(),
-        "signature": row.signature.hex(),
-    }
-    return canonical(said) + "\n"
-
-
-def _link(said: dict[str, Any]) -> Link:
-    about = json.loads(said["entry"])["about"]
-    return Link(
-        said["height"],
-        bytes.fromhex(said["previous"]),
-        said["entry"],
-        bytes.fromhex(said["sha256"]),
-        about and uuid.UUID(about),
-    )
-
-
-def _row(said: dict[str, Any], tenant_id: uuid.UUID) -> AuditCheckpoint:
-    return AuditCheckpoint(
-        tenant_id=tenant_id,
-        height=said["height"],
-        sha256=bytes.fromhex(said["sha256"]),
-        at=datetime.fromisoformat(said["at"]),
-        key_id=said["key_id"],
-        signature=bytes.fromhex(said["signature"]),
-    )
-
-
-def _check(row: AuditCheckpoint, head: Head, keys: Mapping[str, PublicKey]) -> None:
-    if (row.height, row.sha256) != (head.height, head.sha256):
-        raise Broken(head.height, "the checkpoint is not of the entry before it")
-    if row.key_id not in keys:
-        raise Broken(head.height, "the checkpoint is signed by a key that was not given")
-    try:
-        audit_checkpoints.verify(row, keys[row.key_id])
-    except SignatureInvalid:
-        raise Broken(head.height, "the checkpoint is not as it was signed") from None

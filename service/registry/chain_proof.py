@@ -5,16 +5,15 @@ later. Other entries in between are part of the proof: they hold identifiers and
 """
 
 import uuid
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
-from service.registry import audit, audit_checkpoints
-from service.registry.audit_chain import Broken, Head, Link, follow, moment
-from service.registry.signing_keys import PublicKey, SignatureInvalid, Signer
+from service.registry import audit, audit_chain, audit_checkpoints
+from service.registry.audit_chain import Broken, Head, follow
+from service.registry.signing_keys import PublicKey, Signer
 from service.registry.tables import AuditCheckpoint, AuditEntry, AuditEvent, DeletionRequest, Transition
 
 _MOST_ROUNDS = 5  # of a thousand entries each: whoever asks for evidence does not work off a backlog
@@ -53,7 +52,9 @@ def proof(session: Session, request: DeletionRequest) -> dict[str, Any]:
         if signed is None:
             break  # it will be signed within a minute
         links = audit.entries(session, tenant_id, entry.height, signed.height)
-        pieces.append({"entries": [_link(link) for link in links], "checkpoint": _checkpoint(signed)})
+        pieces.append(
+            {"entries": [audit_chain.written(link) for link in links], "checkpoint": audit_checkpoints.written(signed)}
+        )
         reached = signed.height
     return {"tenant": str(tenant_id), "request": str(request.id), "pieces": pieces}
 
@@ -64,54 +65,21 @@ def verify(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> list[s
     Raises:
         Broken: something is not as it was written, or no key of these has signed it.
     """
-    tenant_id, found = uuid.UUID(document["tenant"]), []
+    try:
+        return list(_followed(document, keys))
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        raise Broken(0, "it is not written as a proof is") from None
+
+
+def _followed(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> Iterator[str]:
+    tenant_id = uuid.UUID(document["tenant"])
     for piece in document["pieces"]:
-        links = [_read(one) for one in piece["entries"]]
+        links = [audit_chain.read(one) for one in piece["entries"]]
         *_, head = follow(Head(links[0].height - 1, links[0].previous), tenant_id, links)
-        said = piece["checkpoint"]
-        row = AuditCheckpoint(
-            tenant_id=tenant_id,
-            height=said["height"],
-            sha256=bytes.fromhex(said["sha256"]),
-            at=datetime.fromisoformat(said["at"]),
-            key_id=said["key_id"],
-            signature=bytes.fromhex(said["signature"]),
-        )
-        if (row.height, row.sha256) != (head.height, head.sha256) or row.key_id not in keys:
-            raise Broken(head.height, "the piece does not lead to a head that one of these keys has signed")
-        try:
-            audit_checkpoints.verify(row, keys[row.key_id])
-        except SignatureInvalid:
-            raise Broken(head.height, "the head is not as it was signed") from None
-        found += [link.entry for link in links if str(link.about) == document["request"]]
-    return found
+        audit_checkpoints.check(audit_checkpoints.read(piece["checkpoint"], tenant_id), head, keys)
+        yield from (link.entry for link in links if str(link.about) == document["request"])
 
 
 def _next_checkpoint(session: Session, tenant_id: uuid.UUID, height: int) -> AuditCheckpoint | None:
     rows = select(AuditCheckpoint).where(AuditCheckpoint.tenant_id == tenant_id, AuditCheckpoint.height >= height)
     return session.scalar(rows.order_by(AuditCheckpoint.height).limit(1))
-
-
-def _link(link: Link) -> dict[str, Any]:
-    return {
-        "height": link.height,
-        "previous": link.previous.hex(),
-        "entry": link.entry,
-        "sha256": link.sha256.hex(),
-        "about": None if link.about is None else str(link.about),
-    }
-
-
-def _read(said: Mapping[str, Any]) -> Link:
-    about = None if said["about"] is None else uuid.UUID(said["about"])
-    return Link(said["height"], bytes.fromhex(said["previous"]), said["entry"], bytes.fromhex(said["sha256"]), about)
-
-
-def _checkpoint(row: AuditCheckpoint) -> dict[str, Any]:
-    return {
-        "height": row.height,
-        "sha256": row.sha256.hex(),
-        "at": moment(row.at),
-        "key_id": row.key_id,
-        "signature": row.signature.hex(),
-    }

@@ -114,7 +114,13 @@ def running(data: Path, database: Database, **environment: str) -> Iterator[Stac
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """SQLite, a local folder, and the worker that polls."""
-    data = tmp_path_factory.mktemp("embedded")
+    with on_sqlite(tmp_path_factory.mktemp("embedded")) as stack:
+        yield stack
+
+
+@contextlib.contextmanager
+def on_sqlite(data: Path) -> Iterator[Stack]:
+    """The service in this folder, and the worker that polls."""
     database = Database(f"sqlite:///{data / 'registry.sqlite'}")
     schema.upgrade(database)
     with running(data, database) as stack:

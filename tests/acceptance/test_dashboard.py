@@ -9,9 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from service.registry import schema
-from service.registry.database import Database
-from tests.acceptance.conftest import Digits, Stack, running
+from tests.acceptance.conftest import Digits, Stack, on_sqlite
 from tests.acceptance.test_forgetting import post_request, register
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -34,13 +32,8 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Of its own: what these tests leave behind is nobody else's to see."""
-    data = tmp_path_factory.mktemp("operated")
-    database = Database(f"sqlite:///{data / 'registry.sqlite'}")
-    schema.upgrade(database)
-    with running(data, database) as stack:
-        stack.start_worker()
+    with on_sqlite(tmp_path_factory.mktemp("operated")) as stack:
         yield stack
-    database.close()
 
 
 @pytest.fixture

@@ -64,13 +64,13 @@ def test_a_year_is_counted_as_the_regulation_asks(client, database):
     problem(client.get("/v1/reports/ccpa", params={"year": 1}), 422, "invalid-input", "#/year")
 
 
-def test_a_person_who_is_in_two_models_has_made_one_request(client, database, photograph):
-    """OpenDSR spreads it over both; it is complied with when both are done."""
+def of_jane_in_two_models(client, photograph, regulation):
+    """What a controller sends by OpenDSR about somebody whom two models have learned from."""
     for name in ("pets", "zoo"):
         client.model_with_version(name)
         client.manifest(row(name, uri=photograph(f"{name}.png")), version=f"{name}/versions/1")
-    asked = {
-        "regulation": "ccpa",
+    return {
+        "regulation": regulation,
         "subject_request_id": str(uuid.uuid4()),
         "subject_request_type": "erasure",
         "submitted_time": "2026-10-02T15:00:00Z",
@@ -78,6 +78,11 @@ def test_a_person_who_is_in_two_models_has_made_one_request(client, database, ph
             {"identity_type": "controller_customer_id", "identity_value": "jane", "identity_format": "raw"}
         ],
     }
+
+
+def test_a_person_who_is_in_two_models_has_made_one_request(client, database, photograph):
+    """OpenDSR spreads it over both; it is complied with when both are done."""
+    asked = of_jane_in_two_models(client, photograph, "ccpa")
     assert client.post("/v2/requests", json=asked).status_code == 201
     year = {"year": datetime.now(UTC).year}
     by_hand = Jobs(database)
@@ -169,18 +174,7 @@ def test_records_stay_for_as_long_as_the_policy_says(client, database, settings,
 
 def test_whom_a_controller_named_is_forgotten_with_the_last_record(client, database, settings, photograph):
     """Of an OpenDSR request that was spread over two models."""
-    for name in ("pets", "zoo"):
-        client.model_with_version(name)
-        client.manifest(row(name, uri=photograph(f"{name}.png")), version=f"{name}/versions/1")
-    asked = {
-        "regulation": "gdpr",
-        "subject_request_id": str(uuid.uuid4()),
-        "subject_request_type": "erasure",
-        "submitted_time": "2026-10-02T15:00:00Z",
-        "subject_identities": [
-            {"identity_type": "controller_customer_id", "identity_value": "jane", "identity_format": "raw"}
-        ],
-    }
+    asked = of_jane_in_two_models(client, photograph, "gdpr")
     client.post("/v2/requests", json=asked)
     with database.read() as session:
         first, last = session.scalars(select(DeletionRequest.id)).all()
