@@ -100,7 +100,8 @@ def test_a_full_sqlite_can_be_read_and_says_so(client, settings, kept):
     assert problem(answer, 503, "unavailable")["detail"] == "The database has no room left."
     assert answer.headers["retry-after"] == "5"
     assert kept() == before
-    assert len(client.get("/v1/deletion-requests?limit=100").json()["items"]) == before[0]["deletion_requests"]
+    page = client.get("/v1/deletion-requests?limit=100").json()["items"]
+    assert len(page) == min(100, before[0]["deletion_requests"])
 
 
 def test_a_full_postgresql_is_recognised(postgresql):
