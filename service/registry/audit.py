@@ -51,6 +51,13 @@ _EVENTS = (
 )
 
 
+_FIRST_MOVES = select(Transition.request_id).where(_UNCHAINED).order_by(Transition.id).limit(_AT_ONCE).subquery()
+_WHO_MOVED = (
+    select(DeletionRequest.tenant_id).join(_FIRST_MOVES, _FIRST_MOVES.c.request_id == DeletionRequest.id).distinct()
+)
+_WHO_ELSE = select(AuditEvent.tenant_id).distinct()
+
+
 def acting(session: Session, subject: str) -> None:
     """Who does what this session writes; without a word it is the service itself."""
     session.info[_ACTING] = subject
@@ -125,10 +132,7 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
 
 def waiting(session: Session) -> list[uuid.UUID]:
     """Tenants with something that is not chained yet, in the order in which their heads are locked."""
-    unchained = select(Transition.request_id).where(_UNCHAINED).order_by(Transition.id).limit(_AT_ONCE).subquery()
-    moved = select(DeletionRequest.tenant_id).join(unchained, unchained.c.request_id == DeletionRequest.id).distinct()
-    happened = select(AuditEvent.tenant_id).distinct()
-    return sorted({*session.scalars(moved), *session.scalars(happened)})
+    return sorted({*session.scalars(_WHO_MOVED), *session.scalars(_WHO_ELSE)})
 
 
 def head(session: Session, tenant_id: uuid.UUID) -> Head:

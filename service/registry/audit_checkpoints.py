@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,19 @@ from service.registry.tables import AuditCheckpoint, AuditHead
 
 EVERY = timedelta(minutes=1)
 """How long a log may grow until its head is signed again."""
+
+
+_latest = (
+    select(AuditCheckpoint.tenant_id, func.max(AuditCheckpoint.height).label("height"), func.max(AuditCheckpoint.at))
+    .group_by(AuditCheckpoint.tenant_id)
+    .subquery()
+)
+_, _height, _at = _latest.c
+_GROWN = (
+    select(AuditHead.tenant_id)
+    .outerjoin(_latest, _latest.c.tenant_id == AuditHead.tenant_id)
+    .where(or_(_height.is_(None), (_height < AuditHead.height) & (_at < bindparam("before"))))
+)
 
 
 def sign(session: Session, tenant_id: uuid.UUID, signer: Signer) -> AuditCheckpoint:
@@ -82,20 +95,7 @@ def read(said: Mapping[str, Any], tenant_id: uuid.UUID) -> AuditCheckpoint:
 
 def due(session: Session) -> list[uuid.UUID]:
     """Tenants whose log has grown since its head was last signed, a while ago."""
-    latest = (
-        select(
-            AuditCheckpoint.tenant_id, func.max(AuditCheckpoint.height).label("height"), func.max(AuditCheckpoint.at)
-        )
-        .group_by(AuditCheckpoint.tenant_id)
-        .subquery()
-    )
-    _, height, at = latest.c
-    grown = (
-        select(AuditHead.tenant_id)
-        .outerjoin(latest, latest.c.tenant_id == AuditHead.tenant_id)
-        .where(or_(height.is_(None), (height < AuditHead.height) & (at < clock(session) - EVERY)))
-    )
-    return list(session.scalars(grown))
+    return list(session.scalars(_GROWN, {"before": clock(session) - EVERY}))
 
 
 def between(

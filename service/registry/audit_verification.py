@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.registry import audit, audit_checkpoints
@@ -25,6 +25,13 @@ ALL_AGAIN = timedelta(days=1)
 
 SLICE = 5000
 """Entries that are looked at in one go, which takes a tenth of a second."""
+
+_UNFINISHED = and_(AuditVerification.again_from.is_not(None), AuditVerification.broken_at.is_(None))
+_DUE = (
+    select(Tenant.id)  # not only those with a head, which may have been removed
+    .outerjoin(AuditVerification, AuditVerification.tenant_id == Tenant.id)
+    .where(or_(AuditVerification.at.is_(None), AuditVerification.at < bindparam("before"), _UNFINISHED))
+)
 
 Keys = Mapping[str, PublicKey]
 """Public keys by their names."""
@@ -103,7 +110,7 @@ def find(session: Session, tenant_id: uuid.UUID) -> AuditVerification | None:
 
 
 def look(session: Session, tenant_id: uuid.UUID, before: Verified, keys: Keys, *, most: int) -> Verified:
-    """Look at the next entries: those that are new, then those whose turn it is to be looked at again.
+    """Look at the next entries: at those that are new, and at those whose turn it is to be looked at again.
 
     Raises:
         Broken: something is not as it was written.
@@ -118,17 +125,18 @@ def look(session: Session, tenant_id: uuid.UUID, before: Verified, keys: Keys, *
         raise Broken(end.height + 1, "the end of the log is missing")
     if newest is not None:
         _check(newest, {newest.height: _known(session, tenant_id, newest.height).sha256}, keys)
-    if before.head.height < end.height or before.again_from is None:
-        reached = _follow(session, tenant_id, before.head, min(end.height, before.head.height + most), keys)
-        found = replace(before, head=reached)
-    else:
-        start = before.again_from
-        reached = _follow(session, tenant_id, _known(session, tenant_id, start), min(end.height, start + most), keys)
-        is_all = reached.height == end.height
-        found = replace(before, again_from=None if is_all else reached.height, is_all=is_all)
-    if reached.height == end.height and reached != end:
+    head = _follow(session, tenant_id, before.head, min(end.height, before.head.height + most), keys)
+    if head.height == end.height and head != end:
         raise Broken(end.height, "the head is not that of the last entry")
-    return found
+    if before.again_from is None:
+        return replace(before, head=head)
+    # Up to what is verified and no further: the second look ends however fast the log grows meanwhile.
+    start = _known(session, tenant_id, before.again_from)
+    again = _follow(session, tenant_id, start, min(head.height, start.height + most), keys)
+    if again.height == head.height and again != head:
+        raise Broken(head.height, "the entry is not as it was when it was verified")
+    is_all = again.height == head.height
+    return Verified(head, None if is_all else again.height, is_all=is_all)
 
 
 def _follow(session: Session, tenant_id: uuid.UUID, start: Head, last: int, keys: Keys) -> Head:
@@ -170,13 +178,7 @@ def _known(session: Session, tenant_id: uuid.UUID, height: int) -> Head:
 
 
 def _due(session: Session) -> list[uuid.UUID]:
-    unfinished = and_(AuditVerification.again_from.is_not(None), AuditVerification.broken_at.is_(None))
-    rows = (
-        select(Tenant.id)  # not only those with a head, which may have been removed
-        .outerjoin(AuditVerification, AuditVerification.tenant_id == Tenant.id)
-        .where(or_(AuditVerification.at.is_(None), AuditVerification.at < clock(session) - EVERY, unfinished))
-    )
-    return list(session.scalars(rows))
+    return list(session.scalars(_DUE, {"before": clock(session) - EVERY}))
 
 
 def _record(session: Session, tenant_id: uuid.UUID, before: Verified, found: Verified | Broken) -> None:

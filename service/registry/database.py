@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Insert,
     Select,
     create_engine,
     event,
@@ -29,7 +30,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 T = TypeVar("T")
 
-_NOW = select(func.clock_timestamp())
+_CLOCK = func.clock_timestamp()
+_NOW = select(_CLOCK)
 _FORGOTTEN = 30_000  # milliseconds after which nobody works on an open transaction any more; files take seconds
 _TRUSTED = 1.0  # seconds for which a connection counts as alive
 _PATIENCE = {
@@ -101,14 +103,17 @@ def clock_with(
 ) -> tuple[datetime, Sequence[Any]]:
     """The clock, and what else is to be known before a transaction writes, in one round trip."""
     if session.get_bind().dialect.name == "postgresql":
-        now, *others = session.execute(_and_now(columns), parameters).one()
+        now, *others = session.connection().execute(_looking_at(_CLOCK, *columns), parameters).one()
         return now.astimezone(UTC), others
-    return clock(session), session.execute(select(*columns), parameters).one()
+    return clock(session), session.connection().execute(_looking_at(*columns), parameters).one()
+
+
+# Putting a statement together takes longer than running it, so those that every deletion request asks are kept.
 
 
 @cache
-def _and_now(columns: tuple[ColumnElement[Any], ...]) -> Select[Any]:
-    return select(func.clock_timestamp(), *columns)
+def _looking_at(*columns: ColumnElement[Any]) -> Select[Any]:
+    return select(*columns)
 
 
 def insert_new(session: Session, row: DeclarativeBase) -> None:
@@ -118,9 +123,14 @@ def insert_new(session: Session, row: DeclarativeBase) -> None:
     """
     for column in inspect(row).unloaded & _columns(type(row)):
         setattr(row, column, None)
-    session.connection().execute(insert(type(row)), {column: getattr(row, column) for column in _columns(type(row))})
+    session.connection().execute(_insert(type(row)), {column: getattr(row, column) for column in _columns(type(row))})
     make_transient_to_detached(row)
     session.add(row)
+
+
+@cache
+def _insert(table: type[DeclarativeBase]) -> Insert:
+    return insert(table)
 
 
 @cache

@@ -37,10 +37,16 @@ class Wire:
 
     def close(self) -> None:
         """Stop forwarding."""
-        self._loop.call_soon_threadsafe(self._server.close)
-        self._loop.call_soon_threadsafe(self._abort, random.Random(), 1.0)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._flowing.set()
+        self._abort(random.Random(), 1.0)
+        if open_ := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(open_, timeout=5)
 
     def _abort(self, drawn: random.Random, share: float) -> None:
         for end in list(self._ends):

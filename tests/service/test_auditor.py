@@ -74,8 +74,18 @@ def test_a_log_is_verified_in_parts_and_then_again_from_the_beginning(database, 
         verify(database, settings)
         row = found(database, tenant_id)
         seen.append((row.height, row.again_from))
-    assert seen == [(5, 0), (10, 0), (12, 0), (12, 5), (12, 10), (12, None), (12, None)]
+    assert seen == [(5, 0), (10, 5), (12, 10), *[(12, None)] * 4]
     assert row.full_at is not None
+
+
+def test_a_second_look_ends_although_the_log_grows_between_any_two(database, settings, tenant_id, log, monkeypatch):
+    monkeypatch.setattr(verification, "SLICE", 5)
+    for _ in range(5):
+        with database.write() as session:
+            audit.append(session, tenant_id, "api_key.created")
+            audit.chain(session, tenant_id)
+        verify(database, settings)
+    assert found(database, tenant_id).full_at is not None
 
 
 def test_a_break_in_what_was_verified_is_found_when_all_is_looked_at_again(database, settings, tenant_id, log, caplog):
