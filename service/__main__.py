@@ -1,5 +1,6 @@
 """`python -m service` answers HTTP until SIGTERM or SIGINT."""
 
+import gc
 import resource
 
 import uvicorn
@@ -19,8 +20,12 @@ def main() -> None:
     # An upload may be a thousand files, each of them open while it is checked.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    app = create_app(settings)
+    # What is loaded by now stays: to look through it for garbage again and again would take a part of every answer.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

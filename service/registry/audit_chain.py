@@ -20,6 +20,7 @@ GENESIS = bytes(32)
 VERSION = 1
 """Of the form of entries and checkpoints, which both name it."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _KEY = re.compile(r"[a-z0-9_]+")  # among such keys, all orders of RFC 8785, section 3.2.3, are the same
 
 
@@ -57,7 +58,7 @@ def canonical(value: Mapping[str, Any]) -> str:
         TypeError: there is something else in it: a float, or a key that is not of small letters, digits and `_`.
     """
     _check(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def moment(at: datetime) -> str:
@@ -71,11 +72,11 @@ def digest(previous: bytes, entry: str) -> bytes:
 
 
 def extend(head: Head, tenant_id: uuid.UUID, events: Iterable[Mapping[str, Any]]) -> Iterator[Link]:
-    """The links that these events become, in this order, after `head`."""
+    """The links that these events become, in this order, after `head`; `canonical` has seen their facts before."""
     height, previous = head.height, head.sha256
     for event in events:
         height += 1
-        entry = canonical({**event, "height": height, "tenant": str(tenant_id), "v": VERSION})
+        entry = _ENCODER.encode({**event, "height": height, "tenant": str(tenant_id), "v": VERSION})
         sha256 = digest(previous, entry)
         about = event.get("about")
         yield Link(height, previous, entry, sha256, uuid.UUID(about) if about else None)
