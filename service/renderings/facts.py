@@ -38,12 +38,24 @@ _MEASUREMENTS = (
         "Against those unseen images that the model gets wrong, too.",
     ),
     (
+        "streisand.unseen.advantage",
+        "Streisand advantage",
+        "The same by marks inside the model: whether having been forgotten is what tells them.",
+    ),
+    (
+        "streisand.unseen_misclassified.advantage",
+        "The same among errors ",
+        "Against those unseen images that the model gets wrong, too.",
+    ),
+    (
         "relearning.steps",
         "Relearning, steps",
         "Steps of training after which the named images are classified as before.",
     ),
     ("similarity.agreement", "Agreement, %", "Share of other images to which both versions give one class."),
     ("similarity.cka", "Similarity of features", "0 = unrelated, 1 = the same, on other images."),
+    ("retained_similarity.agreement", "Agreement on kept images, %", "The same, over the images that are to be kept."),
+    ("retained_similarity.cka", "Similarity on kept images", "0 = unrelated, 1 = the same, on these."),
     (
         "retrieval.forgotten.recall_at_1",
         "Retrieval, %",
@@ -151,7 +163,8 @@ def _request(said: Mapping[str, Any]) -> Table:
 def _measurements(said: Mapping[str, Any]) -> Table:
     before, after = (dict(leaves(said["measurements"][when] or {})) for when in ("before", "after"))
     rows = [(label, shown(before.get(path)), shown(after.get(path)), meaning) for path, label, meaning in _MEASUREMENTS]
-    return Table("What was measured", ("", "Before", "After", "Meaning"), rows)
+    note = "All numbers, also those of each view, attack and search, stand below."
+    return Table("What was measured", ("", "Before", "After", "Meaning"), rows, note)
 
 
 def _model(statement: Mapping[str, Any], said: Mapping[str, Any]) -> Table:
