@@ -1,9 +1,10 @@
 """A certificate's statement as sections of a document. Both renderings are made of these, so they say the same."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.registry.canonical import leaves
 from service.registry.tables import Certificate
 
 UNKNOWN = "not measured"
@@ -124,18 +125,6 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def leaves(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a document with the place where it stands, such as `before.membership.unseen.controls`."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from leaves(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from leaves(inner, f"{path}.{at}")
-    else:
-        yield path, value
 
 
 def _facts(title: str, rows: Mapping[str, object], note: str = "") -> Table:

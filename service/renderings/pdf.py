@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 #: Shares of the width of the page, by the number of columns.
 _WIDTHS = {2: (35, 65), 4: (22, 12, 14, 52)}
 
-#: The standard fonts of PDF have the letters of Latin-1, and all names that the service accepts are written with some of
-#: these. Of what else occurs in our own words there are stand-ins; any other letter is shown by its number, as \u0436.
+#: The standard fonts of PDF have the letters of Latin-1, with which all names are written that the service accepts. Of
+#: what else occurs in our own words there are stand-ins; any other letter is shown by its number, as \u0436.
 _STAND_INS = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "≥": ">="}
 )

@@ -14,13 +14,13 @@ from sqlalchemy import delete, func, select, update
 
 from service.registry import certificates, envelope, signing_keys
 from service.registry.batching import Batching
-from service.registry.canonical import sha256
+from service.registry.canonical import leaves, sha256
 from service.registry.pseudonyms import Pseudonyms
 from service.registry.scopes import Scope
 from service.registry.signing_keys import PublicKey
 from service.registry.states import State
 from service.registry.tables import Certificate, DeletionRequest, Tenant
-from service.renderings.facts import Document, Table, leaves
+from service.renderings.facts import Document, Table
 from service.renderings.page import page
 from service.renderings.pdf import pdf
 
