@@ -95,7 +95,11 @@ def _followed(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> Sho
         checkpoint = audit_checkpoints.read(piece["checkpoint"], tenant_id)
         audit_checkpoints.check(checkpoint, head, keys)
         heads |= {link.height: link.sha256 for link in links}
-        entries += [link.entry for link in links if str(link.about) == document["request"]]
+        own = [link for link in links if str(link.about) == document["request"]]
+        for link in own:
+            if not audit_chain.as_written(link):
+                raise Broken(link.height, "the entry was changed, or one before it removed, before it was chained")
+        entries += [link.entry for link in own]
         signed_at, reached = checkpoint.at, head.height
     return Shown(entries, heads, signed_at)
 

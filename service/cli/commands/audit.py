@@ -70,13 +70,20 @@ def verify(
             "head": report.head.sha256.hex(),
             "signed_at": report.signed_at.isoformat(),
             "key_ids": list(report.key_ids),
+            "altered": list(report.altered),
         }
         output.result(
             said,
+            *(
+                f"Entry {height} was changed, or one before it removed, before it was chained."
+                for height in report.altered
+            ),
             f"Whole: {report.head.height} entries of tenant {report.tenant_id}.",
             f"The head {report.head.sha256.hex()} was signed at {said['signed_at']}.",
             *(f"Signed by {name}." for name in report.key_ids),
         )
+    if report.altered:
+        raise typer.Exit(Exit.NOT_VERIFIED)
 
 
 def _heads(given: list[str]) -> dict[int, bytes]:
