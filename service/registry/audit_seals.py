@@ -4,7 +4,6 @@ About a second passes between a transaction and the chain. Whoever changes a row
 database, cannot seal it again, and `audit.chain` writes down that it is not as it was written.
 """
 
-import hashlib
 import hmac
 import json
 import uuid
@@ -13,7 +12,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.registry.audit_chain import moment
 from service.registry.database import AUDIT_KEY
 
 
@@ -21,7 +19,7 @@ def of_event(
     session: Session, tenant_id: uuid.UUID, at: datetime, event: str, about: uuid.UUID | None, by: str, facts: str
 ) -> bytes | None:
     """The seal of something that happened; nothing where there is no key, as in a database that is only looked at."""
-    return _seal(session, "event", str(tenant_id), moment(at), event, about and str(about), by, facts)
+    return _seal(session, "event", tenant_id.hex, at.isoformat(), event, about and about.hex, by, facts)
 
 
 def of_move(
@@ -38,7 +36,9 @@ def of_move(
     `request` is the request itself, or a row with its columns.
     """
     brought = () if before is not None else _brought(request)
-    return _seal(session, "move", str(request.tenant_id), str(request_id), moment(at), before, after, reason, *brought)
+    return _seal(
+        session, "move", request.tenant_id.hex, request_id.hex, at.isoformat(), before, after, reason, *brought
+    )
 
 
 def holds(seal: bytes | None, again: bytes | None) -> bool:
@@ -47,10 +47,10 @@ def holds(seal: bytes | None, again: bytes | None) -> bool:
 
 
 def _brought(request: Any) -> tuple[str | int, ...]:
-    due_at = moment(request.due_at)
-    return str(request.model_id), request.submitted_by, request.samples_hmac, request.sample_count, due_at
+    due_at = request.due_at.isoformat()
+    return request.model_id.hex, request.submitted_by, request.samples_hmac, request.sample_count, due_at
 
 
 def _seal(session: Session, *said: object) -> bytes | None:
     key = session.info.get(AUDIT_KEY)
-    return None if key is None else hmac.digest(key, json.dumps(said).encode(), hashlib.sha256)
+    return None if key is None else hmac.digest(key, json.dumps(said).encode(), "sha256")
