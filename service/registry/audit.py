@@ -248,14 +248,14 @@ def _moves(session: Session, tenant_id: uuid.UUID, rows: Sequence[Any], pseudony
 def _states(session: Session, tenant_id: uuid.UUID, rows: Iterable[Any]) -> dict[uuid.UUID, str]:
     """Where requests are, by the log and not by their rows; those that have just come are not asked for."""
     asked = {row.request_id for row in rows} - {row.request_id for row in rows if row.before is None}
-    known: dict[uuid.UUID, str] = {}
+    last: dict[uuid.UUID, tuple[int, str]] = {}  # by number: the log goes by times, and clocks are set back
     for batch in batches(asked):
-        about = select(AuditEntry.about, AuditEntry.entry).where(AuditEntry.tenant_id == tenant_id)
-        for request_id, entry in session.execute(about.where(AuditEntry.about.in_(batch)).order_by(AuditEntry.height)):
-            said = json.loads(entry)
-            if said["event"] == _MOVED and request_id:
-                known[request_id] = said["facts"]["after"]
-    return known
+        about = select(AuditEntry.entry).where(AuditEntry.tenant_id == tenant_id, AuditEntry.about.in_(batch))
+        moved = (said for said in map(json.loads, session.scalars(about)) if said["event"] == _MOVED)
+        for said in moved:
+            request_id, facts = uuid.UUID(said["about"]), said["facts"]
+            last[request_id] = max(last.get(request_id, (0, "")), (facts["transition"], facts["after"]))
+    return {request_id: after for request_id, (_, after) in last.items()}
 
 
 def _events(session: Session, rows: Iterable[AuditEvent]) -> Iterator[_Happened]:
