@@ -69,7 +69,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         silence_stores()
         # Each upload keeps a thread while it is worked on, and all others shall find as many as if there were none.
         current_default_thread_limiter().total_tokens += settings.max_concurrent_uploads
-        database = Database(settings.resolved_database_url())
+        database = Database.of(settings)
         artifacts = Artifacts(settings.data_dir)
         master_key = MasterKey(settings)
         relay = Relay(database, artifacts, settings)

@@ -79,6 +79,10 @@ class AuditAnswer(BaseModel):
     head: HeadAnswer
     checkpoint: CheckpointAnswer | None = Field(description="The latest one.")
     verification: VerificationAnswer | None = Field(description="`null` until the log was first looked at.")
+    altered_at: datetime | None = Field(
+        description="When something was last found to be changed or removed before it was chained; the entries say "
+        '`"as_written":false`.'
+    )
     keys: list[PublicKeyAnswer] = Field(description="The current one first.")
     links: dict[str, str]
 
@@ -87,6 +91,7 @@ class AuditAnswer(BaseModel):
         cls,
         tenant_id: uuid.UUID,
         head: Head,
+        altered_at: datetime | None,
         checkpoint: tables.AuditCheckpoint | None,
         verification: tables.AuditVerification | None,
         keys: Sequence[signing_keys.PublicKey],
@@ -96,6 +101,7 @@ class AuditAnswer(BaseModel):
         return cls(
             tenant=tenant_id,
             head=HeadAnswer.of(head),
+            altered_at=altered_at,
             checkpoint=CheckpointAnswer.of(checkpoint) if checkpoint else None,
             verification=VerificationAnswer.of(verification) if verification else None,
             keys=[PublicKeyAnswer.of(key) for key in keys],

@@ -14,14 +14,15 @@ from sqlalchemy.orm import Session
 from service.dependencies import Resources
 from service.evidence import HTML, JSON, PDF, ZIP, certificate_of, rendered
 from service.progress import JobAnswer, Move, RequestDetails
-from service.registry import certificates, chain_proof, deletion_requests, jobs, reach, signing_keys
+from service.registry import certificates, chain_proof, deletion_requests, envelope, jobs, reach, signing_keys
+from service.registry.bundle_manifest import with_manifest
 from service.registry.errors import CertificateMissing
 from service.registry.scopes import Caller
 from service.registry.signing_keys import PublicKey
 from service.registry.states import State
 from service.registry.tables import Certificate, DeletionRequest
+from service.registry.zipped import zipped
 from service.renderings.curves import curves
-from service.renderings.zipped import zipped
 
 _README = (Path(__file__).parent / "renderings" / "bundle_readme.txt").read_text()
 
@@ -38,10 +39,11 @@ def answer(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Respo
     with suppress(CertificateMissing):
         certificate = certificate_of(resources, caller, request_id)
     keys = signing_keys.public_keys(resources.settings)  # here, where what is wrong with them can still be answered
+    signer = signing_keys.signer(resources.settings)
     with resources.database.write() as session:
         request = deletion_requests.find(session, caller.tenant_id, request_id)
-        chain_proof.sign_up(session, request, signing_keys.signer(resources.settings))
-    content = zipped(_files(resources, caller, request_id, certificate, keys))
+        chain_proof.sign_up(session, request, signer)
+    content = zipped(with_manifest(_files(resources, caller, request_id, certificate, keys), request_id, signer))
     headers = {
         "Content-Disposition": f'attachment; filename="evidence-{request_id}.zip"',
         "Cache-Control": "private, no-store",
@@ -61,13 +63,18 @@ def _files(
     with resources.database.read() as session:
         request = deletion_requests.find(session, caller.tenant_id, request_id)
         yield from _about(session, request)
-        yield "audit.json", _json(chain_proof.proof(session, request))
+        yield "audit.json", _json(chain_proof.proof(session, request, and_at=_certified_height(certificate)))
         yield "disposition.json", _json(certificates.dispositions(session, request, resources.settings))
     if certificate is not None:
         for suffix, kind in (("json", JSON), ("html", HTML), ("pdf", PDF)):
             yield f"certificate.{suffix}", rendered(certificate, kind)[0]
     for key in keys:
         yield f"signing-keys/{key.key_id}.pem", key.pem.encode()
+
+
+def _certified_height(certificate: Certificate | None) -> int | None:
+    """The height of the head that the certificate names."""
+    return None if certificate is None else envelope.read(certificate.body)["predicate"]["audit"]["chain_height"]
 
 
 def _about(session: Session, request: DeletionRequest) -> Files:

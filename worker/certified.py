@@ -8,16 +8,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.registry import deletion_requests, jobs, samples
+from service.registry import audit, audit_chain, certificates, deletion_requests, jobs, samples
 from service.registry.artifacts import Artifacts
 from service.registry.canonical import sha256
 from service.registry.deletion_requests import due_at
 from service.registry.errors import RegistryError
 from service.registry.options import Options
-from service.registry.pseudonyms import Pseudonyms
 from service.registry.statement import moment
-from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, Tenant, Version
-from worker.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, verified
+from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, Version
+from worker.evaluation import device_of
+from worker.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, images_of, verified
+from worker.provenance import anchors_of, environment, set_of
+from worker.settings import WorkerSettings
 
 
 class RecordsMissing(RegistryError):
@@ -36,7 +38,6 @@ class Certified:
     inputs: Inputs
     version: Version
     anchors: AnchorSet
-    pseudonym_key: bytes
 
 
 def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -> Certified:
@@ -76,58 +77,44 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
         test=paths.get("test"),
         retain=paths.get("retain"),
     )
-    key = session.scalars(select(Tenant.pseudonym_key).where(Tenant.id == request.tenant_id)).one()
-    return Certified(request, inputs, version, anchors, key)
+    return Certified(request, inputs, version, anchors)
 
 
-def said_of_records(statement: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a statement that are no measurements."""
+def told(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """What a statement says besides measurements, but for what it only words, and for when it was issued."""
     said = statement["predicate"]
-    values = {
-        "subject": statement["subject"][0]["digest"]["sha256"],
-        "parent": said["parent"]["digest"]["sha256"],
-        "received": said["received"],
-        "due": said["due"],
-        "completed": said["completed"],
-        "forget_set.count": said["forget_set"]["count"],
-        "forget_set.commitment": said["forget_set"]["commitment"],
-        "run.requests": said["run"]["requests"],
-        "method.seed": said["method"]["seed"],
-        "method.parameters_sha256": said["method"]["parameters_sha256"],
-        "gate.policy_sha256": said["gate"]["policy_sha256"],
-        "anchors": said["anchors"]["digest"]["sha256"],
-        "anchors.encoder_sha256": said["anchors"]["encoder_sha256"],
+    about = {name: it for name, it in said.items() if name not in ("measurements", "statement_of_limits", "issued")}
+    gate = {name: it for name, it in said["gate"].items() if name != "objections"}  # which follow from measurements
+    reach = {one["name"]: one for one in said["reach"]["versions"]}  # by their names: others may come between them
+    return about | {
+        "subject": statement["subject"],
+        "gate": gate,
+        "reach": said["reach"] | {"versions": reach},
     }
-    for kept in said["evaluation_sets"]:
-        values[f"evaluation_sets.{kept['kind']}"] = kept["digest"]["sha256"]
-        values[f"evaluation_sets.{kept['kind']}.count"] = kept["count"]
-    return values
 
 
-def records(found: Certified) -> dict[str, Any]:
-    """The same values again, from rows and files."""
+def told_now(
+    session: Session, artifacts: Artifacts, found: Certified, statement: Mapping[str, Any], settings: WorkerSettings
+) -> dict[str, Any]:
+    """The same again, from rows and files. What would be the other end of a copy is computed by another way."""
     request, inputs = found.request, found.inputs
-    commitment = Pseudonyms(found.pseudonym_key).commitment(request.id, request.samples_hmac)
-    values = {
-        "subject": found.version.sha256,
-        "parent": inputs.base.sha256,
-        "received": moment(request.received_at),
-        "due": moment(due_at(request.regulation, request.received_at)),
-        "completed": moment(request.ended_at),
-        "forget_set.count": request.sample_count,
-        "forget_set.commitment": f"hmac-sha256:{commitment}",
-        "run.requests": len(inputs.requests),
-        "method.seed": inputs.options.seed,
-        "method.parameters_sha256": sha256(found.version.config),
-        "gate.policy_sha256": sha256(inputs.model.policy),
-        "anchors": found.anchors.sha256,
-        "anchors.encoder_sha256": found.anchors.encoder_digest or None,
+    about = told(certificates.restated(session, request.id, settings))
+    about["due"] = moment(due_at(request.regulation, request.received_at))
+    if request.samples is not None:
+        about["forget_set"]["count"] = len(images_of(request, artifacts, settings))
+    about["gate"] |= {"policy": inputs.model.policy, "policy_sha256": sha256(inputs.model.policy)}
+    about["anchors"] = anchors_of(found.anchors)
+    about["evaluation_sets"] = [
+        set_of(kept, sum(1 for _ in samples.read(artifacts.path(kept.samples)))) for kept in inputs.sets
+    ]
+    height = statement["predicate"]["audit"]["chain_height"]
+    logged = audit.entries(session, request.tenant_id, height, height)
+    about["audit"] = {
+        "chain_height": logged[0].height if logged else None,
+        "head_sha256": audit_chain.digest(logged[0].previous, logged[0].entry).hex() if logged else None,
     }
-    for kind, path in (("test", inputs.test), ("retain", inputs.retain)):
-        if path is not None:
-            values[f"evaluation_sets.{kind}"] = next(kept.sha256 for kept in inputs.sets if kept.kind == kind)
-            values[f"evaluation_sets.{kind}.count"] = sum(1 for _ in samples.read(path))
-    return values
+    about["environment"]["worker"] = environment(settings, device_of(settings.device))
+    return about
 
 
 def _evaluation_set(session: Session, request: DeletionRequest, digest: str) -> EvaluationSet:

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _attempt(settings: WorkerSettings, claim: Claim) -> None:
-    database = Database(settings.resolved_database_url())
+    database = Database.of(settings)
     report = Report(database, claim, traces.inherited())
     try:
         with closing(report):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from service.registry.tables import AnchorSet
+from service.registry.tables import AnchorSet, EvaluationSet
 from worker.inputs import Inputs
 from worker.settings import WorkerSettings
 
@@ -19,22 +19,34 @@ def provenance(
     return {
         "policy": inputs.model.policy,
         "objections": list(objections),
-        "evaluation_sets": [
-            {"kind": kept.kind, "name": kept.name, "count": kept.count, "digest": {"sha256": kept.sha256}}
-            for kept in inputs.sets
-        ],
-        "anchors": {
-            "encoder": anchor_set.encoder,
-            "encoder_sha256": anchor_set.encoder_digest or None,
-            "digest": {"sha256": anchor_set.sha256},
-        },
-        "environment": {
-            "structguard": package_version("structguard"),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "cuda": torch.version.cuda if device.type == "cuda" else None,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "machine": f"{platform.system()} {platform.machine()}",
-            "evaluation_batch": settings.evaluation_batch,
-        },
+        "evaluation_sets": [set_of(kept, kept.count) for kept in inputs.sets],
+        "anchors": anchors_of(anchor_set),
+        "environment": environment(settings, device),
+    }
+
+
+def set_of(kept: EvaluationSet, count: int) -> dict[str, Any]:
+    """An evaluation set, and how many images it has."""
+    return {"kind": kept.kind, "name": kept.name, "count": count, "digest": {"sha256": kept.sha256}}
+
+
+def anchors_of(anchor_set: AnchorSet) -> dict[str, Any]:
+    """Anchors, and what has made them."""
+    return {
+        "encoder": anchor_set.encoder,
+        "encoder_sha256": anchor_set.encoder_digest or None,
+        "digest": {"sha256": anchor_set.sha256},
+    }
+
+
+def environment(settings: WorkerSettings, device: torch.device) -> dict[str, Any]:
+    """What here may have to do with how numbers are rounded."""
+    return {
+        "structguard": package_version("structguard"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "evaluation_batch": settings.evaluation_batch,
     }

@@ -17,10 +17,12 @@ import torch
 
 from service.registry import envelope
 from service.registry.artifacts import Artifacts
+from service.registry.canonical import leaves
 from service.registry.database import Database
 from service.registry.errors import RegistryError
+from service.registry.states import Disposition
 from worker.anchors import AnchorsAltered
-from worker.certified import Certified, read, records, said_of_records
+from worker.certified import Certified, read, told, told_now
 from worker.encoders import load_precomputed
 from worker.evaluation import Evaluation, device_of, evaluate, objections, probe_of
 from worker.images import batches, forget_set
@@ -30,9 +32,18 @@ from worker.settings import WorkerSettings
 from worker.unlearning import Batch, SplitClassifier
 
 #: What is measured without the images to forget. All else takes them.
-WITHOUT_IMAGES = ("test_accuracy", "retain_accuracy", "collapse", "similarity", "retrieval.retained")
+WITHOUT_IMAGES = (
+    "test_accuracy",
+    "retain_accuracy",
+    "collapse",
+    "similarity",
+    "retained_similarity",
+    "retrieval.retained",
+)
 
 SAME, DIFFERS, NEEDS_IMAGES = "same", "differs", "needs the images"
+SINCE = "changed since it was issued"  # as it may
+ELSEWHERE = "another environment"
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,9 @@ def recompute(
     said = statement["predicate"]
     with database.read() as session:
         found = read(session, artifacts, statement)
-    yield from compared(said_of_records(statement), records(found), tolerance)
+    with database.read() as session:  # which has not seen these rows with less of what belongs to them
+        now = told_now(session, artifacts, found, statement, settings)
+    yield from compared(dict(leaves(told(statement))), dict(leaves(now)), tolerance)
 
     was = said["environment"]["worker"]
     settings = settings.model_copy(update={"evaluation_batch": was["evaluation_batch"]})
@@ -87,9 +100,12 @@ def recompute(
     for one in compared(certified, dict(leaves(measured, "measurements")), tolerance):
         is_known = again is not None and (has_images or _takes_no_images(one.place))
         yield one if is_known else Again(one.place, one.certified, None, NEEDS_IMAGES)
+    objected = said["gate"]["objections"]
     if again and has_images:
         gate = {"gate.objections": objections(found.inputs, *again)}
-        yield from compared({"gate.objections": said["gate"]["objections"]}, gate, tolerance)
+        yield from compared({"gate.objections": objected}, gate, tolerance)
+    else:
+        yield Again("gate.objections", objected, None, NEEDS_IMAGES)
 
 
 def compared(certified: Mapping[str, Any], again: Mapping[str, Any], tolerance: float) -> Iterator[Again]:
@@ -97,18 +113,27 @@ def compared(certified: Mapping[str, Any], again: Mapping[str, Any], tolerance: 
     for place in dict.fromkeys((*certified, *again)):
         one, other = certified.get(place), again.get(place)
         is_same = one == other
-        if isinstance(one, float | int) and isinstance(other, float | int):
+        if isinstance(one, float) and isinstance(other, float):  # what is counted is the same or is not
             is_same = math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance * 1e-2)
-        yield Again(place, one, other, SAME if is_same else DIFFERS)
+        yield Again(place, one, other, SAME if is_same else _difference(place, one, other, certified))
 
 
-def leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Every value of a document with its place."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from leaves(inner, f"{place}.{name}")
+def _difference(place: str, one: Any, other: Any, certified: Mapping[str, Any]) -> str:
+    """What it means that something is not as it was."""
+    if place.startswith("environment."):
+        return ELSEWHERE
+    if place.startswith("forget_set.images."):
+        may_change = certified["forget_set.images.disposition"] != "destroyed"
+    elif place.endswith(".disposition"):
+        may_change = other is not None and one != Disposition.DELETED
+    elif place == "parent.at":
+        may_change = one is None
+    elif place.startswith("reach.versions."):
+        # A version that was reached stays so, and stays what it is. Others come, aliases move, requests are made.
+        may_change = one is None or ".aliases." in place or (place.endswith(".state") and other is not None)
     else:
-        yield place, value
+        may_change = False
+    return SINCE if may_change else DIFFERS
 
 
 def _measured_again(

@@ -25,7 +25,7 @@ class Runner:
     def __init__(self, settings: WorkerSettings, *, interval: timedelta) -> None:
         self._settings = settings
         self._interval = interval.total_seconds()
-        self._database = Database(settings.resolved_database_url())
+        self._database = Database.of(settings)
         self._artifacts = Artifacts(settings.data_dir)
         self._asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()  # a signal handler may put something in
         self._stopping = threading.Event()

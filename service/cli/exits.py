@@ -30,7 +30,7 @@ _MEANING = {
     Exit.ENDED_WITHOUT_VERSION: "waited for a request, and it failed, was rejected or was cancelled",
     Exit.NEEDS_REVIEW: "waited for a request, and its new version did not pass the quality gate",
     Exit.NOT_CONFORMING: "a check of `opendsr-check` failed",
-    Exit.NOT_VERIFIED: "a certificate or an audit log is not what it should be, or not of what it should be",
+    Exit.NOT_VERIFIED: "a certificate, a bundle or an audit log is not what it should be, or not of what it should be",
     Exit.UNHEALTHY: "`doctor` found a problem",
 }
 

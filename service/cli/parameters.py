@@ -3,9 +3,14 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from service.cli.exits import CommandError
+
+if TYPE_CHECKING:
+    from service.registry.signing_keys import PublicKey
 
 
 def server_url(text: str) -> str:
@@ -30,6 +35,17 @@ DEFAULT_SERVER = "http://127.0.0.1:8000"
 def existing_file(purpose: str) -> Any:
     """An option that names a file which is there."""
     return typer.Option(exists=True, dir_okay=False, readable=True, help=purpose)
+
+
+def public_keys(files: list[Path]) -> "dict[str, PublicKey]":
+    """The keys of these PEM files, by their names."""
+    from service.registry.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415  (as in `service.cli.stack`)
+
+    try:
+        keys = [PublicKey.read(file.read_bytes()) for file in files]
+    except PublicKeyUnusable as error:
+        raise CommandError("A key cannot be used.", error.detail) from error
+    return {key.key_id: key for key in keys}
 
 
 def names(text: str) -> list[str]:

@@ -117,7 +117,7 @@ def first_key(known: RegistrySettings) -> str | None:
     from service.registry import access  # noqa: PLC0415
     from service.registry.database import Database  # noqa: PLC0415
 
-    database = Database(known.resolved_database_url())
+    database = Database.of(known)
     try:
         with database.write() as session:
             if access.has_keys(session):

@@ -3,13 +3,18 @@
 What happened is written in its own transaction: by `append`, or as the `Transition` that a move of a request is. So
 there is never the one without the other. It is chained afterwards, by `chain`, which every process of the service calls
 each second: otherwise all that accept requests would wait for each other, for the row that is the head of the chain.
+Until then a seal shows whether it is as it was written (`audit_seals`), which its entry says for ever.
 
 Entries hold identifiers of rows, digests, and what stands for people: never a name, and nothing that somebody wrote. Of
 a text there is an HMAC with the tenant's key (`Pseudonyms`). Verifying the chain takes no key, so it can be verified
 when that one is destroyed.
 """
 
+import json
+import logging
 import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +22,16 @@ from sqlalchemy import bindparam, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from service.registry import audit_seals
 from service.registry.audit_chain import Head, Link, canonical, extend, moment
-from service.registry.database import clock
+from service.registry.database import batches, clock
 from service.registry.pseudonyms import Pseudonyms
 from service.registry.tables import AuditEntry, AuditEvent, AuditHead, DeletionRequest, Tenant, Transition
 
+logger = logging.getLogger(__name__)
+
 _AT_ONCE = 1000  # moves, and as many other events, that one transaction chains
+_MOVED = "deletion_request.moved"
 _ACTING = "who acts"  # key of a session's `info`
 
 _EVENT = insert(AuditEvent)
@@ -35,6 +44,8 @@ _MOVES = (
         Transition.before,
         Transition.after,
         Transition.reason,
+        Transition.seal,
+        DeletionRequest.tenant_id,
         DeletionRequest.model_id,
         DeletionRequest.submitted_by,
         DeletionRequest.samples_hmac,
@@ -77,14 +88,16 @@ def append(
     `event` is a thing and a verb, such as `version.registered`. `facts` are text, integers, booleans, null, and lists
     and objects of them. None is what a person or a thing is called: see `commitment`.
     """
-    canonical(facts)  # whoever writes what cannot be chained shall hear of it, and not who chains
+    said = canonical(facts)  # whoever writes what cannot be chained shall hear of it, and not who chains
+    at, by = clock(session), by or session.info.get(_ACTING, "service")
     row = {
         "tenant_id": tenant_id,
-        "at": clock(session),
+        "at": at,
         "event": event,
         "about": about,
-        "by": by or session.info.get(_ACTING, "service"),
+        "by": by,
         "facts": facts,
+        "seal": audit_seals.of_event(session, tenant_id, at, event, about, by, said),
     }
     session.connection().execute(_EVENT, row)
 
@@ -107,9 +120,10 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
         return 0
     pseudonyms = _pseudonyms(session, tenant_id)
     happened = sorted(
-        [*(_move(row, pseudonyms) for row in moves), *(_event(row) for row in events)], key=lambda one: one["at"]
+        [*_moves(session, tenant_id, moves, pseudonyms), *_events(session, events)], key=lambda one: one.said["at"]
     )
-    links = list(extend(Head(head.height, head.sha256), tenant_id, happened))
+    said = list(_judged(happened, is_sealed=_is_sealed(session, tenant_id, head.height)))
+    links = list(extend(Head(head.height, head.sha256), tenant_id, said))
     rows = [
         {
             "tenant_id": tenant_id,
@@ -122,8 +136,12 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
         for link in links
     ]
     session.execute(insert(AuditEntry), rows)
+    for link, one in zip(links, said, strict=True):
+        if one["as_written"] is False:
+            logger.error("entry %d of the audit log of tenant %s is not as it was written", link.height, tenant_id)
+            head.altered_at = clock(session)
     head.height, head.sha256 = links[-1].height, links[-1].sha256
-    done = update(Transition).where(Transition.id.in_([row.id for row in moves])).values(chained=True)
+    done = update(Transition).where(Transition.id.in_([row.id for row in moves])).values(chained=True, seal=None)
     session.execute(done.execution_options(synchronize_session=False))
     gone = delete(AuditEvent).where(AuditEvent.id.in_([row.id for row in events]))
     session.execute(gone.execution_options(synchronize_session=False))
@@ -139,6 +157,11 @@ def head(session: Session, tenant_id: uuid.UUID) -> Head:
     """The end of a tenant's chain, as it was last committed."""
     row = session.get(AuditHead, tenant_id, populate_existing=True)
     return Head(row.height, row.sha256) if row is not None else Head()
+
+
+def altered_at(session: Session, tenant_id: uuid.UUID) -> datetime | None:
+    """When something was last chained that is not as it was written; nothing if that never happened."""
+    return session.scalar(select(AuditHead.altered_at).where(AuditHead.tenant_id == tenant_id))
 
 
 def entries(
@@ -186,6 +209,66 @@ def _pseudonyms(session: Session, tenant_id: uuid.UUID) -> Pseudonyms:
     return Pseudonyms(session.scalars(select(Tenant.pseudonym_key).where(Tenant.id == tenant_id)).one())
 
 
+@dataclass(frozen=True)
+class _Happened:
+    """What an entry is to say, the seal that came with it, and the one that it should have."""
+
+    said: dict[str, Any]
+    seal: bytes | None
+    again: bytes | None  #: nothing where there is no key to tell by
+
+
+def _judged(happened: Iterable[_Happened], *, is_sealed: bool) -> Iterator[dict[str, Any]]:
+    """What entries say, with whether that is as it was written; null of what is older than seals, as nobody knows.
+
+    Once there is one with a seal in a log, there is none without: taking it away helps nobody.
+    """
+    for one in happened:
+        if one.again is None or (one.seal is None and not is_sealed):
+            yield one.said | {"as_written": None}
+        else:
+            is_sealed = True
+            yield one.said | {"as_written": audit_seals.holds(one.seal, one.again)}
+
+
+def _is_sealed(session: Session, tenant_id: uuid.UUID, height: int) -> bool:
+    last = session.get(AuditEntry, (tenant_id, height))
+    return last is not None and json.loads(last.entry).get("as_written") is not None
+
+
+def _moves(session: Session, tenant_id: uuid.UUID, rows: Sequence[Any], pseudonyms: Pseudonyms) -> Iterator[_Happened]:
+    """Moves, in the order in which they were made. One that begins where none has ended follows one that is gone."""
+    known = _states(session, tenant_id, rows)
+    for row in rows:
+        said = _move(row, pseudonyms)
+        again = audit_seals.of_move(session, row, row.request_id, row.at, row.before, row.after, row.reason)
+        if row.before != known.get(row.request_id):
+            said["facts"]["follows"] = known.get(row.request_id)
+            again = again and b"none"
+        known[row.request_id] = row.after
+        yield _Happened(said, row.seal, again)
+
+
+def _states(session: Session, tenant_id: uuid.UUID, rows: Iterable[Any]) -> dict[uuid.UUID, str]:
+    """Where requests are, by the log and not by their rows; those that have just come are not asked for."""
+    asked = {row.request_id for row in rows} - {row.request_id for row in rows if row.before is None}
+    last: dict[uuid.UUID, tuple[int, str]] = {}  # by number: the log goes by times, and clocks are set back
+    for batch in batches(asked):
+        about = select(AuditEntry.entry).where(AuditEntry.tenant_id == tenant_id, AuditEntry.about.in_(batch))
+        moved = (said for said in map(json.loads, session.scalars(about)) if said["event"] == _MOVED)
+        for said in moved:
+            request_id, facts = uuid.UUID(said["about"]), said["facts"]
+            last[request_id] = max(last.get(request_id, (0, "")), (facts["transition"], facts["after"]))
+    return {request_id: after for request_id, (_, after) in last.items()}
+
+
+def _events(session: Session, rows: Iterable[AuditEvent]) -> Iterator[_Happened]:
+    for row in rows:
+        facts = canonical(row.facts)
+        again = audit_seals.of_event(session, row.tenant_id, row.at, row.event, row.about, row.by, facts)
+        yield _Happened(_event(row), row.seal, again)
+
+
 def _happened(
     at: datetime, event: str, about: uuid.UUID | None, by: str | None, facts: dict[str, Any]
 ) -> dict[str, Any]:
@@ -209,4 +292,4 @@ def _move(row: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
             "due_at": moment(row.due_at),
         }
     by = row.submitted_by if row.before is None else None
-    return _happened(row.at, "deletion_request.moved", row.request_id, by, facts)
+    return _happened(row.at, _MOVED, row.request_id, by, facts)

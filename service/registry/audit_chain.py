@@ -106,6 +106,11 @@ def follow(head: Head, tenant_id: uuid.UUID, links: Iterable[Link]) -> Iterator[
         yield head
 
 
+def as_written(link: Link) -> bool:
+    """Was it chained as it had been written down? Of entries that are older than seals nobody can tell."""
+    return json.loads(link.entry).get("as_written") is not False
+
+
 def written(link: Link) -> dict[str, Any]:
     """An entry as it is handed out; what it is about stands in the entry itself."""
     return {

@@ -32,6 +32,7 @@ class Report:
     head: Head
     signed_at: datetime  #: when its head was signed
     key_ids: tuple[str, ...]  #: of the keys that have signed checkpoints, in the order of their first
+    altered: tuple[int, ...]  #: heights of entries that were not as they had been written when they were chained
 
 
 def lines(database: Database, tenant_id: uuid.UUID, end: int) -> Iterator[str]:
@@ -59,6 +60,7 @@ def verify(
         Broken: it is not as it was written, or not all of it, or not signed by one of these keys, by their names.
     """
     head, signed_at, key_ids, tenant_id = Head(), None, dict[str, None](), None
+    altered: list[int] = []
     for line in file:
         try:
             said = json.loads(line)
@@ -70,6 +72,8 @@ def verify(
                 (head,) = follow(head, tenant_id, [link])
                 if heads.get(head.height, head.sha256) != head.sha256:
                     raise Broken(head.height, "the entry is not the one that was asked for")
+                if not audit_chain.as_written(link):
+                    altered.append(link.height)
                 written = _line(audit_chain.written(link))
             else:
                 row = audit_checkpoints.read(said, tenant_id)
@@ -84,7 +88,7 @@ def verify(
         raise Broken(head.height + 1, "the end of the log is missing")
     if max(heads, default=0) > head.height:
         raise Broken(head.height + 1, "the log ends before the entry that was asked for")
-    return Report(tenant_id, head, signed_at, tuple(key_ids))
+    return Report(tenant_id, head, signed_at, tuple(key_ids), tuple(altered))
 
 
 def _opening(tenant_id: uuid.UUID) -> str:

@@ -23,6 +23,10 @@ EVERY = timedelta(minutes=1)
 ALL_AGAIN = timedelta(days=1)
 """How often all of it is."""
 
+REMEMBERED = timedelta(days=30)
+"""For how long it is told that a log has got an entry that was changed before it was chained; the entry says so for
+ever."""
+
 SLICE = 5000
 """Entries that are looked at in one go, which takes a tenth of a second."""
 
@@ -51,7 +55,7 @@ class LastVerification:
     """What the verification of all logs together has come to, for metrics."""
 
     logs: int  #: tenants that have one
-    broken: int  #: of which so many are not whole
+    broken: int  #: of which so many are not whole, or have lately got an entry that is not as it was written
     height: int  #: entries of all logs
     verified_height: int  #: of which so many are verified
     oldest_at: datetime | None  #: when the log was looked at whose turn is the longest ago
@@ -82,9 +86,12 @@ def verify_some(database: Database, tenant_id: uuid.UUID, keys: Keys) -> None:
 
 def last_verification(session: Session) -> LastVerification:
     """What is known of all logs."""
+    is_broken = select(AuditVerification.tenant_id).where(AuditVerification.broken_at.is_not(None))
+    is_altered = select(AuditHead.tenant_id).where(AuditHead.altered_at > clock(session) - REMEMBERED)
     rows = select(
         func.count(AuditHead.tenant_id),
-        select(func.count(AuditVerification.broken_at)).scalar_subquery(),  # also of a log whose head was removed
+        # Also of a log whose head was removed.
+        select(func.count()).select_from(is_broken.union(is_altered).subquery()).scalar_subquery(),
         func.coalesce(func.sum(AuditHead.height), 0),
         func.coalesce(func.sum(AuditVerification.height), 0),
         func.min(AuditVerification.at),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -17,3 +18,15 @@ def canonical(document: Any) -> bytes:
 def sha256(document: Any) -> str:
     """The digest of its canonical form, in hex."""
     return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a document with the place where it stands, such as `before.membership.unseen.controls`."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from leaves(inner, f"{path}.{at}")
+    else:
+        yield path, value

@@ -68,6 +68,11 @@ def issue(session: Session, request_id: uuid.UUID, by: Signer, settings: Registr
     return certificate
 
 
+def restated(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> dict[str, Any]:
+    """What a certificate would state that was issued now, of a request that has one."""
+    return compose(_facts(session, deletion_requests.read(session, request_id), settings, clock(session)))
+
+
 def issue_pending(database: Database, settings: RegistrySettings) -> None:
     """Certify what has ended and is not certified."""
     with database.read() as session:

@@ -5,7 +5,9 @@ later. Other entries in between are part of the proof: they hold identifiers and
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import exists, or_, select
@@ -17,6 +19,15 @@ from service.registry.signing_keys import PublicKey, Signer
 from service.registry.tables import AuditCheckpoint, AuditEntry, AuditEvent, DeletionRequest, Transition
 
 _MOST_ROUNDS = 5  # of a thousand entries each: whoever asks for evidence does not work off a backlog
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a proof shows."""
+
+    entries: list[str]  #: about the request, in order
+    heads: dict[int, bytes]  #: of the log, at the heights that the pieces have
+    signed_at: datetime | None  #: when the last of them was signed
 
 
 def chain_up(session: Session, request: DeletionRequest) -> None:
@@ -39,19 +50,19 @@ def sign_up(session: Session, request: DeletionRequest, signer: Signer) -> None:
         audit_checkpoints.sign(session, request.tenant_id, signer)
 
 
-def proof(session: Session, request: DeletionRequest) -> dict[str, Any]:
-    """The entries about the request, and the pieces of the chain that each stands in."""
+def proof(session: Session, request: DeletionRequest, *, and_at: int | None = None) -> dict[str, Any]:
+    """The entries about the request, and the one at the height `and_at`, in the pieces of the chain that have them."""
     tenant_id, end = request.tenant_id, audit.head(session, request.tenant_id).height
     pieces: list[dict[str, Any]] = []
-    own = audit.entries(session, tenant_id, 1, end, about=request.id)
+    own = {entry.height for entry in audit.entries(session, tenant_id, 1, end, about=request.id)}
     reached = 0
-    for entry in own:
-        if entry.height <= reached:
+    for height in sorted(own | ({and_at} if and_at else set())):
+        if height <= reached:
             continue  # the piece before has it
-        signed = _next_checkpoint(session, tenant_id, entry.height)
+        signed = _next_checkpoint(session, tenant_id, height)
         if signed is None:
             break  # it will be signed within a minute
-        links = audit.entries(session, tenant_id, entry.height, signed.height)
+        links = audit.entries(session, tenant_id, height, signed.height)
         pieces.append(
             {"entries": [audit_chain.written(link) for link in links], "checkpoint": audit_checkpoints.written(signed)}
         )
@@ -59,25 +70,38 @@ def proof(session: Session, request: DeletionRequest) -> dict[str, Any]:
     return {"tenant": str(tenant_id), "request": str(request.id), "pieces": pieces}
 
 
-def verify(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> list[str]:
-    """The entries about the request, in order, once it is sure that they stand in a log with signed heads.
+def verify(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> Shown:
+    """What a proof shows, once it is sure that all of it stands in a log with signed heads.
 
     Raises:
         Broken: something is not as it was written, or no key of these has signed it.
     """
     try:
-        return list(_followed(document, keys))
+        return _followed(document, keys)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
         raise Broken(0, "it is not written as a proof is") from None
 
 
-def _followed(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> Iterator[str]:
+def _followed(document: Mapping[str, Any], keys: Mapping[str, PublicKey]) -> Shown:
     tenant_id = uuid.UUID(document["tenant"])
+    entries: list[str] = []
+    heads: dict[int, bytes] = {}
+    signed_at, reached = None, 0
     for piece in document["pieces"]:
         links = [audit_chain.read(one) for one in piece["entries"]]
+        if links[0].height <= reached:
+            raise Broken(links[0].height, "the piece does not come after the one before it")
         *_, head = follow(Head(links[0].height - 1, links[0].previous), tenant_id, links)
-        audit_checkpoints.check(audit_checkpoints.read(piece["checkpoint"], tenant_id), head, keys)
-        yield from (link.entry for link in links if str(link.about) == document["request"])
+        checkpoint = audit_checkpoints.read(piece["checkpoint"], tenant_id)
+        audit_checkpoints.check(checkpoint, head, keys)
+        heads |= {link.height: link.sha256 for link in links}
+        own = [link for link in links if str(link.about) == document["request"]]
+        for link in own:
+            if not audit_chain.as_written(link):
+                raise Broken(link.height, "the entry was changed, or one before it removed, before it was chained")
+        entries += [link.entry for link in own]
+        signed_at, reached = checkpoint.at, head.height
+    return Shown(entries, heads, signed_at)
 
 
 def _next_checkpoint(session: Session, tenant_id: uuid.UUID, height: int) -> AuditCheckpoint | None:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,7 +28,12 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from service.registry.master_key import MasterKey
+from service.registry.settings import RegistrySettings
+
 T = TypeVar("T")
+
+AUDIT_KEY = "audit key"  # of a session's `info`
 
 _CLOCK = func.clock_timestamp()
 _NOW = select(_CLOCK)
@@ -51,9 +56,12 @@ class Database:
 
     On SQLite a writing session takes the write lock when it begins (`BEGIN IMMEDIATE`): a reader that turns writer
     half-way would otherwise fail at once with "database is locked" instead of waiting its turn.
+
+    Whoever writes names the key that seals what it writes down for the audit log: see `service.registry.audit_seals`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, audit_key: bytes | None = None) -> None:
+        self._info = {AUDIT_KEY: audit_key}
         # An error in the log must not show the values that somebody sent.
         address = make_url(url)
         if address.get_backend_name() == "postgresql":
@@ -72,10 +80,19 @@ class Database:
             for engine in (self.engine, self._readers):
                 _check_idle_connections(engine)
 
+    @classmethod
+    def of(cls, settings: RegistrySettings) -> Self:
+        """The database of these settings, to be written to.
+
+        Raises:
+            MasterKeyUnusable: nothing can be sealed.
+        """
+        return cls(settings.resolved_database_url(), audit_key=MasterKey(settings).audit_key)
+
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that commits when the block ends, and rolls back when it raises."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with Session(self.engine, expire_on_commit=False, info=self._info) as session, session.begin():
             yield session
 
     @contextmanager

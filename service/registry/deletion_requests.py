@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, sele
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import audit, deliveries, jobs, traces
+from service.registry import audit, audit_seals, deliveries, jobs, traces
 from service.registry.database import clock, clock_with, insert_new
 from service.registry.errors import (
     DeletionRequestNotFound,
@@ -76,7 +76,16 @@ def submit(
     set_committed_value(request, "model", model)
     set_committed_value(request, "job", job)
     moves = ((None, State.RECEIVED), (State.RECEIVED, job.state))
-    values = [{"request_id": request_id, "at": now, "before": before, "after": after} for before, after in moves]
+    values = [
+        {
+            "request_id": request_id,
+            "at": now,
+            "before": before,
+            "after": after,
+            "seal": audit_seals.of_move(session, request, request_id, now, before, after),
+        }
+        for before, after in moves
+    ]
     session.connection().execute(_MOVES, values)
     if somebody_listens:
         deliveries.announce(session, [request], at=now)

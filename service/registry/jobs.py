@@ -8,7 +8,7 @@ from sqlalchemy import Select, bindparam, exists, insert, literal, or_, select, 
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry import deliveries, opendsr, tallies
+from service.registry import audit_seals, deliveries, opendsr, tallies
 from service.registry.database import batches, clock, insert_new
 from service.registry.errors import JobNotFound, QueueFull
 from service.registry.options import Options
@@ -207,7 +207,17 @@ def move_requests(
     moves = []
     for request in requests:
         check_move(request.state, after)
-        moves.append({"request_id": request.id, "at": at, "before": request.state, "after": after, "reason": reason})
+        seal = audit_seals.of_move(session, request, request.id, at, request.state, after, reason)
+        moves.append(
+            {
+                "request_id": request.id,
+                "at": at,
+                "before": request.state,
+                "after": after,
+                "reason": reason,
+                "seal": seal,
+            }
+        )
         request.state, request.reason = after, reason
         request.ended_at = at if after in ENDED else None
         request.withdrawn = False

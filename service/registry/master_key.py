@@ -1,5 +1,6 @@
 """The key that wraps what else is secret. It lies outside of the database, which therefore opens none by itself."""
 
+import hmac
 import os
 import secrets
 import uuid
@@ -58,6 +59,11 @@ class MasterKey:
             return AESGCM(self._secret).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], owner.bytes)
         except InvalidTag:
             raise OtherMasterKey from None
+
+    @property
+    def audit_key(self) -> bytes:
+        """A key of its own, which seals what is not in the audit log yet; see `service.registry.audit_seals`."""
+        return hmac.digest(self._secret, b"audit entries", "sha256")
 
 
 def _new() -> bytes:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.registry import manifests, webhooks
+from service.registry import audit, manifests, webhooks
 from service.registry.artifacts import Artifacts
-from service.registry.database import Database
+from service.registry.database import AUDIT_KEY, Database
 from service.registry.master_key import MasterKey
 from service.registry.sealed_files import SealedWriter
 from service.registry.tables import DeletionRequest, Manifest, WebhookEndpoint
@@ -62,4 +62,8 @@ def rewrap(session: Session, old: MasterKey, new: MasterKey) -> int:
                 if stored is not None and len(stored) == _WRAPPED_BYTES:
                     setattr(row, name, new.wrap(old.unwrap(stored, row.id), row.id))
                     count += 1
+    session.info[AUDIT_KEY] = old.audit_key  # the seals of what is not chained yet are of the old one, too
+    while waiting := audit.waiting(session):
+        for tenant_id in waiting:
+            audit.chain(session, tenant_id)
     return count

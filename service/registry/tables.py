@@ -481,6 +481,7 @@ class Transition(Base):
     reason: Mapped[str | None] = mapped_column(String(500))
     #: Whether it stands in the audit log; the row is its own outbox.
     chained: Mapped[bool] = mapped_column(default=False, server_default=false())
+    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: until then, see `service.registry.audit_seals`
 
     __table_args__ = (
         Index(
@@ -649,6 +650,7 @@ class AuditEvent(Base):
     about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: the request, version, key or webhook
     by: Mapped[str] = mapped_column(String(200))
     facts: Mapped[dict[str, Any]]
+    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: see `service.registry.audit_seals`
 
     __table_args__ = (Index(None, "tenant_id", "id"),)
 
@@ -676,6 +678,7 @@ class AuditHead(Base):
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     height: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    altered_at: Mapped[datetime | None]  #: when something was last chained that is not as it was written
 
 
 class AuditCheckpoint(Base):

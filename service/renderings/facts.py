@@ -1,9 +1,10 @@
 """A certificate's statement as sections of a document. Both renderings are made of these, so they say the same."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.registry.canonical import leaves
 from service.registry.tables import Certificate
 
 UNKNOWN = "not measured"
@@ -38,12 +39,24 @@ _MEASUREMENTS = (
         "Against those unseen images that the model gets wrong, too.",
     ),
     (
+        "streisand.unseen.advantage",
+        "Streisand advantage",
+        "The same by marks inside the model: whether having been forgotten is what tells them.",
+    ),
+    (
+        "streisand.unseen_misclassified.advantage",
+        "The same among errors ",
+        "Against those unseen images that the model gets wrong, too.",
+    ),
+    (
         "relearning.steps",
         "Relearning, steps",
         "Steps of training after which the named images are classified as before.",
     ),
     ("similarity.agreement", "Agreement, %", "Share of other images to which both versions give one class."),
     ("similarity.cka", "Similarity of features", "0 = unrelated, 1 = the same, on other images."),
+    ("retained_similarity.agreement", "Agreement on kept images, %", "The same, over the images that are to be kept."),
+    ("retained_similarity.cka", "Similarity on kept images", "0 = unrelated, 1 = the same, on these."),
     (
         "retrieval.forgotten.recall_at_1",
         "Retrieval, %",
@@ -114,18 +127,6 @@ def shown(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def leaves(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a document with the place where it stands, such as `before.membership.unseen.controls`."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from leaves(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from leaves(inner, f"{path}.{at}")
-    else:
-        yield path, value
-
-
 def _facts(title: str, rows: Mapping[str, object], note: str = "") -> Table:
     return Table(title, ("", ""), [(name, shown(value)) for name, value in rows.items()], note)
 
@@ -151,7 +152,8 @@ def _request(said: Mapping[str, Any]) -> Table:
 def _measurements(said: Mapping[str, Any]) -> Table:
     before, after = (dict(leaves(said["measurements"][when] or {})) for when in ("before", "after"))
     rows = [(label, shown(before.get(path)), shown(after.get(path)), meaning) for path, label, meaning in _MEASUREMENTS]
-    return Table("What was measured", ("", "Before", "After", "Meaning"), rows)
+    note = "All numbers, also those of each view, attack and search, stand below."
+    return Table("What was measured", ("", "Before", "After", "Meaning"), rows, note)
 
 
 def _model(statement: Mapping[str, Any], said: Mapping[str, Any]) -> Table:

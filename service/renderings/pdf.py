@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 #: Shares of the width of the page, by the number of columns.
 _WIDTHS = {2: (35, 65), 4: (22, 12, 14, 52)}
 
-#: The standard fonts of PDF have the letters of Latin-1; of what else occurs in our own words there are stand-ins.
+#: The standard fonts of PDF have the letters of Latin-1, with which all names are written that the service accepts. Of
+#: what else occurs in our own words there are stand-ins; any other letter is shown by its number, as \u0436.
 _STAND_INS = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "≥": ">="}
 )
@@ -66,4 +67,4 @@ def _table(paper: "FPDF", table: Table) -> None:
 
 
 def _latin(words: str) -> str:
-    return words.translate(_STAND_INS).encode("latin-1", "replace").decode("latin-1")
+    return words.translate(_STAND_INS).encode("latin-1", "backslashreplace").decode("latin-1")

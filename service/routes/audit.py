@@ -23,6 +23,7 @@ def read_audit(caller: Auditor, session: ReadSession, resources: ResourcesDep) -
     return AuditAnswer.of(
         caller.tenant_id,
         audit.head(session, caller.tenant_id),
+        audit.altered_at(session, caller.tenant_id),
         audit_checkpoints.latest(session, caller.tenant_id),
         audit_verification.find(session, caller.tenant_id),
         signing_keys.public_keys(resources.settings),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from service.registry import housekeeping, schema
 from service.registry.artifacts import Artifacts
+from service.registry.canonical import leaves
 from service.registry.database import Database
 from tests.acceptance.conftest import Digits, running
 from tests.acceptance.test_forgetting import post_request, register
@@ -56,6 +57,7 @@ def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tm
     model = seen / "model.safetensors"
     assert said["subject"][0]["digest"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
 
+    (seen / "bundle.zip").write_bytes(bundle)
     (key,) = (seen / "signing-keys").iterdir()
     code, verdict = structguard("verify", certificate, model, "--key", key, "--request", ended["id"])
     assert (code, {one["check"] for one in verdict["findings"]}) == (
@@ -63,25 +65,42 @@ def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tm
         {"signature", "parameters", "request", "model", "origin"},
     )
 
-    here = {"STRUCTGUARD_DATA_DIR": str(data)}
+    code, verdict = structguard("verify-bundle", seen / "bundle.zip", model, "--key", key, "--request", ended["id"])
+    assert (code, verdict["verified"], len(verdict["findings"])) == (0, True, 12)
+
+    here = {"STRUCTGUARD_DATA_DIR": str(data), "STRUCTGUARD_EVIDENCE_RETENTION": "P1D"}  # as the service has it
     code, again = structguard("recompute", certificate, environment=here)
     values = {one["place"]: one for one in again["numbers"]}
     assert [one for one in again["numbers"] if one["verdict"] != "same"] == []
     assert code == 0
-    for place in ("after.forget_accuracy", "after.relearning.steps", "after.membership.unseen.advantage"):
-        assert f"measurements.{place}" in values
+    every_number = {place for place, value in leaves(about) if isinstance(value, int | float)}
+    assert len(every_number) > 150
+    assert every_number - values.keys() == set()
+    assert {"audit.head_sha256", f"reach.versions.{name}/1.state", "environment.worker.torch"} <= values.keys()
     assert values["measurements.after.test_accuracy"]["again"] == ended["metrics"]["after"]["test_accuracy"]
 
     # The same once the images are gone, and of a certificate that says something else.
     housekeeping.destroy_samples(database, Artifacts(data), WorkerSettings(data_dir=data))
     forged = json.loads(certificate.read_bytes())
     about["measurements"]["after"]["test_accuracy"] += 0.5
+    about["audit"]["chain_height"] += 1
+    about["run"]["workers"] = 1  # a number that nobody computes again
     forged["payload"] = base64.b64encode(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).decode()
     content = json.dumps(forged, sort_keys=True, separators=(",", ":")).encode()
     settings = WorkerSettings(data_dir=data, device="cpu")
     values = list(recompute(database, Artifacts(data), settings, content, 1e-4))
     verdicts = {one.place.removeprefix("measurements.after."): one.verdict for one in values}
-    assert [place for place, verdict in verdicts.items() if verdict == "differs"] == ["test_accuracy"]
-    assert verdicts["forget_accuracy"] == verdicts["membership.unseen.advantage"] == "needs the images"
-    assert verdicts["retain_accuracy"] == verdicts["collapse"] == verdicts["similarity.cka"] == "same"
+    assert {place for place, verdict in verdicts.items() if verdict == "differs"} == {
+        "test_accuracy",
+        "audit.head_sha256",
+        "run.workers",
+    }
+    assert {place for place, verdict in verdicts.items() if verdict == "changed since it was issued"} == {
+        "forget_set.images.disposition",
+        "forget_set.images.at",
+    }
+    for place in ("forget_accuracy", "membership.unseen.advantage", "streisand.unseen.advantage"):
+        assert verdicts[place] == "needs the images"
+    for place in ("retain_accuracy", "collapse", "similarity.cka", "retained_similarity.cka"):
+        assert verdicts[place] == "same"
     database.close()

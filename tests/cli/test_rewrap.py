@@ -1,11 +1,12 @@
 """Changing the master key, where the database is."""
 
+import json
 import secrets
 
 import pytest
 
 from service.cli.stack import migrate
-from service.registry import access, webhooks
+from service.registry import access, audit, webhooks
 from service.registry.database import Database
 from service.registry.master_key import MasterKey, OtherMasterKey
 from service.registry.settings import RegistrySettings
@@ -20,7 +21,7 @@ def registry(tmp_path, monkeypatch):
     settings.data_dir.mkdir()
     migrate(settings)
     monkeypatch.setenv("STRUCTGUARD_DATA_DIR", str(settings.data_dir))
-    database = Database(settings.resolved_database_url())
+    database = Database.of(settings)
     yield database, settings
     database.close()
 
@@ -48,6 +49,10 @@ def test_what_the_old_key_opened_the_new_one_opens(structguard, registry, tmp_pa
         assert new.unwrap(request.samples_key, request.id) == key
         with pytest.raises(OtherMasterKey):
             webhooks.opened(hook.private_key, hook.id, old)
+        # What the old key had sealed for the audit log stands in it, before nobody has that key any more.
+        said = [json.loads(link.entry) for link in audit.entries(session, tenant.id, 1)]
+        assert [one["as_written"] for one in said] == [True] * 5
+        assert audit.waiting(session) == []
 
 
 def test_nothing_is_changed_when_something_is_of_a_third_key(structguard, registry, tmp_path):

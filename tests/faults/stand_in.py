@@ -34,7 +34,7 @@ def main() -> None:
     job_id, fence, attempt = sys.argv[1:]
     claim = Claim(uuid.UUID(job_id), int(fence), int(attempt))
     settings = WorkerSettings()
-    database = Database(settings.resolved_database_url())
+    database = Database.of(settings)
     with database.read() as session:
         is_real = jobs.read(session, claim.job_id).model.name == REAL
     if is_real:

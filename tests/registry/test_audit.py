@@ -230,6 +230,8 @@ def test_whatever_is_changed_in_any_column_of_any_row_is_found(database, tenant_
             for row in connection.execute(select(table)).mappings().all():
                 mine = [column == row[column] for column in table.primary_key]
                 for column in table.columns:
+                    if column.name == "altered_at":
+                        continue  # a note of what the entries themselves say
                     for value in [other] if column.name == "tenant_id" else _changed(row[column], every):
                         tried += 1
                         savepoint = connection.begin_nested()

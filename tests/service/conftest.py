@@ -1,4 +1,5 @@
 import shutil
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from given import Client, png
 from sqlalchemy import func, select
 
 from service.app import create_app
+from service.registry.database import Database
 from service.registry.tables import Base
 from service.settings import ServiceSettings
 
@@ -14,10 +16,10 @@ from service.settings import ServiceSettings
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def _served(request, tmp_path_factory):
     """One application per kind of database: starting it takes longer than most tests."""
-    database = request.getfixturevalue(f"_migrated_{request.param}")
+    migrated = request.getfixturevalue(f"_migrated_{request.param}")
     settings = ServiceSettings(
         data_dir=tmp_path_factory.mktemp(request.param) / "data",
-        database_url=database.engine.url.render_as_string(hide_password=False),
+        database_url=migrated.engine.url.render_as_string(hide_password=False),
         # Small limits, so that they can be passed.
         max_upload_bytes=1 << 20,
         max_images=8,
@@ -33,7 +35,10 @@ def _served(request, tmp_path_factory):
         audit_interval=timedelta(hours=1),
     )
     # What the service does not expect is answered with 500, as in production.
-    with TestClient(create_app(settings), raise_server_exceptions=False) as http:
+    with (
+        closing(Database.of(settings)) as database,
+        TestClient(create_app(settings), raise_server_exceptions=False) as http,
+    ):
         yield Client(http), settings, database
 
 

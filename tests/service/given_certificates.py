@@ -2,8 +2,13 @@
 
 import base64
 import json
+from itertools import count
+from typing import get_args, get_origin
 
 from given_jobs import Jobs
+from typing_extensions import get_type_hints, is_typeddict
+
+from service.measurements import Measurements
 
 SETS = [{"kind": "test", "name": "holdout", "count": 397, "digest": {"sha256": "a" * 64}}]
 POLICY = {"max_collapse": 0.25, "max_test_accuracy_drop": 5.0}
@@ -20,12 +25,28 @@ MEASURED = {
 }
 
 
-def ended(client, database, *objections, **more):
+def all_measured():
+    """Everything that can be measured, before and after, each number another one."""
+    numbers = count(1001)
+    return {when: _filled(Measurements, numbers) for when in ("before", "after")}
+
+
+def _filled(kind, numbers):
+    if is_typeddict(kind):
+        return {name: _filled(inner, numbers) for name, inner in get_type_hints(kind).items()}
+    if get_origin(kind) is dict:
+        return {name: _filled(get_args(kind)[1], numbers) for name in ("loss", "entropy")}
+    if type(None) in get_args(kind):
+        return _filled(get_args(kind)[0], numbers)
+    return "loss" if kind is str else next(numbers) if kind is int else next(numbers) + 0.5
+
+
+def ended(client, database, *objections, measured=MEASURED, **more):
     """A deletion request that has ended with a version; its resource."""
     accepted = client.deletion_request(**more).json()
     by_hand = Jobs(database)
     provenance = PROVENANCE | {"objections": list(objections)}
-    by_hand.publish(by_hand.claim(), *objections, measured=MEASURED, provenance=provenance)
+    by_hand.publish(by_hand.claim(), *objections, measured=measured, provenance=provenance)
     return client.get(accepted["links"]["self"]).json()
 
 

@@ -31,7 +31,7 @@ for command in (
     *(models.register, models.download),
     *(operations.doctor, operations.backup, operations.restore),
     *(deletions.forget, deletions.status, deletions.watch, deletions.cancel, deletions.retry),
-    *(evidence.verify, evidence.evidence, evidence.report, evidence.recompute),
+    *(evidence.verify, evidence.verify_bundle, evidence.evidence, evidence.report, evidence.recompute),
 ):
     app.command(epilog=EPILOG)(command)
 app.command("opendsr-check", epilog=EPILOG)(conformance.opendsr_check)

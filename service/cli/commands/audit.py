@@ -1,19 +1,15 @@
 """The audit log as a file: fetched from a service, and verified without one."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from service.cli.client import Client
 from service.cli.exits import EPILOG, CommandError, Exit
 from service.cli.output import Output
-from service.cli.parameters import DEFAULT_SERVER, AsJson, Server, existing_file
-
-if TYPE_CHECKING:
-    from service.registry.signing_keys import PublicKey
+from service.cli.parameters import DEFAULT_SERVER, AsJson, Server, existing_file, public_keys
 
 app = typer.Typer(help="Export the audit log, and verify an export without the service.", no_args_is_help=True)
 
@@ -62,7 +58,7 @@ def verify(
     output = Output(as_json=as_json)
     with output.reporting():
         wanted = _heads(head or [])
-        keys = _keys(key)
+        keys = public_keys(key)
         try:
             with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
                 report = audit_export.verify(lines, keys, wanted)
@@ -74,23 +70,20 @@ def verify(
             "head": report.head.sha256.hex(),
             "signed_at": report.signed_at.isoformat(),
             "key_ids": list(report.key_ids),
+            "altered": list(report.altered),
         }
         output.result(
             said,
+            *(
+                f"Entry {height} was changed, or one before it removed, before it was chained."
+                for height in report.altered
+            ),
             f"Whole: {report.head.height} entries of tenant {report.tenant_id}.",
             f"The head {report.head.sha256.hex()} was signed at {said['signed_at']}.",
             *(f"Signed by {name}." for name in report.key_ids),
         )
-
-
-def _keys(files: list[Path]) -> "Mapping[str, PublicKey]":
-    from service.registry.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415
-
-    try:
-        keys = [PublicKey.read(file.read_bytes()) for file in files]
-    except PublicKeyUnusable as error:
-        raise CommandError("A key cannot be used.", error.detail) from error
-    return {key.key_id: key for key in keys}
+    if report.altered:
+        raise typer.Exit(Exit.NOT_VERIFIED)
 
 
 def _heads(given: list[str]) -> dict[int, bytes]:

@@ -12,9 +12,9 @@ import httpx
 import typer
 
 from service.cli.client import Client
-from service.cli.exits import CommandError, Exit, Unreachable
+from service.cli.exits import Exit, Unreachable
 from service.cli.output import Output
-from service.cli.parameters import DEFAULT_SERVER, AsJson, RequestId, Server, existing_file
+from service.cli.parameters import DEFAULT_SERVER, AsJson, RequestId, Server, existing_file, public_keys
 from service.cli.processes import run
 
 if TYPE_CHECKING:
@@ -38,14 +38,10 @@ def verify(
 ) -> None:
     """Check a certificate, and whether a checkpoint is the one that it is about. Needs no network and no server."""
     from service.registry import verification  # noqa: PLC0415  (as in `service.cli.stack`)
-    from service.registry.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
-        try:
-            trusted = PublicKey.read(key.read_bytes())
-        except PublicKeyUnusable as error:
-            raise CommandError(error.detail) from error
+        (trusted,) = public_keys([key]).values()
         found = verification.verify(
             certificate.read_bytes(),
             trusted,
@@ -53,12 +49,39 @@ def verify(
             parent_sha256=None if parent is None else _sha256(parent),
             request_id=request,
         )
-        document = {
-            "verified": found.holds,
-            "findings": [asdict(one) for one in found.findings],
-            "statement": found.statement,
-        }
-        output.result(document, *_words(found, is_all=model is not None and request is not None))
+        words = [*_looked_at(found), "", *_what_a_certificate_proves(found)]
+        if found.holds and (model is None or request is None):
+            words += [
+                "",
+                "Name the checkpoint and --request as well, to know that it is about this file and this request.",
+            ]
+        output.result(_document(found), *words)
+    if not found.holds:
+        raise typer.Exit(Exit.NOT_VERIFIED)
+
+
+def verify_bundle(
+    bundle: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `structguard evidence` wrote.")],
+    model: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, readable=True, help="The new version's checkpoint.")
+    ] = None,
+    *,
+    key: Annotated[list[Path], existing_file("Public key that may have signed it, as PEM; may be repeated.")],
+    request: Annotated[uuid.UUID | None, typer.Option(help="The request that it should be of.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a bundle of evidence: all its files, its certificate, its piece of the audit log, and that they agree.
+
+    Needs no network and no server. The keys in the bundle are not looked at: a key that comes with what it has signed
+    shows nothing.
+    """
+    from service.registry import bundle_verification  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    with output.reporting():
+        checkpoint = None if model is None else _checkpoint(model)
+        found = bundle_verification.verify(bundle.read_bytes(), public_keys(key), model=checkpoint, request_id=request)
+        output.result(_document(found), *_looked_at(found), "", *_what_a_bundle_proves(found))
     if not found.holds:
         raise typer.Exit(Exit.NOT_VERIFIED)
 
@@ -153,14 +176,24 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _words(found: "Verdict", *, is_all: bool) -> list[str]:
-    lines = [f"{'yes' if one.holds else 'NO '}  {one.says}" for one in found.findings]
+def _document(found: "Verdict") -> dict[str, Any]:
+    return {
+        "verified": found.holds,
+        "findings": [asdict(one) for one in found.findings],
+        "statement": found.statement,
+    }
+
+
+def _looked_at(found: "Verdict") -> list[str]:
+    return [f"{'yes' if one.holds else 'NO '}  {one.says}" for one in found.findings]
+
+
+def _what_a_certificate_proves(found: "Verdict") -> list[str]:
     if not found.holds or found.statement is None:
-        return [*lines, "", "This certificate is not verified. Do not rely on it."]
+        return ["This certificate is not verified. Do not rely on it."]
     said = found.statement["predicate"]
     [subject] = found.statement["subject"]
-    lines += [
-        "",
+    return [
         "What this proves:",
         f"  Whoever holds the key has stated, about {subject['name']} with SHA-256 {subject['digest']['sha256']},",
         f"  that it came of request {said['request_ids'][0]}, received {said['received']}, ended {said['completed']},",
@@ -170,6 +203,19 @@ def _words(found: "Verdict", *, is_all: bool) -> list[str]:
         "  That the measurements are right, or the key is whose you think: who gave you the key has to be trusted.",
         *(f"  {limit}" for limit in said["statement_of_limits"]),
     ]
-    if not is_all:
-        lines += ["", "Name the checkpoint and --request as well, to know that it is about this file and this request."]
-    return lines
+
+
+def _what_a_bundle_proves(found: "Verdict") -> list[str]:
+    if not found.holds:
+        return ["This bundle is not verified. Do not rely on it."]
+    certificate = ["", "The certificate in it:", "", *_what_a_certificate_proves(found)] if found.statement else []
+    return [
+        "What this proves:",
+        "  Whoever holds the key has written these files, all of one request, and nobody has changed them since.",
+        "  What the audit log says of the request stood in it when its heads were signed, in this order.",
+        "",
+        "What it does not prove:",
+        "  That what was written down is true or all that happened, or the key is whose you think.",
+        "  When it was: a log that the holder of the key has written anew only a head that was kept elsewhere tells.",
+        *certificate,
+    ]

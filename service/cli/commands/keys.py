@@ -87,7 +87,10 @@ def registry() -> "Iterator[Session]":
     from service.registry.database import Database  # noqa: PLC0415
     from service.registry.errors import RegistryError  # noqa: PLC0415
 
-    database = Database(stack.settings(None).resolved_database_url())
+    try:
+        database = Database.of(stack.settings(None))
+    except RegistryError as error:
+        raise CommandError(error.detail) from error
     try:
         with database.write() as session:
             audit.acting(session, "command line")
