@@ -8,16 +8,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.registry import deletion_requests, jobs, samples
+from service.registry import deletion_requests, jobs, references, samples
 from service.registry.artifacts import Artifacts
 from service.registry.canonical import sha256
 from service.registry.deletion_requests import due_at
 from service.registry.errors import RegistryError
-from service.registry.options import Options
+from service.registry.options import Options, Reference
 from service.registry.pseudonyms import Pseudonyms
-from service.registry.statement import moment
+from service.registry.references import LeftOut
+from service.registry.statement import moment, name
 from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, Tenant, Version
-from worker.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, verified
+from worker.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, ReferenceModel, verified
 
 
 class RecordsMissing(RegistryError):
@@ -75,6 +76,7 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
         sets=sets,
         test=paths.get("test"),
         retain=paths.get("retain"),
+        references=_references(session, request, said),
     )
     key = session.scalars(select(Tenant.pseudonym_key).where(Tenant.id == request.tenant_id)).one()
     return Certified(request, inputs, version, anchors, key)
@@ -98,6 +100,8 @@ def said_of_records(statement: Mapping[str, Any]) -> dict[str, Any]:
         "anchors": said["anchors"]["digest"]["sha256"],
         "anchors.encoder_sha256": said["anchors"]["encoder_sha256"],
     }
+    for used in _used(said):
+        values[f"references.{used['name']}"] = used["digest"]["sha256"]
     for kept in said["evaluation_sets"]:
         values[f"evaluation_sets.{kept['kind']}"] = kept["digest"]["sha256"]
         values[f"evaluation_sets.{kept['kind']}.count"] = kept["count"]
@@ -123,11 +127,29 @@ def records(found: Certified) -> dict[str, Any]:
         "anchors": found.anchors.sha256,
         "anchors.encoder_sha256": found.anchors.encoder_digest or None,
     }
+    for reference in inputs.references:
+        version = reference.version
+        values[f"references.{name(version.model, version)}"] = version.sha256
     for kind, path in (("test", inputs.test), ("retain", inputs.retain)):
         if path is not None:
             values[f"evaluation_sets.{kind}"] = next(kept.sha256 for kept in inputs.sets if kept.kind == kind)
             values[f"evaluation_sets.{kind}.count"] = sum(1 for _ in samples.read(path))
     return values
+
+
+def _used(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The references that were compared with; certificates of before there were any do not say."""
+    return [one for one in said.get("references") or () if one["left_out"] is None]
+
+
+def _references(session: Session, request: DeletionRequest, said: Mapping[str, Any]) -> list[ReferenceModel]:
+    parts = (used["name"].rpartition("/") for used in _used(said))
+    named = [Reference(model=model, version=int(number)) for model, _, number in parts]
+    return [
+        ReferenceModel(version, LeftOut.DELETED if version.deleted_at is not None else None)
+        for version in references.find(session, request.tenant_id, named)
+        if version is not None
+    ]
 
 
 def _evaluation_set(session: Session, request: DeletionRequest, digest: str) -> EvaluationSet:

@@ -7,15 +7,21 @@ from typing import Any
 
 import torch
 
+from service.registry.statement import name
 from service.registry.tables import AnchorSet
-from worker.inputs import Inputs
+from worker.inputs import Inputs, ReferenceModel
 from worker.settings import WorkerSettings
 
 
 def provenance(
-    inputs: Inputs, anchor_set: AnchorSet, settings: WorkerSettings, device: torch.device, objections: Sequence[str]
+    inputs: Inputs,
+    anchor_set: AnchorSet,
+    references: Sequence[ReferenceModel],
+    settings: WorkerSettings,
+    device: torch.device,
+    objections: Sequence[str],
 ) -> dict[str, Any]:
-    """Sets, anchors, policy and environment of a run, as they were, and what the gate held against it."""
+    """Sets, anchors, references, policy and environment of a run, as they were, and what the gate held against it."""
     return {
         "policy": inputs.model.policy,
         "objections": list(objections),
@@ -28,6 +34,14 @@ def provenance(
             "encoder_sha256": anchor_set.encoder_digest or None,
             "digest": {"sha256": anchor_set.sha256},
         },
+        "references": [
+            {
+                "name": name(one.version.model, one.version),
+                "digest": {"sha256": one.version.sha256},
+                "left_out": one.left_out,
+            }
+            for one in references
+        ],
         "environment": {
             "structguard": package_version("structguard"),
             "python": platform.python_version(),
