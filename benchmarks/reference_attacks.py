@@ -20,6 +20,7 @@ from benchmarks.networks import classifier
 from worker import digits
 from worker.unlearning import Batch, SplitClassifier, batch_margins, outputs
 from worker.unlearning.membership import References, membership
+from worker.unlearning.references import log_odds
 
 ROWS = ("before", "structguard", "structguard/views", "structguard/indistinguishable")
 ATTACKS = ("loss", "margin", "lira", "rmia")
@@ -47,7 +48,8 @@ def attack(k: int, seed: int, count: int) -> dict[str, dict[str, float]]:
     forget, unseen = data.train.batch(order[:k]), data.test.everything()
     model = classifier("resnet8", data)
     shown = list(trained(data, order[k:], seed, count))
-    references = References(*(torch.stack([outputs(m, x.images)[1] for m in shown]) for x in (forget, unseen)))
+    odds = (torch.stack([log_odds(outputs(m, x.images)[1], x.labels) for m in shown]) for x in (forget, unseen))
+    references = References(*odds)
     return {row: _aucs(_forgotten(model, row, forget, unseen, seed), forget, unseen, references) for row in ROWS}
 
 

@@ -17,11 +17,11 @@ from service.registry import audit, deliveries
 from service.registry.artifacts import Artifacts
 from service.registry.database import Database
 from service.registry.errors import ScopeMissing
+from service.registry.fields import NAME
 from service.registry.master_key import MasterKey
 from service.registry.scopes import Caller, Scope
 from service.relay import Relay
 from service.reservations import Reservations
-from service.schemas import NAME
 from service.settings import ServiceSettings
 from service.webhooks.sender import WebhookSender
 

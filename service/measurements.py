@@ -39,8 +39,8 @@ class InferenceMeasured(TypedDict, total=False):
     attacks: Annotated[
         dict[str, AttackMeasured],
         Field(
-            description="By name. In `membership`: `loss`, `confidence`, `entropy`, `modified_entropy`, `margin`. "
-            "In `streisand`: `loss`, `entropy`, `feature_norm`, `class_distance`."
+            description="By name. In `membership`: `loss`, `confidence`, `entropy`, `modified_entropy`, `margin`, and "
+            "with reference models `lira`, `rmia`. In `streisand`: `loss`, `entropy`, `feature_norm`, `class_distance`."
         ),
     ]
 

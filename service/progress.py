@@ -13,6 +13,7 @@ from service.registry import tables
 from service.registry.certificates import CERTIFIED
 from service.registry.options import Options
 from service.registry.reach import Reached
+from service.registry.references import LeftOut
 from service.registry.states import ENDED, Phase, State
 
 #: Who has to act next. Nobody, while it runs or when it has come to its end.
@@ -56,6 +57,29 @@ class Move(BaseModel):
         return cls(at=row.at, before=row.before, after=row.after, reason=row.reason)
 
 
+class ReferenceAnswer(BaseModel):
+    """A reference model that membership inference was to compare with."""
+
+    model: str
+    version: int = Field(description="Number of the version.")
+    sha256: str
+    left_out: LeftOut | None = Field(
+        description="Why `lira` and `rmia` do without it: when the request was run the version was `deleted` or "
+        "`quarantined`, its checkpoint `missing` or `altered`, or there was no test set of 100 images (`no_test_set`)."
+    )
+
+    @classmethod
+    def of_run(cls, job: tables.Job) -> list[Self]:
+        """From the job's row."""
+        found = []
+        for kept in (job.provenance or {}).get("references", ()):
+            model, _, version = kept["name"].rpartition("/")
+            found.append(
+                cls(model=model, version=int(version), sha256=kept["digest"]["sha256"], left_out=kept["left_out"])
+            )
+        return found
+
+
 class RequestAnswer(BaseModel):
     """What somebody asked to be forgotten, and how far that is."""
 
@@ -78,6 +102,7 @@ class RequestAnswer(BaseModel):
         description="Where several requests shared the run, `forget_accuracy` and `robust_forget_accuracy` are those "
         "of this one's images. The run's own stand in its job; everything else is the run's."
     )
+    references: list[ReferenceAnswer] = Field(description="Reference models; empty until it has run.")
     base_version: int | None = Field(description="Number of the version that was unlearned from.")
     version: int | None = Field(description="Number of the version that came of it.")
     links: dict[str, str]
@@ -101,6 +126,7 @@ class RequestAnswer(BaseModel):
             samples_destroyed_at=row.samples_destroyed_at,
             progress=Progress.of(job),
             metrics=_metrics(row),
+            references=ReferenceAnswer.of_run(job),
             base_version=job.base_number,
             version=job.version.number if job.version else None,
             links=_request_links(row),
@@ -154,6 +180,7 @@ class JobAnswer(BaseModel):
     options: Options
     progress: Progress
     metrics: BeforeAndAfter
+    references: list[ReferenceAnswer] = Field(description="Reference models; empty until it has run.")
     seconds: dict[str, float] = Field(description="Per phase.")
     peak_memory_bytes: int | None = Field(description="Resident in the process that ran it.")
     base_version: int | None
@@ -174,6 +201,7 @@ class JobAnswer(BaseModel):
             options=Options.model_validate(row.options),
             progress=Progress.of(row),
             metrics=cast("BeforeAndAfter", row.metrics),
+            references=ReferenceAnswer.of_run(row),
             seconds=row.seconds,
             peak_memory_bytes=row.peak_memory,
             base_version=row.base_number,

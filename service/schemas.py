@@ -21,9 +21,10 @@ from pydantic import (
 from starlette.datastructures import UploadFile
 
 from service.registry.architectures import Architecture
+from service.registry.fields import NAME, Unique, VersionNumber
 from service.registry.gate import Policy
 from service.registry.manifest_files import MAX_IDENTIFIER
-from service.registry.numbers import Whole, whole
+from service.registry.numbers import whole
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
 from service.registry.scopes import Scope
@@ -32,8 +33,6 @@ from service.registry.states import Disposition
 from service.registry.webhooks import Event
 
 T = TypeVar("T")
-
-NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -45,13 +44,6 @@ def _without_nul(text: str) -> str:
     if "\0" in text:  # PostgreSQL has no such text
         raise ValueError("must not contain NUL characters")
     return text
-
-
-def _each_once(names: list[T]) -> list[T]:
-    """The list, if nothing in it stands twice."""
-    if len(set(names)) != len(names):
-        raise ValueError("must be different from each other")
-    return names
 
 
 def _moment(text: object) -> object:
@@ -87,9 +79,7 @@ def _text_of_part(part: object) -> object:
 
 
 Text = Annotated[str, AfterValidator(_without_nul), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
-Unique = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
-VersionNumber = Annotated[int, Field(ge=1, lt=2**31), Whole]
 RecordIdentifier = Annotated[str, Field(min_length=1, max_length=MAX_IDENTIFIER)]
 RecordIdentifiers = Annotated[Unique[RecordIdentifier], Field(min_length=1, max_length=100_000)]
 ClassName = Annotated[Text, Field(min_length=1, max_length=200)]

@@ -22,6 +22,7 @@ from service.registry import (
     intake,
     models,
     reach,
+    references,
     suppressions,
 )
 from service.registry.architectures import expected_tensors
@@ -163,6 +164,9 @@ def submit_deletion_request(
         classes = version.classes
         _check_anchors(session, caller.tenant_id, given.options, classes)
         named = Named() if images else look_up(session, resources, caller.pseudonyms, version, given)
+        references.check(
+            session, model, version, given.options.references, subjects=named.subjects, records=named.records
+        )
     with resources.artifacts.stage() as staged:
         if images:
             limits = _limits(resources, resources.settings.max_images)

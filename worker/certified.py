@@ -8,17 +8,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.registry import audit, audit_chain, certificates, deletion_requests, jobs, samples
+from service.registry import audit, audit_chain, certificates, deletion_requests, jobs, references, samples
 from service.registry.artifacts import Artifacts
 from service.registry.canonical import sha256
 from service.registry.deletion_requests import due_at
 from service.registry.errors import RegistryError
-from service.registry.options import Options
+from service.registry.options import Options, Reference
+from service.registry.references import LeftOut
 from service.registry.statement import moment
 from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, Version
 from worker.evaluation import device_of
-from worker.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, images_of, verified
-from worker.provenance import anchors_of, environment, set_of
+from worker.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, ReferenceModel, images_of, verified
+from worker.provenance import anchors_of, environment, reference_of, set_of
 from worker.settings import WorkerSettings
 
 
@@ -76,6 +77,7 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
         sets=sets,
         test=paths.get("test"),
         retain=paths.get("retain"),
+        references=_references(session, request, said),
     )
     return Certified(request, inputs, version, anchors)
 
@@ -113,8 +115,25 @@ def told_now(
         "chain_height": logged[0].height if logged else None,
         "head_sha256": audit_chain.digest(logged[0].previous, logged[0].entry).hex() if logged else None,
     }
+    used = {one["name"]: one for one in (reference_of(reference.version) for reference in inputs.references)}
+    about["references"] = [used.get(one["name"], one) for one in about["references"] or ()]
     about["environment"]["worker"] = environment(settings, device_of(settings.device))
     return about
+
+
+def _used(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The references that were compared with; certificates of before there were any do not say."""
+    return [one for one in said.get("references") or () if one["left_out"] is None]
+
+
+def _references(session: Session, request: DeletionRequest, said: Mapping[str, Any]) -> list[ReferenceModel]:
+    parts = (used["name"].rpartition("/") for used in _used(said))
+    named = [Reference(model=model, version=int(number)) for model, _, number in parts]
+    return [
+        ReferenceModel(version, LeftOut.DELETED if version.deleted_at is not None else None)
+        for version in references.find(session, request.tenant_id, named)
+        if version is not None
+    ]
 
 
 def _evaluation_set(session: Session, request: DeletionRequest, digest: str) -> EvaluationSet:

@@ -16,6 +16,7 @@ from worker.measure import PROBE, Metrics, Probe, measure, measure_own
 from worker.seen import Seen, see
 from worker.settings import WorkerSettings
 from worker.unlearning import Batch, SplitClassifier, all_finite
+from worker.unlearning.membership import References
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ def evaluate(
     forget: Batch,
     own: Mapping[uuid.UUID, list[int]],
     probe: Probe | None,
+    references: References | None,
 ) -> Evaluation:
     """Measure both; `own` says which of the images to forget are each request's."""
     known = _see(inputs, base, forget, settings, device)
-    before = measure(base, known, forget=forget, probe=probe)
+    before = measure(base, known, forget=forget, probe=probe, references=references)
     now = _see(inputs, unlearned, forget, settings, device)
-    after = measure(unlearned, now, forget=forget, probe=probe, parent=known)
+    after = measure(unlearned, now, forget=forget, probe=probe, parent=known, references=references)
     of_each = {
         request_id: {
             "before": measure_own(base, known, forget=forget, own=mine),

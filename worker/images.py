@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +22,9 @@ _RESAMPLING = {
 }
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
+Labelled = tuple[Image.Image, int]
+"""An image, and the position of its class."""
+
 
 def pixels(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
     """An image as the network sees it before normalisation: (C, H, W), floats in [0, 1].
@@ -39,18 +42,25 @@ def pixels(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
     return torch.from_numpy(values.reshape(height, width, -1)).permute(2, 0, 1).contiguous() / 255
 
 
-def batches(path: Path, preprocessing: Preprocessing, *, size: int, device: torch.device) -> Iterator[Batch]:
-    """All images of a kept set, `size` at a time."""
-    kept = samples.read(path)
+def batches(
+    path: Path,
+    preprocessing: Preprocessing,
+    *,
+    size: int,
+    device: torch.device,
+    places: Sequence[int] | None = None,
+) -> Iterator[Batch]:
+    """The images of a kept set, `size` at a time: all of them, or those at these places."""
+    kept = samples.read(path, places)
     while some := list(islice(kept, size)):
-        yield _batch(some, preprocessing).to(device)
+        yield as_batch(some, preprocessing).to(device)
 
 
-def forget_set(
-    images: Mapping[uuid.UUID, Iterable[tuple[Image.Image, int]]], preprocessing: Preprocessing, device: torch.device
-) -> tuple[Batch, dict[uuid.UUID, list[int]]]:
+def distinct_images(
+    images: Mapping[uuid.UUID, Iterable[Labelled]],
+) -> tuple[list[Labelled], dict[uuid.UUID, list[int]]]:
     """The images to forget of one or more requests, each distinct image once, and which of them are each request's."""
-    distinct: list[tuple[Image.Image, int]] = []
+    distinct: list[Labelled] = []
     places: dict[bytes, int] = {}
     own: dict[uuid.UUID, list[int]] = {}
     for request_id, some in images.items():
@@ -62,10 +72,11 @@ def forget_set(
                 distinct.append((image, label))
             mine.add(places[digest])
         own[request_id] = sorted(mine)
-    return _batch(distinct, preprocessing).to(device), own
+    return distinct, own
 
 
-def _batch(some: list[tuple[Image.Image, int]], preprocessing: Preprocessing) -> Batch:
+def as_batch(some: Sequence[Labelled], preprocessing: Preprocessing) -> Batch:
+    """Images as a network sees them."""
     return Batch(
         images=torch.stack([pixels(image, preprocessing) for image, _ in some]),
         labels=torch.tensor([label for _, label in some]),

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 
-from service.registry import jobs, models, samples
+from service.registry import jobs, models, references, samples
 from service.registry.architectures import Architecture
 from service.registry.artifacts import Artifacts
 from service.registry.claims import Claim
@@ -15,10 +14,15 @@ from service.registry.database import Database
 from service.registry.errors import RegistryError
 from service.registry.options import Options
 from service.registry.preprocessing import Preprocessing
+from service.registry.references import LeftOut
 from service.registry.settings import RegistrySettings
+from service.registry.states import Disposition
 from service.registry.tables import DeletionRequest, EvaluationSet, Model, Version
 from worker import networks
+from worker.images import Labelled
 from worker.unlearning import SplitClassifier
+
+_OUT_OF_USE = {Disposition.QUARANTINED: LeftOut.QUARANTINED, Disposition.DELETED: LeftOut.DELETED}
 
 
 class CheckpointAltered(RegistryError):
@@ -34,6 +38,14 @@ class ImagesDamaged(RegistryError):
 
 
 @dataclass(frozen=True)
+class ReferenceModel:
+    """A version that membership inference is to compare with, and why it is left out, if it is."""
+
+    version: Version  # with its model
+    left_out: LeftOut | None = None
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What the registry says about a job."""
 
@@ -45,6 +57,7 @@ class Inputs:
     sets: list[EvaluationSet]  # what it is measured on, at most one of a kind
     test: Path | None  # their digests checked
     retain: Path | None
+    references: list[ReferenceModel]
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -63,10 +76,12 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         requests = jobs.requests_of(session, claim.job_id)
         base = models.require_latest_version(session, job.model)
         newest = [models.newest_evaluation_set(session, job.model_id, kind) for kind in ("test", "retain")]
+        options = Options.model_validate(job.options)
+        named = references.find(session, job.tenant_id, options.references)
     sets = [kept for kept in newest if kept is not None]
     paths = {kept.kind: verified(artifacts.path(kept.samples), kept.sha256, EvaluationSetAltered) for kept in sets}
     return Inputs(
-        options=Options.model_validate(job.options),
+        options=options,
         model=job.model,
         base=base,
         checkpoint=verified(artifacts.path(base.checkpoint), base.sha256, CheckpointAltered),
@@ -74,12 +89,11 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         sets=sets,
         test=paths.get("test"),
         retain=paths.get("retain"),
+        references=[ReferenceModel(version, _OUT_OF_USE.get(version.disposition)) for version in named if version],
     )
 
 
-def images_of(
-    request: DeletionRequest, artifacts: Artifacts, settings: RegistrySettings
-) -> list[tuple[Image.Image, int]]:
+def images_of(request: DeletionRequest, artifacts: Artifacts, settings: RegistrySettings) -> list[Labelled]:
     """The images that a request wants forgotten, with their labels.
 
     Raises:

@@ -31,12 +31,13 @@ from service.registry.states import Phase
 from worker import networks
 from worker.anchors import anchors_for
 from worker.evaluation import device_of, evaluate, objections, probe_of
-from worker.images import batches, forget_set
+from worker.images import Labelled, as_batch, batches, distinct_images
 from worker.inputs import ImagesDamaged, Inputs, classifier, images_of, read_inputs
 from worker.provenance import provenance
+from worker.references import compare
 from worker.report import Report, numbers
 from worker.settings import WorkerSettings
-from worker.unlearning import DEFAULT, PAPER, VIEWS, Batch, Config, SplitClassifier, batch_margins, unlearn
+from worker.unlearning import DEFAULT, PAPER, VIEWS, Config, SplitClassifier, batch_margins, unlearn
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +85,13 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
     report.enter(Phase.LOAD)
     inputs = read_inputs(database, artifacts, claim)
     device = device_of(settings.device)
-    brought = _forget_set(database, artifacts, settings, claim, inputs, device)
-    if brought is None:
+    images = _images(database, artifacts, settings, claim, inputs)
+    if not images:
         return  # the job has failed with its last request
-    forget, own = brought
+    distinct, own = distinct_images(images)
+    forget = as_batch(distinct, inputs.preprocessing).to(device)
+    compared = compare(inputs, artifacts, settings, distinct, device)
+    del images, distinct  # from here on all that is needed of them are pixels
     model = classifier(inputs.base, inputs.checkpoint, device)
     vectors, anchor_set = anchors_for(
         database, artifacts, settings, inputs.model.tenant_id, inputs.base, inputs.options
@@ -109,7 +113,17 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
         # Both versions are measured from their files, because that is what gets served.
         base = classifier(inputs.base, inputs.checkpoint, device)
         unlearned = classifier(inputs.base, staged.path, device)
-        found = evaluate(inputs, settings, device, base=base, unlearned=unlearned, forget=forget, own=own, probe=probe)
+        found = evaluate(
+            inputs,
+            settings,
+            device,
+            base=base,
+            unlearned=unlearned,
+            forget=forget,
+            own=own,
+            probe=probe,
+            references=compared.odds,
+        )
         objected = objections(inputs, found, unlearned)
 
         report.enter(Phase.PUBLISH)
@@ -125,7 +139,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
                 objections=objected,
                 results={
                     "metrics": {"before": numbers(asdict(found.before)), "after": numbers(asdict(found.after))},
-                    "provenance": provenance(inputs, anchor_set, settings, device, objected),
+                    "provenance": provenance(inputs, anchor_set, compared.models, settings, device, objected),
                     "seconds": report.seconds(),
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
                 },
@@ -140,15 +154,10 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
             )
 
 
-def _forget_set(
-    database: Database,
-    artifacts: Artifacts,
-    settings: WorkerSettings,
-    claim: Claim,
-    inputs: Inputs,
-    device: torch.device,
-) -> tuple[Batch, dict[uuid.UUID, list[int]]] | None:
-    """The images to forget, and whose they are. A request whose images cannot be had fails, and the others go on."""
+def _images(
+    database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, inputs: Inputs
+) -> dict[uuid.UUID, list[Labelled]]:
+    """The images to forget of each request. One whose images cannot be had fails, and the others go on."""
     images = {}
     for request in inputs.requests:
         try:
@@ -157,7 +166,7 @@ def _forget_set(
             logger.exception("request %s failed", request.id)
             with database.write() as session:
                 claims.drop(session, claim, request.id, reason=_reason(error, Phase.LOAD))
-    return forget_set(images, inputs.preprocessing, device) if images else None
+    return images
 
 
 def _config(options: Options) -> Config:

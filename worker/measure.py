@@ -16,7 +16,7 @@ from worker.unlearning import (
 )
 from worker.unlearning.anchors import Structure, make_structure
 from worker.unlearning.losses import margins
-from worker.unlearning.membership import Membership, membership
+from worker.unlearning.membership import Membership, References, membership
 from worker.unlearning.relearning import MAX_STEPS, generalising_relearning, relearning_steps
 from worker.unlearning.retrieval import Retrieval, retrieval
 from worker.unlearning.similarity import agreement, jensen_shannon, linear_cka, mean_cosine
@@ -98,9 +98,18 @@ class Probe:
 
 
 def measure(
-    model: SplitClassifier, seen: Seen, *, forget: Batch, probe: Probe | None, parent: Seen | None = None
+    model: SplitClassifier,
+    seen: Seen,
+    *,
+    forget: Batch,
+    probe: Probe | None,
+    parent: Seen | None = None,
+    references: References | None = None,
 ) -> Metrics:
-    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent."""
+    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent.
+
+    `references` are the log odds of reference models on the very images of which `seen` has outputs.
+    """
     views = robust_forget_accuracy(model, forget)
     return Metrics(
         forget_accuracy=_forget_accuracy(seen.forget.logits, forget.labels),
@@ -109,7 +118,7 @@ def measure(
         test_accuracy=seen.test.accuracy if seen.test else None,
         retain_accuracy=seen.retain.accuracy if seen.retain else None,
         collapse=probe.collapse(model) if probe else None,
-        membership=_membership(seen),
+        membership=_membership(seen, references),
         streisand=_streisand(seen),
         retrieval=_searches(seen),
         similarity=_similarity(seen.test, parent.test) or _similarity(seen.retain, parent.retain) if parent else None,
@@ -132,10 +141,11 @@ def _forget_accuracy(logits: Tensor, labels: Tensor) -> float:
     return 100 * (margins(logits, labels) < 0).double().mean().item()
 
 
-def _membership(seen: Seen) -> Membership | None:
+def _membership(seen: Seen, references: References | None) -> Membership | None:
     if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
         return None
-    return membership(seen.forget.logits, seen.forget.labels, seen.test.logits, seen.test.labels)
+    forget, test = seen.forget, seen.test
+    return membership(forget.logits, forget.labels, test.logits, test.labels, references=references)
 
 
 def _streisand(seen: Seen) -> Membership | None:

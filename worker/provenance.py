@@ -7,20 +7,28 @@ from typing import Any
 
 import torch
 
-from service.registry.tables import AnchorSet, EvaluationSet
-from worker.inputs import Inputs
+from service.registry.references import LeftOut
+from service.registry.statement import name
+from service.registry.tables import AnchorSet, EvaluationSet, Version
+from worker.inputs import Inputs, ReferenceModel
 from worker.settings import WorkerSettings
 
 
 def provenance(
-    inputs: Inputs, anchor_set: AnchorSet, settings: WorkerSettings, device: torch.device, objections: Sequence[str]
+    inputs: Inputs,
+    anchor_set: AnchorSet,
+    references: Sequence[ReferenceModel],
+    settings: WorkerSettings,
+    device: torch.device,
+    objections: Sequence[str],
 ) -> dict[str, Any]:
-    """Sets, anchors, policy and environment of a run, as they were, and what the gate held against it."""
+    """Sets, anchors, references, policy and environment of a run, as they were, and what the gate held against it."""
     return {
         "policy": inputs.model.policy,
         "objections": list(objections),
         "evaluation_sets": [set_of(kept, kept.count) for kept in inputs.sets],
         "anchors": anchors_of(anchor_set),
+        "references": [reference_of(one.version, one.left_out) for one in references],
         "environment": environment(settings, device),
     }
 
@@ -37,6 +45,11 @@ def anchors_of(anchor_set: AnchorSet) -> dict[str, Any]:
         "encoder_sha256": anchor_set.encoder_digest or None,
         "digest": {"sha256": anchor_set.sha256},
     }
+
+
+def reference_of(version: Version, left_out: LeftOut | None = None) -> dict[str, Any]:
+    """A reference model, and why membership inference does without it, if it does."""
+    return {"name": name(version.model, version), "digest": {"sha256": version.sha256}, "left_out": left_out}
 
 
 def environment(settings: WorkerSettings, device: torch.device) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the images to forget are destroyed already, what was measured on them cannot be 
 
 import json
 import math
+import re
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,21 +16,23 @@ from typing import Any
 
 import torch
 
-from service.registry import envelope
+from service.registry import envelope, samples
 from service.registry.artifacts import Artifacts
 from service.registry.canonical import leaves
 from service.registry.database import Database
 from service.registry.errors import RegistryError
+from service.registry.references import LeftOut
 from service.registry.states import Disposition
 from worker.anchors import AnchorsAltered
 from worker.certified import Certified, read, told, told_now
 from worker.encoders import load_precomputed
 from worker.evaluation import Evaluation, device_of, evaluate, objections, probe_of
-from worker.images import batches, forget_set
+from worker.images import Labelled, as_batch, distinct_images
 from worker.inputs import CheckpointAltered, Inputs, classifier, images_of, verified
+from worker.references import Compared, compare
 from worker.report import numbers
 from worker.settings import WorkerSettings
-from worker.unlearning import Batch, SplitClassifier
+from worker.unlearning import SplitClassifier
 
 #: What is measured without the images to forget. All else takes them.
 WITHOUT_IMAGES = (
@@ -41,7 +44,11 @@ WITHOUT_IMAGES = (
     "retrieval.retained",
 )
 
-SAME, DIFFERS, NEEDS_IMAGES = "same", "differs", "needs the images"
+#: What is another value with other reference models.
+_BY_REFERENCES = re.compile(r"\.membership\.\w+\.(advantage|worst_attack|attacks\.(lira|rmia)\.\w+)$")
+
+SAME, DIFFERS = "same", "differs"
+NEEDS_IMAGES, NEEDS_REFERENCES = "needs the images", "needs the reference models"
 SINCE = "changed since it was issued"  # as it may
 ELSEWHERE = "another environment"
 
@@ -92,20 +99,27 @@ def recompute(
     settings = settings.model_copy(update={"evaluation_batch": was["evaluation_batch"]})
     has_images = all(request.samples is not None for request in found.inputs.requests)
     again = _measured_again(found, artifacts, settings, has_images=has_images)
-    measured = numbers({"before": asdict(again[0].before), "after": asdict(again[0].after)}) if again else {}
+    measured: dict[str, Any] = {}
     if again:
-        for when, own in again[0].of_each.get(found.request.id, {}).items():
+        measured = numbers({"before": asdict(again.found.before), "after": asdict(again.found.after)})
+        for when, own in again.found.of_each.get(found.request.id, {}).items():
             measured[when] |= own
     certified = dict(leaves(said["measurements"], "measurements"))
     for one in compared(certified, dict(leaves(measured, "measurements")), tolerance):
-        is_known = again is not None and (has_images or _takes_no_images(one.place))
-        yield one if is_known else Again(one.place, one.certified, None, NEEDS_IMAGES)
+        if again is None or not (has_images or _takes_no_images(one.place)):
+            yield Again(one.place, one.certified, None, NEEDS_IMAGES)
+        elif not again.has_references and _BY_REFERENCES.search(one.place):
+            yield Again(one.place, one.certified, None, NEEDS_REFERENCES)
+        else:
+            yield one
     objected = said["gate"]["objections"]
-    if again and has_images:
-        gate = {"gate.objections": objections(found.inputs, *again)}
-        yield from compared({"gate.objections": objected}, gate, tolerance)
-    else:
+    if again is None or not has_images:
         yield Again("gate.objections", objected, None, NEEDS_IMAGES)
+    elif again.has_references or found.inputs.options.goal != "indistinguishable":
+        objects = objections(found.inputs, again.found, again.unlearned)
+        yield from compared({"gate.objections": objected}, {"gate.objections": objects}, tolerance)
+    else:
+        yield Again("gate.objections", objected, None, NEEDS_REFERENCES)
 
 
 def compared(certified: Mapping[str, Any], again: Mapping[str, Any], tolerance: float) -> Iterator[Again]:
@@ -136,16 +150,28 @@ def _difference(place: str, one: Any, other: Any, certified: Mapping[str, Any]) 
     return SINCE if may_change else DIFFERS
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What both versions are measured to be now."""
+
+    found: Evaluation
+    unlearned: SplitClassifier
+    has_references: bool  # all that membership inference had compared with, if it had
+
+
 def _measured_again(
     found: Certified, artifacts: Artifacts, settings: WorkerSettings, *, has_images: bool
-) -> tuple[Evaluation, SplitClassifier] | None:
-    """What both versions are measured to be now, and the new one; nothing if there is nothing to measure them on."""
+) -> _Measured | None:
+    """Both versions once more; nothing if there is nothing to measure them on."""
     device = device_of(settings.device)
     inputs = found.inputs
-    brought = _images(inputs, artifacts, settings, device) if has_images else _stand_in(inputs, device)
-    if brought is None:
+    images, own = _images(inputs, artifacts, settings) if has_images else (_stand_in(inputs), {})
+    if not images:
         return None
-    forget, own = brought
+    compared_with = compare(inputs, artifacts, settings, images, device) if has_images else Compared([], None)
+    left_out = {one.left_out for one in compared_with.models}
+    if LeftOut.ALTERED in left_out:
+        raise CheckpointAltered
     base = classifier(inputs.base, inputs.checkpoint, device)
     file = verified(artifacts.path(found.version.checkpoint), found.version.sha256, CheckpointAltered)
     unlearned = classifier(inputs.base, file, device)
@@ -153,22 +179,30 @@ def _measured_again(
         verified(artifacts.path(found.anchors.anchors), found.anchors.sha256, AnchorsAltered), inputs.base.classes
     )
     probe = probe_of(inputs, base, torch.from_numpy(vectors).to(device), device)
-    return evaluate(
-        inputs, settings, device, base=base, unlearned=unlearned, forget=forget, own=own, probe=probe
-    ), unlearned
+    evaluation = evaluate(
+        inputs,
+        settings,
+        device,
+        base=base,
+        unlearned=unlearned,
+        forget=as_batch(images, inputs.preprocessing).to(device),
+        own=own,
+        probe=probe,
+        references=compared_with.odds,
+    )
+    return _Measured(evaluation, unlearned, has_references=left_out <= {None})
 
 
 def _images(
-    inputs: Inputs, artifacts: Artifacts, settings: WorkerSettings, device: torch.device
-) -> tuple[Batch, dict[uuid.UUID, list[int]]]:
-    images = {request.id: images_of(request, artifacts, settings) for request in inputs.requests}
-    return forget_set(images, inputs.preprocessing, device)
+    inputs: Inputs, artifacts: Artifacts, settings: WorkerSettings
+) -> tuple[list[Labelled], dict[uuid.UUID, list[int]]]:
+    return distinct_images({request.id: images_of(request, artifacts, settings) for request in inputs.requests})
 
 
-def _stand_in(inputs: Inputs, device: torch.device) -> tuple[Batch, dict[uuid.UUID, list[int]]] | None:
+def _stand_in(inputs: Inputs) -> list[Labelled]:
     """One image of an evaluation set in the place of those to forget: what depends on it is not looked at."""
     path = inputs.test or inputs.retain
-    return None if path is None else (next(batches(path, inputs.preprocessing, size=1, device=device)), {})
+    return [] if path is None else list(samples.read(path, [0]))
 
 
 def _takes_no_images(place: str) -> bool:

@@ -54,6 +54,14 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in found if name.strip()]
 
 
+def versions(text: str) -> list[dict[str, Any]]:
+    """`pets/2,birds/1`: versions 2 of pets and 1 of birds."""
+    found = [re.fullmatch(r"([^/]+)/(\d+)", name) for name in names(text)]
+    if not all(found):
+        raise typer.BadParameter("versions are named model/number with commas between them, such as pets/2,birds/1")
+    return [{"model": each[1], "version": int(each[2])} for each in found if each]
+
+
 def private(text: str) -> str:
     """`p-4711`, or the text in the file of `@subject.txt`: a command line is shown to whoever lists processes."""
     return _text(Path(text[1:])).strip() if text.startswith("@") else text

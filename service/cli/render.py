@@ -43,6 +43,12 @@ def metrics(measured: dict[str, Any]) -> Table:
     return table
 
 
+def _references(named: list[dict[str, Any]]) -> str | None:
+    """How many membership inference was tried with; nothing where there were none, as with an earlier release."""
+    used = sum(one["left_out"] is None for one in named)
+    return f"{used} of {len(named)}" if named else None
+
+
 def _at(document: dict[str, Any], path: str) -> Any:
     """What stands under names joined by dots; nothing where one of them is missing or null."""
     found: Any = document
@@ -74,6 +80,7 @@ def request(document: dict[str, Any]) -> Table:
             "due": moment(document["due_at"]),
             "ended": moment(document["ended_at"]),
             "new version": document["version"],
+            "reference models": _references(document.get("references", [])),
         }
     )
 

@@ -60,7 +60,7 @@ def pictures(
     assert request.samples is not None
     found = []
     with samples.open_of(request, artifacts.path(request.samples), settings) as source:
-        for at, (image, label) in enumerate(samples.read(source, first, first + ON_A_PAGE), first):
+        for at, (image, label) in enumerate(samples.read(source, range(first, first + ON_A_PAGE)), first):
             width, height = image.size
             small = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
             small.thumbnail((_SIDE, _SIDE))

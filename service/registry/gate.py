@@ -39,7 +39,8 @@ class Policy(BaseModel):
         ge=0,
         le=0.5,
         description="|AUC − 0.5| that the best membership-inference attack may reach against unseen test images where "
-        "the goal is `indistinguishable`. Chance alone spreads the AUC of k images by about 0.3 / √k.",
+        "the goal is `indistinguishable`; `lira` and `rmia` count where they were tried. Chance alone spreads the AUC "
+        "of k images by about 0.3 / √k.",
     )
 
 

@@ -25,7 +25,7 @@ def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -
         tenant_id=model.tenant_id,
         model_id=model.id,
         state=State.AWAITING_APPROVAL if model.approval_required else State.QUEUED,
-        options=options.model_dump(mode="json"),
+        options=options.stored(),
         attempt=0,
         fence=0,
         cancel_requested=False,

@@ -1,11 +1,21 @@
 """What a caller may choose about an unlearning run; stored with the job, read by the worker."""
 
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.registry.fields import NAME, Unique, VersionNumber
 from service.registry.numbers import Whole
+
+
+class Reference(BaseModel):
+    """A version of another model, which has learned the like, and none of the images to forget."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(pattern=NAME)
+    version: VersionNumber = Field(description="Number of the version.")
 
 
 class Options(BaseModel):
@@ -38,10 +48,21 @@ class Options(BaseModel):
     anchor_set: uuid.UUID | None = Field(
         default=None, description="An anchor set registered earlier; required by, and only for, `precomputed`."
     )
+    references: Unique[Reference] = Field(
+        default=[],
+        max_length=16,
+        description="Reference models: membership inference is then tried by `lira` and `rmia`, too. Each is a version "
+        "of another model, for the same classes, that was trained on the like and on none of the images to forget.",
+    )
 
     def resolved_scope(self) -> Literal["views", "exact"]:
         """The scope, with the profile's default filled in."""
         return self.scope or ("exact" if self.profile == "paper" else "views")
+
+    def stored(self) -> dict[str, Any]:
+        """As a job has it: the same for all who want the same, in whatever order they name references."""
+        in_order = sorted(self.references, key=lambda one: (one.model, one.version))
+        return self.model_copy(update={"references": in_order}).model_dump(mode="json")
 
     @model_validator(mode="after")
     def _paper_is_as_published(self) -> "Options":

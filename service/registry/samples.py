@@ -6,7 +6,7 @@ deletion requests are kept encrypted, those of evaluation sets are not.
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from typing import BinaryIO
@@ -65,15 +65,21 @@ def open_of(request: DeletionRequest, file: Path, settings: RegistrySettings) ->
     return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
 
 
-def read(source: Path | BinaryIO, first: int = 0, last: int | None = None) -> Iterator[tuple[Image.Image, int]]:
-    """The kept images with their labels, in the order in which they were sent; from `first` to before `last` only."""
+def read(source: Path | BinaryIO, places: Sequence[int] | None = None) -> Iterator[tuple[Image.Image, int]]:
+    """The kept images with their labels, in the order in which they were sent; with `places` only those that are there.
+
+    Places are counted from 0, and those behind the last image mean nothing.
+    """
     with zipfile.ZipFile(source) as archive:
         if _LABELS in archive.namelist():
-            for name, label in json.loads(archive.read(_LABELS))[first:last]:
+            index = json.loads(archive.read(_LABELS))
+            for name, label in index if places is None else [index[at] for at in places if at < len(index)]:
                 with archive.open(name) as member, Image.open(member) as image:
                     image.load()
                     yield image, label
             return
     with np.load(source, allow_pickle=False) as arrays:
-        for pixels, label in zip(arrays["images"][first:last], arrays["labels"][first:last], strict=True):
+        images, labels = arrays["images"], arrays["labels"]
+        for at in range(len(labels)) if places is None else (at for at in places if at < len(labels)):
+            pixels, label = images[at], labels[at]
             yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), int(label)

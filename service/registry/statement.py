@@ -44,6 +44,10 @@ _SHARED = (
     "The run served several requests: forget_accuracy and robust_forget_accuracy are those of this request's images, "
     "all other measurements are of the run as a whole."
 )
+_COMPARED = (
+    "That the reference models of membership inference have never learned the images is the word of whoever named "
+    "them, and was not measured. Had one learned them, the attacks that compare would find less."
+)
 _OBJECTED = "The quality gate did not pass: its objections stand in this certificate, and no alias was moved."
 
 
@@ -125,6 +129,7 @@ def _run(facts: Facts) -> dict[str, Any]:
         },
         "anchors": known.get("anchors"),
         "evaluation_sets": known.get("evaluation_sets"),
+        "references": known.get("references"),
         "environment": {"service": package_version("structguard"), "worker": known.get("environment")},
     }
 
@@ -148,4 +153,6 @@ def _found(facts: Facts) -> dict[str, Any]:
 def _limits(facts: Facts) -> list[str]:
     objected = [] if facts.request.state is State.COMPLETED else [_OBJECTED]
     shared = [_SHARED] if facts.requests > 1 else []
-    return [*objected, *LIMITS, *shared]
+    references = (facts.request.job.provenance or {}).get("references", ())
+    compared = [_COMPARED] if any(one["left_out"] is None for one in references) else []
+    return [*objected, *LIMITS, *shared, *compared]

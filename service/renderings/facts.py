@@ -34,6 +34,16 @@ _MEASUREMENTS = (
         "How well the best attack tells the named images from unseen ones: 0 = not at all, 0.5 = always.",
     ),
     (
+        "membership.unseen.attacks.lira.advantage",
+        "Of these, by LiRA",
+        "Comparing with reference models, which never learned the images.",
+    ),
+    (
+        "membership.unseen.attacks.rmia.advantage",
+        "Of these, by RMIA",
+        "The same, by another comparison.",
+    ),
+    (
         "membership.unseen_misclassified.advantage",
         "The same among errors",
         "Against those unseen images that the model gets wrong, too.",
@@ -209,6 +219,9 @@ def _basis(said: Mapping[str, Any]) -> Table:
         rows[f"Set of kind {kept['kind']}"] = (
             f"{kept['name']}, {kept['count']} images, SHA-256 {kept['digest']['sha256']}"
         )
+    for one in said.get("references") or []:  # certificates of earlier releases know of none
+        use = "SHA-256" if one["left_out"] is None else f"left out ({one['left_out'].replace('_', ' ')}), SHA-256"
+        rows[f"Reference model {one['name']}"] = f"{use} {one['digest']['sha256']}"
     for name, value in leaves(environment):
         rows[f"Environment: {name}"] = unknown if value is None else value
     return _facts("What the measurements rest on", rows)

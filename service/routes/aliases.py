@@ -9,7 +9,8 @@ from service.dependencies import ModelName, ModelReader, ReadSession, Registrar,
 from service.problems import documented
 from service.registry import aliases, models
 from service.registry.errors import Fault, InvalidInput, VersionNotFound
-from service.schemas import NAME, Pointer
+from service.registry.fields import NAME
+from service.schemas import Pointer
 
 router = APIRouter(prefix="/v1/models/{name}/aliases", tags=["Aliases"])
 

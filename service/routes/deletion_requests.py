@@ -28,9 +28,10 @@ from service.problems import documented
 from service.progress import RETRY_AFTER, AcceptedRequest, RequestAnswer, RequestDetails, Retried
 from service.registry import deletion_requests, models, reach
 from service.registry.errors import DeletionRequestNotFound, NotRetriable
+from service.registry.fields import NAME
 from service.registry.scopes import Caller
 from service.registry.states import ENDED, State
-from service.schemas import NAME, Refusal, Retries
+from service.schemas import Refusal, Retries
 
 router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
 

@@ -21,7 +21,8 @@ from service.idempotency import CreationDep
 from service.problems import documented
 from service.record_answers import ManifestAnswer
 from service.registry import manifests, models
-from service.schemas import NAME, Metadata, NewManifest
+from service.registry.fields import NAME
+from service.schemas import Metadata, NewManifest
 
 router = APIRouter(prefix="/v1/models/{name}/versions/{number}/manifests", tags=["Training manifests"])
 

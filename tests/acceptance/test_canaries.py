@@ -38,7 +38,7 @@ LABELLED = {
     *("deletion_requests.regulation", "deletion_requests.reason", "jobs.reason", "transitions.reason"),
     *("webhook_endpoints.url", "webhook_endpoints.description"),
     "webhook_messages.body",  # the model's name
-    *("certificates.body", "jobs.provenance"),  # the names of models, aliases and sets
+    *("certificates.body", "jobs.options", "jobs.provenance"),  # the names of models, aliases and sets
     *("creations.operation", "creations.headers", "creations.body"),  # paths with names, answers that repeat labels
 }
 
@@ -154,9 +154,9 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     }
     upload = {"metadata": version, "files": [("checkpoint", checkpoint(label("a checkpoint's metadata")))]}
     versions = models + "/{name}/versions"
-    attic = label("a model for bad versions")
-    for name in (attic, pets):
-        if name == attic:
+    attic, others = label("a model for bad versions"), label("a model to compare with")
+    for name in (attic, pets, others):
+        if name != pets:
             call("POST", models, body={"name": name}, spoil=False)
         call("POST", versions, name=name, **upload, spoil=name == attic)
     first = {"name": pets, "number": 1}
@@ -220,6 +220,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
             "seed": 1,
             "encoder": "precomputed",
             "anchor_set": anchor_set,
+            "references": [{"model": others, "version": 1}],
         },
     }
     brought = call("POST", requests, metadata=asked, files=pictures)["id"]

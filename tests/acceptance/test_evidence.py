@@ -8,14 +8,28 @@ import os
 import subprocess
 import sys
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
-from service.registry import housekeeping, schema
+import httpx
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import select
+
+from service.registry import dispositions, housekeeping, schema
 from service.registry.artifacts import Artifacts
 from service.registry.canonical import leaves
 from service.registry.database import Database
+from service.registry.preprocessing import Preprocessing
+from service.registry.states import Disposition
+from service.registry.tables import Job, Model, Version
 from tests.acceptance.conftest import Digits, running
 from tests.acceptance.test_forgetting import post_request, register
+from worker import networks
+from worker.digits import inputs, split
+from worker.digits import train as learn
+from worker.inputs import CheckpointAltered
 from worker.recompute import recompute
 from worker.settings import WorkerSettings
 
@@ -29,6 +43,22 @@ def structguard(*arguments: object, environment: dict[str, str] | None = None) -
     return done.returncode, json.loads(done.stdout)
 
 
+def add_reference(client: httpx.Client, digits: Digits, folder: Path) -> str:
+    """A model whose only version was trained on other digits than those to forget."""
+    train, _ = split(0)
+    card, others = digits.card, train.take(np.arange(700, len(train.labels)))
+    preprocessing = Preprocessing.model_validate(card["preprocessing"])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("worker.digits.EPOCHS", 5)
+        network = learn(inputs(others.images, preprocessing), torch.from_numpy(others.labels), seed=1)
+    networks.save(network, folder / "reference.safetensors", {})
+    client.post("/v1/models", json={"name": "reference"}).raise_for_status()
+    with (folder / "reference.safetensors").open("rb") as checkpoint:
+        data = {"metadata": json.dumps(card)}
+        client.post("/v1/models/reference/versions", data=data, files={"checkpoint": checkpoint}).raise_for_status()
+    return "reference"
+
+
 def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tmp_path: Path, digits: Digits) -> None:
     data, seen = tmp_path / "data", tmp_path / "seen"
     for folder in (data, seen):
@@ -37,10 +67,10 @@ def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tm
     schema.upgrade(database)
     with running(data, database, STRUCTGUARD_EVIDENCE_RETENTION="P1D") as stack, stack.client() as client:
         stack.start_worker()
-        name = register(client, digits)
-        ended = stack.finish(
-            client, post_request(client, name, digits, some=slice(0, 4), options={"scope": "exact"}).headers["location"]
-        )
+        name, reference = register(client, digits), add_reference(client, digits, tmp_path)
+        options = {"scope": "exact", "references": [{"model": reference, "version": 1}]}
+        request = post_request(client, name, digits, some=slice(0, 4), options=options)
+        ended = stack.finish(client, request.headers["location"])
         assert ended["state"] == "completed", ended["reason"]
         bundle = client.get(ended["links"]["evidence"]).content
         (seen / "model.safetensors").write_bytes(client.get(ended["links"]["checkpoint"]).content)
@@ -53,6 +83,7 @@ def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tm
     assert about["forget_set"]["images"]["disposition"] == "to be destroyed"
     assert about["anchors"]["encoder"].startswith("minilm")
     assert [(kept["kind"], kept["count"]) for kept in about["evaluation_sets"]] == [("test", 397), ("retain", 500)]
+    assert [(one["name"], one["left_out"]) for one in about["references"]] == [(f"{reference}/1", None)]
     assert {"torch", "python", "device", "structguard"} <= about["environment"]["worker"].keys()
     model = seen / "model.safetensors"
     assert said["subject"][0]["digest"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
@@ -77,18 +108,41 @@ def test_every_number_of_a_certificate_is_verified_offline_and_computed_again(tm
     assert len(every_number) > 150
     assert every_number - values.keys() == set()
     assert {"audit.head_sha256", f"reach.versions.{name}/1.state", "environment.worker.torch"} <= values.keys()
+    assert "measurements.after.membership.unseen.attacks.lira.auc" in values
     assert values["measurements.after.test_accuracy"]["again"] == ended["metrics"]["after"]["test_accuracy"]
 
-    # The same once the images are gone, and of a certificate that says something else.
-    housekeeping.destroy_samples(database, Artifacts(data), WorkerSettings(data_dir=data))
+    # Not with another file in the place of the reference. Without it, all that does not depend on it is the same again.
+    settings, artifacts = WorkerSettings(data_dir=data, device="cpu"), Artifacts(data)
+    with database.write() as session:
+        row = session.scalars(select(Version).where(Version.sha256 == about["references"][0]["digest"]["sha256"])).one()
+        dispositions.dispose(session, session.get(Model, row.model_id), row, Disposition.DELETED)
+        job = session.scalars(select(Job)).one()
+        job.options = job.options | {"goal": "indistinguishable"}  # as if the gate had gone by attacks
+        file = artifacts.path(row.checkpoint)
+    file.write_bytes(b"another")
+    as_it_was = settings.model_copy(update={"evidence_retention": timedelta(days=1)})
+    with pytest.raises(CheckpointAltered):
+        list(recompute(database, artifacts, as_it_was, certificate.read_bytes(), 1e-4))
+    housekeeping.destroy_checkpoints(database, artifacts)
+    values = list(recompute(database, artifacts, as_it_was, certificate.read_bytes(), 1e-4))
+    missed = {one.place.removeprefix("measurements.after.membership.") for one in values if one.verdict != "same"}
+    assert {one.place for one in values if one.verdict == "differs"} == {"method.goal"}
+    assert {one.verdict for one in values} == {"same", "differs", "needs the reference models"}
+    assert {"unseen.attacks.lira.auc", "unseen.advantage", "gate.objections"} <= missed
+    assert not {"unseen.attacks.loss.auc", "unseen.controls", "measurements.after.test_accuracy"} & missed
+    with database.write() as session:
+        job = session.scalars(select(Job)).one()
+        job.options = job.options | {"goal": "misclassify"}
+
+    # Once the images are gone, and of a certificate that says something else.
+    housekeeping.destroy_samples(database, artifacts, settings)
     forged = json.loads(certificate.read_bytes())
     about["measurements"]["after"]["test_accuracy"] += 0.5
     about["audit"]["chain_height"] += 1
     about["run"]["workers"] = 1  # a number that nobody computes again
     forged["payload"] = base64.b64encode(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).decode()
     content = json.dumps(forged, sort_keys=True, separators=(",", ":")).encode()
-    settings = WorkerSettings(data_dir=data, device="cpu")
-    values = list(recompute(database, Artifacts(data), settings, content, 1e-4))
+    values = list(recompute(database, artifacts, settings, content, 1e-4))
     verdicts = {one.place.removeprefix("measurements.after."): one.verdict for one in values}
     assert {place for place, verdict in verdicts.items() if verdict == "differs"} == {
         "test_accuracy",

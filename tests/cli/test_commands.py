@@ -84,9 +84,10 @@ def test_a_request_is_sent_seen_and_withdrawn(structguard, register, server, pic
 def test_options_reach_the_job(structguard, register, server, pictures, files):
     """Own anchors are registered for the classes of the newest version, and named in the request."""
     register("tuned")
+    register("others")
     ran = structguard(
         *("forget", "tuned", *pictures, "--label", "dog", "--regulation", "ccpa", "--scope", "exact", "--seed", "7"),
-        *("--goal", "indistinguishable"),
+        *("--goal", "indistinguishable", "--references", "others/1"),
         *("--anchors", files / "anchors.npz", "--server", server, "--json"),
     )
 
@@ -95,6 +96,7 @@ def test_options_reach_the_job(structguard, register, server, pictures, files):
         options = client.get(ran.document["links"]["job"])["options"]
     assert (options["scope"], options["seed"], options["encoder"]) == ("exact", 7, "precomputed")
     assert options["goal"] == "indistinguishable"
+    assert options["references"] == [{"model": "others", "version": 1}]
     assert ran.document["regulation"] == "ccpa"
 
 

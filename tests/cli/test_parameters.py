@@ -36,6 +36,14 @@ def test_a_file_of_labels_must_be_a_list(tmp_path):
         parameters.labels(f"@{tmp_path / 'labels.json'}")
 
 
+def test_a_version_is_named_with_its_model():
+    """As certificates do it."""
+    assert parameters.versions("pets/2, birds/1") == [{"model": "pets", "version": 2}, {"model": "birds", "version": 1}]
+    for text in ("pets", "pets/", "pets/x", "pets/1/2", "pets/1,birds"):
+        with pytest.raises(typer.BadParameter, match="pets/2,birds/1"):
+            parameters.versions(text)
+
+
 def test_numbers_are_numbers():
     """Mean and standard deviation."""
     assert parameters.numbers("0.5,1") == [0.5, 1.0]

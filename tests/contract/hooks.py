@@ -62,6 +62,7 @@ _BEYOND_SCHEMAS = {
 _FAULTS_BEYOND_SCHEMAS = re.compile(
     r"#/(images|anchors|manifest|checkpoint|labels|sha256)\b"  # what is in files, and what is said about it
     r"|This model has no such version|No model is registered|There is no anchor set|no manifest of the model"  # stored
+    r"|#/options/references/\d+ "  # the same of versions of other models
     r"|at most 20 webhooks|must be a pool of workers that there is"  # how many, and which, there are
     r"|images are needed|cannot go with|goes with the encoder|the profile `paper`"  # one field and another
     r"|only `erasure` is supported|none is of a kind that|hexadecimal digits in this format"  # OpenDSR

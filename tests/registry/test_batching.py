@@ -13,7 +13,7 @@ from service.registry import claims, deletion_requests, jobs, reaper
 from service.registry.batching import Batching
 from service.registry.database import clock
 from service.registry.errors import FenceLost, NotAwaitingApproval, PastCommitPoint
-from service.registry.options import Options
+from service.registry.options import Options, Reference
 from service.registry.states import Phase, State
 from service.registry.tables import DeletionRequest, Job, Version
 
@@ -127,7 +127,8 @@ def test_only_requests_that_ask_for_the_same_share_a_run(database):
         model = model_with_version(session)
         careful = model_with_version(session, "careful", approval_required=True)
         first = request(session, model)
-        request(session, model, options=Options(seed=1))
+        for other in ({"seed": 1}, {"references": [Reference(model="b", version=1)]}):
+            request(session, model, options=Options(**other))
         request(session, model_with_version(session, "b"))
         request(session, model_with_version(session, of="other"))
         waiting = request(session, careful)

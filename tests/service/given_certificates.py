@@ -12,6 +12,10 @@ from service.measurements import Measurements
 
 SETS = [{"kind": "test", "name": "holdout", "count": 397, "digest": {"sha256": "a" * 64}}]
 POLICY = {"max_collapse": 0.25, "max_test_accuracy_drop": 5.0}
+REFERENCES = [
+    {"name": "others/1", "digest": {"sha256": "d" * 64}, "left_out": None},
+    {"name": "others/2", "digest": {"sha256": "e" * 64}, "left_out": "deleted"},
+]
 PROVENANCE = {
     "policy": POLICY,
     "objections": [],

@@ -33,6 +33,7 @@ PROMISES = re.compile(r"erased?|erasure|anonym\w*|complian\w*|\bcomplies\b", re.
 def text_of(pdf):
     """The words of a PDF."""
     streams = re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)
+    # What follows a stream is ignored: its own last byte may be one of a line's end.
     drawn = b"".join(zlib.decompressobj().decompress(stream) for stream in streams if stream[:1] == b"x")
     parts = re.findall(rb"\(((?:[^()\\]|\\.)*)\)\s*Tj", drawn)
     return b" ".join(re.sub(rb"\\(.)", rb"\1", part) for part in parts).decode("latin-1")

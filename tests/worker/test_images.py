@@ -15,7 +15,7 @@ from torchvision.transforms._presets import ImageClassification
 from service.registry import samples
 from service.registry.preprocessing import Preprocessing
 from service.registry.samples import Writer
-from worker.images import batches, forget_set, pixels
+from worker.images import as_batch, batches, distinct_images, pixels
 
 GRAY = Preprocessing(size=(2, 3), mean=[0.5], std=[0.5])
 COLOUR = Preprocessing(size=(1, 1), mean=[0.5] * 3, std=[0.5] * 3)
@@ -72,6 +72,9 @@ def test_both_kept_forms_give_the_same_batches(tmp_path: Path) -> None:
             torch.cat([first.images, second.images])[:, 0] * 255, torch.from_numpy(images[..., 0]).float()
         )
         assert torch.cat([first.labels, second.labels]).tolist() == [0, 1, 2, 3, 4]
+        (some,) = batches(tmp_path / name, GRAY, size=3, device=CPU, places=[1, 4])
+        assert torch.equal(some.images, torch.cat([first.images, second.images])[[1, 4]])
+        assert some.labels.tolist() == [1, 4]
 
 
 def test_an_image_that_two_requests_name_is_forgotten_once(tmp_path: Path) -> None:
@@ -82,9 +85,9 @@ def test_an_image_that_two_requests_name_is_forgotten_once(tmp_path: Path) -> No
                 kept.add(png(np.full((2, 3), shade, dtype=np.uint8)), 0)
     first, second = uuid.uuid4(), uuid.uuid4()
     images = {first: samples.read(tmp_path / "a"), second: samples.read(tmp_path / "b")}
-    forget, own = forget_set(images, GRAY, CPU)
+    distinct, own = distinct_images(images)
     assert own == {first: [0, 1], second: [1, 2]}
-    assert (forget.images[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
+    assert (as_batch(distinct, GRAY).images[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
 
 
 def png(image: np.ndarray) -> bytes:

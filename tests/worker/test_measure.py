@@ -12,8 +12,9 @@ from torch import nn
 from service.measurements import Measurements
 from worker.measure import Metrics, Probe, measure
 from worker.report import numbers
-from worker.seen import see
+from worker.seen import kept_places, see
 from worker.unlearning import Batch, SplitClassifier
+from worker.unlearning.membership import References
 
 
 @pytest.fixture
@@ -106,6 +107,16 @@ def test_of_a_large_set_every_model_keeps_the_same_sample_from_everywhere(model:
     assert torch.equal(seen.features, again.features)
 
 
+@pytest.mark.parametrize("count", [150, 3000])
+def test_it_is_known_beforehand_which_images_are_kept(model: SplitClassifier, count: int) -> None:
+    """So that others can be shown these and no more."""
+    pixels = images(*((n / count, 0.0) for n in range(count)))
+    test = [Batch(some, torch.zeros(len(some), dtype=torch.int64)) for some in pixels.split(256)]
+    seen = see(model, forget=unseen(right=1, wrong=0), test=test, retain=None).test
+    assert seen is not None
+    assert torch.equal(seen.features[:, 0], pixels[kept_places(count, batch=256)][:, 0, 0, 0])
+
+
 def test_membership_needs_a_hundred_unseen_images(model: SplitClassifier) -> None:
     """Forgotten with the same margins as the wrong ones, below all that are right: 95 of 100 pairs, and 2.5 of 5."""
     forget = unseen(right=0, wrong=5)
@@ -119,6 +130,18 @@ def test_membership_needs_a_hundred_unseen_images(model: SplitClassifier) -> Non
     assert measured.membership.unseen_misclassified is not None
     assert measured.membership.unseen_misclassified.controls == 5
     assert measured.membership.unseen_misclassified.attacks["margin"].auc == 0.5
+
+
+def test_the_worst_attack_may_be_one_that_compares_with_references(model: SplitClassifier) -> None:
+    """No score of its own tells this image from the others; the reference, which is sure of those, knows it less."""
+    forget, test = unseen(right=1, wrong=0), [unseen(right=1, wrong=0)] * 100
+    seen = see(model, forget=forget, test=test, retain=None)
+    odds = References(forget=torch.tensor([[-1.0]]), unseen=torch.ones(1, 100))
+    alone, compared = (measure(model, seen, forget=forget, probe=None, references=it) for it in (None, odds))
+    assert (alone.membership_advantage(), compared.membership_advantage()) == (0, 0.5)
+    assert compared.membership is not None
+    assert compared.membership.unseen is not None
+    assert compared.membership.unseen.worst_attack == "lira"
 
 
 def test_a_forgotten_image_is_searched_for_among_the_test_images(model: SplitClassifier) -> None:

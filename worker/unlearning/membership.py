@@ -48,10 +48,10 @@ class Membership:
 
 @dataclass(frozen=True)
 class References:
-    """What R reference models make of the same images, see `worker.unlearning.references`."""
+    """How sure R reference models are of the same images, see `worker.unlearning.references.log_odds`."""
 
-    forget: Tensor  # (R, k, b) logits
-    unseen: Tensor  # (R, n, b) logits
+    forget: Tensor  # (R, k)
+    unseen: Tensor  # (R, n)
 
 
 def membership(

@@ -13,7 +13,7 @@ RMIA_OFFLINE = 0.3  # a, between 0 (references that never say how sure a member 
 
 
 def reference_scores(logits: Tensor, labels: Tensor, references: Tensor) -> dict[str, Tensor]:
-    """Higher = more like an image trained on: (N, b), (N,), logits of R references (R, N, b) -> (N,) float64 each.
+    """Higher = more like an image trained on: (N, b), (N,), log odds of R references (R, N) -> (N,) float64 each.
 
     - "lira": φ − mean of the references' φ, with φ = log p_y / (1 − p_y) (Carlini et al. 2022, arXiv 2112.03570, the
       offline attack). Its Gaussian gets one variance for all images, as the authors do with few references, so that
@@ -23,22 +23,24 @@ def reference_scores(logits: Tensor, labels: Tensor, references: Tensor) -> dict
       2312.03262, offline, a = 0.3). Their score is the share of a population whose ratio this one exceeds γ times:
       the higher the ratio the higher the share, so the ratio ranks as it does and has fewer ties.
 
-    Raises ValueError if there is no reference, or they were shown other images or know other classes.
+    Raises ValueError if there is no reference, or they were shown other images.
     """
-    if len(references) == 0 or references.shape[1:] != logits.shape:
-        raise ValueError(f"logits of references are {tuple(references.shape)}, those attacked {tuple(logits.shape)}")
-    odds, reference_odds = _log_odds(logits, labels), _log_odds(references, labels)  # (N,), (R, N)
-    outside = reference_odds.sigmoid().mean(0)
+    if len(references) == 0 or references.shape[1:] != labels.shape:
+        raise ValueError(f"log odds of references are {tuple(references.shape)}, of {len(labels)} images")
+    odds = log_odds(logits, labels)
+    outside = references.sigmoid().mean(0)
     overall = 0.5 * ((1 + RMIA_OFFLINE) * outside + 1 - RMIA_OFFLINE)
     return {
-        "lira": odds - reference_odds.mean(0),
+        "lira": odds - references.mean(0),
         "rmia": F.logsigmoid(odds) - overall.log(),
     }
 
 
-def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """φ = log p_y / (1 − p_y) = z_y − log Σ_{j≠y} exp z_j: (…, N, b), (N,) -> (…, N)."""
-    z = logits.double()
-    own = labels[:, None].expand(*z.shape[:-1], 1)
-    others = z.scatter(-1, own, -math.inf).logsumexp(-1)
-    return z.gather(-1, own)[..., 0] - others
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """φ = log p_y / (1 − p_y) = z_y − log Σ_{j≠y} exp z_j: (N, b), (N,) -> (N,) float64.
+
+    All that the attacks need of a reference; with many classes that is far less to keep than its logits.
+    """
+    z, own = logits.double(), labels[:, None]
+    others = z.scatter(1, own, -math.inf).logsumexp(1)
+    return z.gather(1, own)[:, 0] - others

@@ -51,6 +51,10 @@ def forget(
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
     encoder: Annotated[Literal["minilm", "openclip"] | None, typer.Option(help="Computes the anchors.")] = None,
     anchors: Annotated[Path | None, existing_file("Your own: npz with emb (b, d) and names (b).")] = None,
+    references: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL/VERSION,…", help="Models that never learned the images: stronger attacks."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Wait until it has ended.")] = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
@@ -74,6 +78,7 @@ def forget(
         "scope": scope,
         "seed": seed,
         "encoder": encoder,
+        "references": parameters.versions(references) if references is not None else None,
     }
     output = Output(as_json=as_json)
     with output.reporting(), Client(server) as client:

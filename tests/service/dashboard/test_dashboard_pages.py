@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from given import UNKNOWN, key, png
 from given_browser import READER, Browser
+from given_certificates import PROVENANCE, REFERENCES
 from given_jobs import Jobs
 from sqlalchemy import select
 
@@ -176,7 +177,12 @@ def test_results_show_what_was_measured_before_and_after(signed_in, request_id, 
         "collapse": 0.31,
         "membership": {"unseen": {"advantage": 0.2}},
     }
-    work.publish(claim, "structural collapse is 0.310, 0.25 is allowed", measured={"before": before, "after": after})
+    work.publish(
+        claim,
+        "structural collapse is 0.310, 0.25 is allowed",
+        measured={"before": before, "after": after},
+        provenance=PROVENANCE | {"references": REFERENCES},
+    )
     page = signed_in.get(f"requests/{request_id}").text
     for told in (
         "structural collapse is 0.310, 0.25 is allowed",
@@ -186,6 +192,7 @@ def test_results_show_what_was_measured_before_and_after(signed_in, request_id, 
         "0.31",
         "0.2",
         "Loss: deletion",
+        "<dt>Reference models</dt><dd>1 of 2</dd>",
     ):
         assert told in page
     assert page.count('<path class="line" d="M') >= 3
