@@ -1,7 +1,7 @@
 """Both versions of a run on everything there is to measure them on, and what the gate says of it."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,16 @@ def evaluate(
     own: Mapping[uuid.UUID, list[int]],
     probe: Probe | None,
     references: References | None,
+    tell: Callable[[int, int], None] = lambda _images, _total: None,
 ) -> Evaluation:
-    """Measure both; `own` says which of the images to forget are each request's."""
-    known = _see(inputs, base, forget, settings, device)
+    """Measure both; `own` says which of the images to forget are each request's.
+
+    `tell` is called again and again with how many images of the evaluation sets have been shown, and how many will be.
+    """
+    progress = _Progress(tell, 2 * sum(kept.count for kept in inputs.sets))
+    known = _see(inputs, base, forget, settings, device, progress)
     before = measure(base, known, forget=forget, probe=probe, references=references)
-    now = _see(inputs, unlearned, forget, settings, device)
+    now = _see(inputs, unlearned, forget, settings, device, progress)
     after = measure(unlearned, now, forget=forget, probe=probe, parent=known, references=references)
     of_each = {
         request_id: {
@@ -88,10 +93,29 @@ def objections(inputs: Inputs, found: Evaluation, unlearned: SplitClassifier) ->
     )
 
 
-def _see(inputs: Inputs, model: SplitClassifier, forget: Batch, settings: WorkerSettings, device: torch.device) -> Seen:
+class _Progress:
+    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
+        self._tell, self._total, self._shown = tell, total, 0
+
+    def over(self, shown: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches; one that is asked for after another tells that this was shown."""
+        for batch in shown:
+            yield batch
+            self._shown += len(batch)
+            self._tell(self._shown, self._total)
+
+
+def _see(
+    inputs: Inputs,
+    model: SplitClassifier,
+    forget: Batch,
+    settings: WorkerSettings,
+    device: torch.device,
+    progress: _Progress,
+) -> Seen:
     def read(path: Path | None) -> Iterator[Batch] | None:
         if path is None:
             return None
-        return batches(path, inputs.preprocessing, size=settings.evaluation_batch, device=device)
+        return progress.over(batches(path, inputs.preprocessing, size=settings.evaluation_batch, device=device))
 
     return see(model, forget=forget, test=read(inputs.test), retain=read(inputs.retain))

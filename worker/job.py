@@ -123,6 +123,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
             own=own,
             probe=probe,
             references=compared.odds,
+            tell=report.measured,
         )
         objected = objections(inputs, found, unlearned)
 

@@ -73,6 +73,11 @@ class Report:
         if time.monotonic() - self._written >= _EVERY:
             self._write(step=step.step, total=step.total)
 
+    def measured(self, images: int, total: int) -> None:
+        """Of all that the versions are to be shown, they have been shown so many images."""
+        if time.monotonic() - self._written >= _EVERY:
+            self._write(step=images, total=total)
+
     def close(self) -> None:
         """The phase is over."""
         self._span.close()

@@ -21,8 +21,8 @@ class WorkerSettings(RegistrySettings):
     """How long one attempt at a job may take. One that takes longer has failed: the next would take as long."""
 
     stall_timeout: timedelta = Field(default=timedelta(hours=3), gt=timedelta(0))
-    """How long an attempt may tell of no progress, as it does not while it measures. It is ended then, and tried again
-    as if its process had died."""
+    """How long an attempt may tell of no progress: between two steps, or two batches that it measures. It is ended
+    then, and tried again as if its process had died."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Port on which the worker answers to Prometheus. Default: none."""

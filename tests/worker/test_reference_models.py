@@ -24,6 +24,7 @@ from service.registry import (
 )
 from service.registry.architectures import Architecture
 from service.registry.artifacts import Artifacts
+from service.registry.canonical import leaves
 from service.registry.gate import Policy
 from service.registry.master_key import MasterKey
 from service.registry.options import Options, Reference
@@ -36,7 +37,6 @@ from service.registry.tables import EvaluationSet, Model, Version
 from worker import digits, job, networks
 from worker.images import distinct_images
 from worker.inputs import images_of, read_inputs
-from worker.recompute import leaves
 from worker.references import compare
 from worker.report import Report, numbers
 from worker.settings import WorkerSettings
@@ -223,7 +223,12 @@ def flat(document):
 
 
 def test_a_run_attacks_both_versions_with_the_references(sqlite, artifacts, settings, known, claim, monkeypatch):
-    """Images that were learned under wrong labels look unlike any other; that the references differ shows why."""
+    """Images that were learned under wrong labels look unlike any other; that the references differ shows why.
+
+    While it measures, the run tells how many images it has shown to the two versions.
+    """
+    told = []
+    monkeypatch.setattr(Report, "measured", lambda _, images, total: told.append((images, total)))
     few = {"inverted": 32, "mixup": 32, "cutmix": 32, "importance_images": 32, "surrogate_batch": 32, "settling": 10}
     monkeypatch.setattr(job, "DEFAULT", replace(DEFAULT, **few))
     job.run(sqlite, artifacts, settings, claim, Report(sqlite, claim))
@@ -238,6 +243,8 @@ def test_a_run_attacks_both_versions_with_the_references(sqlite, artifacts, sett
     assert attacks["loss"]["auc"] < 0.2
     assert min(attacks["lira"]["auc"], attacks["rmia"]["auc"]) > 0.9
     assert after["unseen"]["attacks"]["lira"]["auc"] < attacks["lira"]["auc"]
+    images = len(known.test.labels)
+    assert told == [(256, 2 * images), (images, 2 * images), (images + 256, 2 * images), (2 * images, 2 * images)]
     named = ended.provenance["references"]
     assert [(one["name"], one["left_out"]) for one in named] == [("references/1", None), ("references/2", None)]
     assert [one["digest"]["sha256"] for one in named] == digests(sqlite)

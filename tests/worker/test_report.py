@@ -4,7 +4,9 @@ import math
 
 from sqlalchemy import select
 
+from service.registry import jobs
 from service.registry.database import Database
+from service.registry.states import Phase
 from service.registry.tables import StepMetric
 from tests.worker.given_outage import Away, claimed
 from worker.report import Report, numbers
@@ -26,3 +28,16 @@ def test_progress_that_cannot_be_written_is_written_with_the_next_one(sqlite: Da
     report.step(Step(phase="unlearn", step=2, total=2), collapse=None)
     with sqlite.read() as session:
         assert list(session.scalars(select(StepMetric.step).order_by(StepMetric.step))) == [1, 2]
+
+
+def test_how_much_has_been_measured_is_told_now_and_then(sqlite: Database) -> None:
+    claim = claimed(sqlite)
+    report = Report(sqlite, claim)
+    report.enter(Phase.EVALUATE)
+    report.measured(256, 1000)
+    report._written = 0.0
+    report.measured(512, 1000)
+    report.measured(768, 1000)
+    with sqlite.read() as session:
+        job = jobs.read(session, claim.job_id)
+    assert (job.phase, job.step, job.total_steps) == (Phase.EVALUATE, 512, 1000)
