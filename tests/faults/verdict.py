@@ -9,11 +9,16 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
+from service.registry import audit, signing_keys
+from service.registry.audit_chain import Broken
+from service.registry.audit_verification import verify_all
 from service.registry.database import Database
+from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED, State, may_move
-from service.registry.tables import DeletionRequest, Job, Transition, Version
+from service.registry.tables import DeletionRequest, Job, Tenant, Transition, Version
 from tests.faults.clients import NUMBERED, Clients
 from tests.faults.injuries import Injuries
 from tests.faults.watch import Watch, seconds
@@ -37,7 +42,7 @@ class Verdict:
     """What is wrong, by kind, each with a sentence; and what was counted."""
 
     wrong: dict[str, list[str]] = field(
-        default_factory=lambda: {"lost": [], "twice": [], "stuck": [], "illegal": [], "store": []}
+        default_factory=lambda: {"lost": [], "twice": [], "stuck": [], "illegal": [], "store": [], "audit": []}
     )
     ended: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     runs: int = 0  # how often a job began to run
@@ -62,6 +67,7 @@ def judge(database: Database, data: Path, clients: Clients, injuries: Injuries, 
         moves: dict[uuid.UUID, list[Transition]] = defaultdict(list)
         for move in session.scalars(select(Transition).order_by(Transition.id)):
             moves[move.request_id].append(move)
+        _audit(verdict, session, data)
     _requests(verdict, requests, jobs, moves, versions, clients)
     _versions(verdict, versions, jobs)
     _files(verdict, data, requests.values(), versions)
@@ -109,6 +115,23 @@ def _requests(verdict: Verdict, requests, jobs, moves, versions, clients: Client
         for one, next_one in pairwise(moves[request.id]):
             if one.after is not next_one.before:
                 verdict.wrong["illegal"].append(f"request {number}: {one.after}, then {next_one.before}")
+
+
+def _audit(verdict: Verdict, session: Session, data: Path) -> None:
+    """Every log is whole, and every move stands in one as it was made."""
+    keys = {key.key_id: key for key in signing_keys.public_keys(RegistrySettings(data_dir=data))}
+    for tenant_id in session.scalars(select(Tenant.id)):
+        try:
+            verify_all(session, tenant_id, keys)
+        except Broken as broken:
+            verdict.wrong["audit"].append(f"height {broken.height}: {broken}")
+        if (at := audit.altered_at(session, tenant_id)) is not None:
+            verdict.wrong["audit"].append(f"an entry of {at} is not as it was written")
+    moves, chained = session.execute(
+        select(func.count(), func.count().filter(Transition.chained)).select_from(Transition)
+    ).one()
+    if moves > chained:
+        verdict.wrong["audit"].append(f"{moves - chained} of {moves} moves are in no log")
 
 
 def _versions(verdict: Verdict, versions: list[Version], jobs) -> None:
