@@ -62,6 +62,9 @@ _EVENTS = (
 )
 
 
+_ENTRY = insert(AuditEntry)
+_CHAINED = update(Transition).where(Transition.id.in_(bindparam("ids", expanding=True))).values(chained=True, seal=None)
+_GONE = delete(AuditEvent).where(AuditEvent.id.in_(bindparam("ids", expanding=True)))
 _FIRST_MOVES = select(Transition.request_id).where(_UNCHAINED).order_by(Transition.id).limit(_AT_ONCE).subquery()
 _WHO_MOVED = (
     select(DeletionRequest.tenant_id).join(_FIRST_MOVES, _FIRST_MOVES.c.request_id == DeletionRequest.id).distinct()
@@ -135,16 +138,15 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
         }
         for link in links
     ]
-    session.execute(insert(AuditEntry), rows)
+    session.connection().execute(_ENTRY, rows)
     for link, one in zip(links, said, strict=True):
         if one["as_written"] is False:
             logger.error("entry %d of the audit log of tenant %s is not as it was written", link.height, tenant_id)
             head.altered_at = clock(session)
     head.height, head.sha256 = links[-1].height, links[-1].sha256
-    done = update(Transition).where(Transition.id.in_([row.id for row in moves])).values(chained=True, seal=None)
-    session.execute(done.execution_options(synchronize_session=False))
-    gone = delete(AuditEvent).where(AuditEvent.id.in_([row.id for row in events]))
-    session.execute(gone.execution_options(synchronize_session=False))
+    for statement, rows_done in ((_CHAINED, moves), (_GONE, events)):
+        if rows_done:
+            session.connection().execute(statement, {"ids": [row.id for row in rows_done]})
     return len(links)
 
 
