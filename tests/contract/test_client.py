@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.contract.fuzz import new_sqlite_database
@@ -28,8 +29,11 @@ def api(served, tmp_path_factory):
     """The generated package, which is asked for its modules by name."""
     folder = tmp_path_factory.mktemp("generated")
     generate = [f"{sys.exec_prefix}/bin/openapi-python-client", "generate", "--fail-on-warning", "--config", CONFIG]
+    description = folder / "openapi.json"
+    # The generator would give the first answer five seconds, in which a busy machine has not put it together.
+    description.write_bytes(httpx.get(f"{served[0].address}/openapi.json", timeout=60).content)
     done = subprocess.run(
-        [*generate, "--url", f"{served[0].address}/openapi.json", "--output-path", folder / "project"],
+        [*generate, "--path", description, "--output-path", folder / "project"],
         capture_output=True,
         text=True,
         check=False,
