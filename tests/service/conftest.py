@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from given import Client, png
+from given import Client, png, wait_for
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from service.app import create_app
 from service.registry.database import Database
@@ -48,12 +49,21 @@ def client(_served):
     client, settings, database = _served
     client.signs_in(database)
     yield client
-    with database.write() as session:
-        for table in reversed(Base.metadata.sorted_tables):
-            session.execute(table.delete())
+    wait_for(lambda: _empty(database))
     for folder in settings.data_dir.iterdir():
         if folder.name not in ("staging", "master.key", "signing"):
             shutil.rmtree(folder)
+
+
+def _empty(database):
+    """Did it succeed? Threads of the service have their first turn when it starts, however long that takes."""
+    try:
+        with database.write() as session:
+            for table in reversed(Base.metadata.sorted_tables):
+                session.execute(table.delete())
+    except (IntegrityError, OperationalError):
+        return False
+    return True
 
 
 @pytest.fixture
