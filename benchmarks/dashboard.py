@@ -36,7 +36,9 @@ _DRESS = (
         WHERE state = 'completed'""",
     f"""INSERT INTO versions (id, model_id, number, job_id, architecture, classes, preprocessing, attributes,
             checkpoint, sha256, size, method, config, code_version, gate, metrics, tags, created_at)
-        SELECT gen_random_uuid(), model_id, row_number() OVER (PARTITION BY model_id ORDER BY created_at), id,
+        SELECT gen_random_uuid(), model_id,
+            (SELECT count(*) FROM versions AS known WHERE known.model_id = jobs.model_id)
+                + row_number() OVER (PARTITION BY model_id ORDER BY created_at), id,
             '{{"name": "cifar_resnet20"}}', (SELECT json_agg('class ' || n) FROM generate_series(1, 100) AS n), '{{}}',
             '{{}}', 'checkpoints/x', repeat('0', 64), 1, 'structguard', '{{}}', '0', 'passed', {_METRICS}, '{{}}',
             created_at

@@ -79,8 +79,8 @@ WITH numbered AS MATERIALIZED (
         at + interval '1 month', CASE WHEN state IN ('running', 'queued', 'failed') THEN 'samples/' || request END, 1
     FROM numbered
 )
-INSERT INTO transitions (request_id, at, before, after)
-SELECT request, at, move.before, move.after FROM numbered
+INSERT INTO transitions (request_id, at, before, after, chained)
+SELECT request, at, move.before, move.after, true FROM numbered
 CROSS JOIN (VALUES (NULL, 'received'), ('received', 'queued'), ('queued', 'running'), ('running', 'completed'))
     AS move (before, after)
 """)

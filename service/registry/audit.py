@@ -139,10 +139,10 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
         for link in links
     ]
     session.connection().execute(_ENTRY, rows)
-    for link, one in zip(links, said, strict=True):
-        if one["as_written"] is False:
-            logger.error("entry %d of the audit log of tenant %s is not as it was written", link.height, tenant_id)
-            head.altered_at = clock(session)
+    if altered := [link.height for link, one in zip(links, said, strict=True) if one["as_written"] is False]:
+        detail = "entry %d of the audit log of tenant %s is not as it was written, nor are %d more"
+        logger.error(detail, altered[0], tenant_id, len(altered) - 1)
+        head.altered_at = clock(session)
     head.height, head.sha256 = links[-1].height, links[-1].sha256
     for statement, rows_done in ((_CHAINED, moves), (_GONE, events)):
         if rows_done:
