@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.registry import audit_seals
-from service.registry.audit_chain import Head, Link, canonical, extend, moment
+from service.registry.audit_chain import Head, Link, canonical, encoded, extend, moment
 from service.registry.database import batches, clock
 from service.registry.pseudonyms import Pseudonyms
 from service.registry.tables import AuditEntry, AuditEvent, AuditHead, DeletionRequest, Tenant, Transition
@@ -266,7 +266,7 @@ def _states(session: Session, tenant_id: uuid.UUID, rows: Iterable[Any]) -> dict
 
 def _events(session: Session, rows: Iterable[AuditEvent]) -> Iterator[_Happened]:
     for row in rows:
-        facts = canonical(row.facts)
+        facts = encoded(row.facts)  # not checked: what was changed shall be told, and not keep the rest from the chain
         again = audit_seals.of_event(session, row.tenant_id, row.at, row.event, row.about, row.by, facts)
         yield _Happened(_event(row), row.seal, again)
 

@@ -58,6 +58,11 @@ def canonical(value: Mapping[str, Any]) -> str:
         TypeError: there is something else in it: a float, or a key that is not of small letters, digits and `_`.
     """
     _check(value)
+    return encoded(value)
+
+
+def encoded(value: Mapping[str, Any]) -> str:
+    """The same of an object that somebody has looked at, or may have changed since: whatever is in it."""
     return _ENCODER.encode(value)
 
 
@@ -76,7 +81,7 @@ def extend(head: Head, tenant_id: uuid.UUID, events: Iterable[Mapping[str, Any]]
     height, previous = head.height, head.sha256
     for event in events:
         height += 1
-        entry = _ENCODER.encode({**event, "height": height, "tenant": str(tenant_id), "v": VERSION})
+        entry = encoded({**event, "height": height, "tenant": str(tenant_id), "v": VERSION})
         sha256 = digest(previous, entry)
         about = event.get("about")
         yield Link(height, previous, entry, sha256, uuid.UUID(about) if about else None)

@@ -3,6 +3,10 @@
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # as early as a zip can have it: when it was asked for is no part of it
 _UNIX = 3  # also where it is written elsewhere
@@ -59,9 +63,9 @@ class _Sink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: "memoryview | bytes") -> int:  # type: ignore[override]
+    def write(self, data: "ReadableBuffer") -> int:
         self._waiting += data
-        return len(data)
+        return memoryview(data).nbytes
 
     def taken(self) -> bytes:
         taken = bytes(self._waiting)

@@ -55,7 +55,7 @@ _MEASUREMENTS = (
     ),
     (
         "streisand.unseen_misclassified.advantage",
-        "The same among errors ",
+        "Streisand advantage among errors",
         "Against those unseen images that the model gets wrong, too.",
     ),
     (

@@ -72,7 +72,7 @@ CHANGES = {
     (AuditEvent, "event"): lambda _: "api_key.revoked",
     (AuditEvent, "about"): lambda _: uuid.uuid4(),
     (AuditEvent, "by"): lambda _: "key:9",
-    (AuditEvent, "facts"): lambda _: {"number": 8},
+    (AuditEvent, "facts"): lambda _: {"Not A Name": 0.5},  # which no entry may hold
     (AuditEvent, "seal"): lambda row: row.seal[::-1],
     (Transition, "at"): lambda row: row.at + timedelta(microseconds=1),
     (Transition, "after"): lambda _: State.CANCELLED,

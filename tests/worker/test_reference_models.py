@@ -1,6 +1,5 @@
 """Reference models in a run: networks that were trained on digits, and never on the images to forget."""
 
-import io
 import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -13,9 +12,7 @@ from sqlalchemy import select, update
 
 from service.registry import (
     access,
-    anchor_sets,
     claims,
-    deletion_requests,
     dispositions,
     housekeeping,
     jobs,
@@ -23,23 +20,19 @@ from service.registry import (
     references,
 )
 from service.registry.architectures import Architecture
-from service.registry.artifacts import Artifacts
 from service.registry.canonical import leaves
 from service.registry.gate import Policy
-from service.registry.master_key import MasterKey
 from service.registry.options import Options, Reference
 from service.registry.preprocessing import Preprocessing
 from service.registry.references import LeftOut
-from service.registry.samples import Writer
-from service.registry.sealed_files import SealedWriter
 from service.registry.states import Disposition
 from service.registry.tables import EvaluationSet, Model, Version
+from tests.worker.given_runs import FEW, add_anchors, submit
 from worker import digits, job, networks
 from worker.images import distinct_images
 from worker.inputs import images_of, read_inputs
 from worker.references import compare
 from worker.report import Report, numbers
-from worker.settings import WorkerSettings
 from worker.unlearning import DEFAULT
 from worker.unlearning.membership import References, membership
 from worker.unlearning.references import log_odds
@@ -107,16 +100,6 @@ def known():
 
 
 @pytest.fixture
-def settings(tmp_path):
-    return WorkerSettings(data_dir=tmp_path / "data", device="cpu")
-
-
-@pytest.fixture
-def artifacts(settings):
-    return Artifacts(settings.data_dir)
-
-
-@pytest.fixture
 def model(sqlite, artifacts, known):
     """What the requests are about, and its references."""
 
@@ -162,47 +145,15 @@ def model(sqlite, artifacts, known):
         models.add_evaluation_set(
             session, found, name="test", kind="test", samples="test", count=len(known.test.labels), **test
         )
-        anchors = keep("anchors", save({"emb": np.eye(10), "names": np.array(CLASSES)}))
-        anchor_sets.add(
-            session,
-            tenant_id,
-            cache_key="1",
-            encoder="by hand",
-            encoder_digest="",
-            classes=CLASSES,
-            descriptions=[],
-            dimension=10,
-            anchors="anchors",
-            sha256=anchors["sha256"],
-        )
+        add_anchors(session, artifacts, tenant_id, CLASSES)
         return found
 
 
 @pytest.fixture
 def claim(sqlite, artifacts, settings, model, known):
     """A worker's hold on the job that is to forget the images."""
-    request_id = uuid.uuid4()
-    with artifacts.stage() as staged:
-        with SealedWriter(staged.path) as sealed, Writer(sealed) as kept:
-            for image, label in zip(known.forget.images, known.forget.labels, strict=True):
-                file = io.BytesIO()
-                Image.fromarray(image).save(file, "PNG")
-                kept.add(file.getvalue(), int(label))
-        staged.keep(f"samples/{request_id}")
-    with sqlite.write() as session:
-        (anchors,) = anchor_sets.list_anchor_sets(session, model.tenant_id, cursor=None, limit=2).items
-        deletion_requests.submit(
-            session,
-            model,
-            request_id=request_id,
-            regulation="gdpr",
-            samples=f"samples/{request_id}",
-            samples_key=MasterKey(settings).wrap(sealed.key, request_id),
-            sample_count=FORGOTTEN,
-            samples_hmac="0" * 64,
-            submitted_by="key:1",
-            options=OPTIONS.model_copy(update={"encoder": "precomputed", "anchor_set": anchors.id}),
-        )
+    labelled = zip(map(Image.fromarray, known.forget.images), known.forget.labels, strict=True)
+    submit(sqlite, artifacts, settings, model, list(labelled), OPTIONS)
     with sqlite.write() as session:
         return claims.take(session, worker="w", lease=timedelta(hours=1))
 
@@ -229,8 +180,7 @@ def test_a_run_attacks_both_versions_with_the_references(sqlite, artifacts, sett
     """
     told = []
     monkeypatch.setattr(Report, "measured", lambda _, images, total: told.append((images, total)))
-    few = {"inverted": 32, "mixup": 32, "cutmix": 32, "importance_images": 32, "surrogate_batch": 32, "settling": 10}
-    monkeypatch.setattr(job, "DEFAULT", replace(DEFAULT, **few))
+    monkeypatch.setattr(job, "DEFAULT", replace(DEFAULT, **FEW))
     job.run(sqlite, artifacts, settings, claim, Report(sqlite, claim))
     with sqlite.read() as session:
         ended = jobs.read(session, claim.job_id)

@@ -1,7 +1,5 @@
 """One run of the worker for several requests, from their encrypted images to the new version."""
 
-import io
-import uuid
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from service.registry import access, anchor_sets, claims, deletion_requests, models
-from service.registry.artifacts import Artifacts
+from service.registry import access, claims, deletion_requests, models
 from service.registry.batching import Batching
 from service.registry.gate import Policy
 from service.registry.master_key import MasterKey
@@ -20,11 +17,12 @@ from service.registry.preprocessing import Preprocessing
 from service.registry.samples import Writer
 from service.registry.sealed_files import SealedWriter
 from service.registry.states import State
+from tests.worker.given_runs import FEW, add_anchors
+from tests.worker.given_runs import submit as ask
 from worker import job, networks
 from worker.cifar_resnet import cifar_resnet
 from worker.images import pixels
 from worker.report import Report
-from worker.settings import WorkerSettings
 from worker.unlearning import DEFAULT
 
 CLASSES = ["cat", "dog", "fox"]
@@ -34,18 +32,7 @@ PREPROCESSING = Preprocessing(size=(8, 8), mean=[0.5], std=[0.25])
 @pytest.fixture(autouse=True)
 def _in_seconds(monkeypatch):
     """A network that knows nothing needs no surrogates to speak of."""
-    few = {"inverted": 32, "mixup": 32, "cutmix": 32, "importance_images": 32, "surrogate_batch": 32, "settling": 10}
-    monkeypatch.setattr(job, "DEFAULT", replace(DEFAULT, **few))
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return WorkerSettings(data_dir=tmp_path / "data", device="cpu")
-
-
-@pytest.fixture
-def artifacts(settings):
-    return Artifacts(settings.data_dir)
+    monkeypatch.setattr(job, "DEFAULT", replace(DEFAULT, **FEW))
 
 
 @pytest.fixture
@@ -61,11 +48,6 @@ def model(sqlite, artifacts, network):
         networks.save(network, staged.path, {})
         sha256, size = staged.digest()
         staged.keep("checkpoints/1")
-    with artifacts.stage() as staged:
-        with staged.path.open("wb") as file:
-            np.savez(file, emb=np.eye(len(CLASSES)), names=np.array(CLASSES))
-        anchors, _ = staged.digest()
-        staged.keep("anchor-sets/1")
     with sqlite.write() as session:
         tenant_id = access.ensure_tenant(session, "acme").id
         found = models.register_model(
@@ -85,18 +67,7 @@ def model(sqlite, artifacts, network):
             code_version="0",
             gate=None,
         )
-        anchor_sets.add(
-            session,
-            tenant_id,
-            cache_key="1",
-            encoder="by hand",
-            encoder_digest="",
-            classes=CLASSES,
-            descriptions=[],
-            dimension=len(CLASSES),
-            anchors="anchor-sets/1",
-            sha256=anchors,
-        )
+        add_anchors(session, artifacts, tenant_id, CLASSES)
         return found
 
 
@@ -105,31 +76,13 @@ def submit(sqlite, artifacts, settings, model, network):
     """Asks for these images of noise to be forgotten, which the network knows."""
 
     def submitted(*seeds):
-        request_id = uuid.uuid4()
-        with artifacts.stage() as staged:
-            with SealedWriter(staged.path) as sealed, Writer(sealed) as kept:
-                for seed in seeds:
-                    image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
-                    file = io.BytesIO()
-                    image.save(file, "PNG")
-                    with torch.no_grad():
-                        seen = network(((pixels(image, PREPROCESSING) - 0.5) / 0.25).unsqueeze(0))
-                    kept.add(file.getvalue(), int(seen.argmax()))
-            staged.keep(f"samples/{request_id}")
-        with sqlite.write() as session:
-            (anchors,) = anchor_sets.list_anchor_sets(session, model.tenant_id, cursor=None, limit=2).items
-            return deletion_requests.submit(
-                session,
-                model,
-                request_id=request_id,
-                regulation="gdpr",
-                samples=f"samples/{request_id}",
-                samples_key=MasterKey(settings).wrap(sealed.key, request_id),
-                sample_count=len(seeds),
-                samples_hmac="0" * 64,
-                submitted_by="key:1",
-                options=Options(scope="exact", encoder="precomputed", anchor_set=anchors.id),
-            )
+        images = []
+        for seed in seeds:
+            image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
+            with torch.no_grad():
+                seen = network(((pixels(image, PREPROCESSING) - 0.5) / 0.25).unsqueeze(0))
+            images.append((image, seen.argmax()))
+        return ask(sqlite, artifacts, settings, model, images, Options(scope="exact"))
 
     return submitted
 

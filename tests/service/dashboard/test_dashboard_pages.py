@@ -86,6 +86,9 @@ def test_a_run_shows_its_phase_and_its_steps(signed_in, request_id, work):
         assert '<progress max="400" value="30"' in page
         assert '<li class="present" aria-current="step">unlearn</li>' in page
         assert re.search(r"data-refresh=\"[12]\"", page)
+        assert "30 of at most 400<" in page
+    work.progress(claim, phase=Phase.EVALUATE, step=512, total=1000, points=[])
+    assert "512 of 1,000 images<" in signed_in.get("").text
 
 
 def test_a_failure_says_where_what_and_what_to_do_and_is_retried(signed_in, request_id, work, database):
