@@ -34,19 +34,19 @@ _MEASUREMENTS = (
         "How well the best attack tells the named images from unseen ones: 0 = not at all, 0.5 = always.",
     ),
     (
-        "membership.unseen.attacks.lira.advantage",
-        "Of these, by LiRA",
-        "Comparing with reference models, which never learned the images.",
-    ),
-    (
-        "membership.unseen.attacks.rmia.advantage",
-        "Of these, by RMIA",
-        "The same, by another comparison.",
-    ),
-    (
         "membership.unseen_misclassified.advantage",
         "The same among errors",
         "Against those unseen images that the model gets wrong, too.",
+    ),
+    (
+        "membership.unseen.attacks.lira.advantage",
+        "Membership advantage, LiRA",
+        "By one attack of these, comparing with reference models, which never learned the images.",
+    ),
+    (
+        "membership.unseen.attacks.rmia.advantage",
+        "Membership advantage, RMIA",
+        "The same, by another comparison.",
     ),
     (
         "streisand.unseen.advantage",
