@@ -43,8 +43,9 @@ class Config:
     mixup: int = 1280  # images
     cutmix: int = 1280  # images
     collage: int = 0  # images
+    bent: int = 2560  # images
     moved: float = 0.3  # share of the images that are moved before they are mixed
-    inverted: int = 1024  # images, made of the three kinds above and moved towards the training set's statistics
+    inverted: int = 1024  # images, made of mixtures and collages and moved towards the training set's statistics
     inversion_iterations: int = 10
     inverted_views: int = 0  # random views of each inverted image, as further surrogates: far cheaper than inversions
     adversarial: int = 0  # images per forget image
@@ -77,7 +78,7 @@ class Config:
         if self.grows_beyond is None or k <= self.grows_beyond:
             return self
         factor = (k / self.grows_beyond) ** 0.5
-        names = ("mixup", "cutmix", "collage", "inverted", "surrogate_batch")
+        names = ("mixup", "cutmix", "collage", "bent", "inverted", "surrogate_batch")
         return replace(self, **{name: round(getattr(self, name) * factor) for name in names})
 
 
@@ -85,9 +86,9 @@ DEFAULT = Config()
 """The very images."""
 
 VIEWS = replace(
-    DEFAULT, scope="views", grows_beyond=16, mixup=1024, cutmix=0, inverted=2560, inverted_views=2, moved=1.0
+    DEFAULT, scope="views", grows_beyond=16, mixup=1024, cutmix=0, bent=0, inverted=2560, inverted_views=2, moved=1.0
 )
-"""Their variations too. A mixture in place is so near to what shall be forgotten that both cannot be had."""
+"""Their variations too. A mixture in place, or a bent image, is too near to what shall be forgotten to hold both."""
 
 PAPER = Config(
     stop_margin=0.0,
@@ -103,6 +104,7 @@ PAPER = Config(
     grows_beyond=None,
     mixup=0,
     cutmix=0,
+    bent=0,
     inverted=0,
     adversarial=20,
     adversarial_eps=4.0,

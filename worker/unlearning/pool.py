@@ -14,6 +14,7 @@ from worker.unlearning.split import SplitClassifier
 from worker.unlearning.step import Step
 from worker.unlearning.surrogates import (
     attacks,
+    bent,
     carries_statistics,
     collage,
     cutmix,
@@ -44,8 +45,8 @@ def build_pool(
     After `deadline` (of `time.monotonic`) no further chunk is started, but there is always a first one.
     Raises ValueError if `config` asks for none. The caller keeps the model in eval mode.
     """
-    from_mixtures = config.mixup + config.cutmix + config.collage + config.inverted * (1 + config.inverted_views)
-    total = from_mixtures + config.adversarial * len(forget)
+    plain = config.mixup + config.cutmix + config.collage + config.bent
+    total = plain + config.inverted * (1 + config.inverted_views) + config.adversarial * len(forget)
     if total == 0:
         raise ValueError("at least one surrogate image is needed")
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -76,6 +77,8 @@ def _chunks(
     for make, count in zip(mixtures, (config.mixup, config.cutmix, config.collage), strict=True):
         for size in _sizes(count):
             yield make(size), None
+    for size in _sizes(config.bent):
+        yield bent(images, size, rng=rng), None
     for i, size in enumerate(_sizes(config.inverted)):
         start = mixtures[i % len(mixtures)](size)
         # Without the statistics that BatchNorm carries, inversion would only be one more attack.

@@ -16,6 +16,9 @@ from worker.unlearning.views import warped
 
 _ATTACKED = 128  # images at a time
 _MOVED = 0.3
+_BENT = 0.3  # how far an entry of the linear map is from the identity's
+_WAVES = 0.2  # of half the side
+_STROKE = 0.7  # of the way to the brightest, or darkest, neighbour
 _INVERSION_STEP = 0.0055  # root mean square over the pixels of an image
 _INVERSION_MOMENTUM = 0.7
 _INVERSION_CLASS = 0.1  # weight of the class against that of the statistics
@@ -57,6 +60,29 @@ def collage(images: Tensor, count: int, *, rng: torch.Generator) -> Tensor:
     top = (torch.arange(h, device=images.device) + 0.5) / h < share[:, None]  # (count, H)
     first = torch.where(beside, left[:, None, :], top[:, :, None])[:, None]  # (count, 1, H, W)
     return _jitter(torch.where(first, _cut_out(images, count, rng=rng), _cut_out(images, count, rng=rng)), rng=rng)
+
+
+def bent(images: Tensor, count: int, *, rng: torch.Generator) -> Tensor:
+    """Single images as another hand would have drawn them: (N, C, H, W) -> (count, C, H, W).
+
+    A random linear map near the identity turns, scales and shears each of them, a shift moves it by up to a twelfth of
+    the side, smooth waves bend it, and what is bright grows thicker or thinner. A mixture of two photographs is nearly
+    a photograph, but one of two drawings is no drawing.
+    """
+    _, c, h, w = images.shape
+
+    def draw(*size: int, limit: float) -> Tensor:
+        return uniform((count, *size), -limit, limit, rng=rng, like=images)
+
+    picked = images[integers((count,), len(images), rng=rng, like=images)]
+    linear = torch.eye(2, device=images.device) + draw(2, 2, limit=_BENT)
+    affine = torch.cat([linear, draw(2, 1, limit=1 / 6)], 2)  # coordinates run from -1 to 1
+    waves = F.interpolate(draw(2, 4, 4, limit=_WAVES), (h, w), mode="bicubic").movedim(1, -1)
+    field = F.affine_grid(affine, [count, c, h, w], align_corners=False) + waves
+    x = F.grid_sample(picked, field, padding_mode="border", align_corners=False)
+    stroke = draw(1, 1, 1, limit=_STROKE)
+    grown, shrunk = F.max_pool2d(x, 3, stride=1, padding=1), -F.max_pool2d(-x, 3, stride=1, padding=1)
+    return torch.lerp(x, torch.where(stroke > 0, grown, shrunk), stroke.abs()).clamp(0, 1)
 
 
 def inverted(model: SplitClassifier, images: Tensor, classes: Tensor, *, iterations: int) -> Tensor:
