@@ -76,6 +76,7 @@ ABLATIONS: dict[str, Overrides] = {
     "attacked images as surrogates": _paper(
         "mixup",
         "cutmix",
+        "bent",
         "adversarial",
         "adversarial_eps",
         "adversarial_step",
@@ -83,6 +84,7 @@ ABLATIONS: dict[str, Overrides] = {
     ),
     "no MixUp": {"mixup": 0},
     "no CutMix": {"cutmix": 0},
+    "no bent images": {"bent": 0},
     "nothing inverted": {"inverted": 0},
     "BatchNorm in training mode": _paper("frozen_batch_norm"),
     "SGD": _paper("optimiser", "lr", "weight_decay", "clip"),

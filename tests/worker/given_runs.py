@@ -11,7 +11,15 @@ from service.registry.samples import Writer
 from service.registry.sealed_files import SealedWriter
 
 #: Of the method's settings: enough for a network that is about nothing.
-FEW = {"inverted": 32, "mixup": 32, "cutmix": 32, "importance_images": 32, "surrogate_batch": 32, "settling": 10}
+FEW = {
+    "mixup": 32,
+    "cutmix": 32,
+    "bent": 32,
+    "inverted": 32,
+    "importance_images": 32,
+    "surrogate_batch": 32,
+    "settling": 10,
+}
 
 
 def add_anchors(session, artifacts, tenant_id, classes):

@@ -17,6 +17,7 @@ SHORT = dataclasses.replace(
     check_every=1,
     mixup=8,
     cutmix=8,
+    bent=8,
     inverted=8,
     inversion_iterations=2,
     importance_images=8,

@@ -15,6 +15,7 @@ SMALL = dataclasses.replace(
     mixup=258,
     cutmix=5,
     collage=2,
+    bent=3,
     inverted=4,
     inverted_views=1,
     inversion_iterations=2,
@@ -37,9 +38,9 @@ def build(model, forget, config, rng, deadline=float("inf")):
 
 def test_it_reports_every_chunk_until_all_are_made(model, forget, rng):
     pool, steps = build(model, forget, SMALL, rng)
-    assert [s.step for s in steps] == [256, 258, 263, 265, 269, 273, 305]
-    assert {(s.phase, s.total) for s in steps} == {("surrogates", 305)}
-    assert len(pool.inputs) == len(pool.labels) == len(pool.logits) == len(pool.features) == 305
+    assert [s.step for s in steps] == [256, 258, 263, 265, 268, 272, 276, 308]
+    assert {(s.phase, s.total) for s in steps} == {("surrogates", 308)}
+    assert len(pool.inputs) == len(pool.labels) == len(pool.logits) == len(pool.features) == 308
 
 
 def test_it_holds_what_the_original_model_says_of_what_it_stores(model, forget, rng):
@@ -48,8 +49,8 @@ def test_it_holds_what_the_original_model_says_of_what_it_stores(model, forget, 
         features, logits = model.split(pool.inputs)
     torch.testing.assert_close(pool.features, features)
     torch.testing.assert_close(pool.logits, logits)
-    assert torch.equal(pool.labels[:273], logits[:273].argmax(1))
-    assert (pool.labels[273:] != forget.labels.repeat(2)).all()
+    assert torch.equal(pool.labels[:276], logits[:276].argmax(1))
+    assert (pool.labels[276:] != forget.labels.repeat(2)).all()
 
 
 def test_past_the_deadline_one_chunk_is_made(model, forget, rng):
@@ -58,7 +59,7 @@ def test_past_the_deadline_one_chunk_is_made(model, forget, rng):
 
 
 def test_no_surrogates_at_all_are_refused(model, forget, rng):
-    none = dataclasses.replace(DEFAULT, mixup=0, cutmix=0, collage=0, inverted=0)
+    none = dataclasses.replace(DEFAULT, mixup=0, cutmix=0, collage=0, bent=0, inverted=0)
     with pytest.raises(ValueError, match="surrogate"):
         build(model, forget, none, rng)
 
@@ -66,6 +67,6 @@ def test_no_surrogates_at_all_are_refused(model, forget, rng):
 def test_without_statistics_to_go_by_nothing_is_inverted(forget, rng):
     """A network without BatchNorm gets the mixtures as they are: moved towards a class only, they would be attacks."""
     linear = SplitClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), mean=[0.0], std=[1.0])
-    only = dataclasses.replace(DEFAULT, mixup=0, cutmix=0, collage=0, inverted=5, moved=1.0)
+    only = dataclasses.replace(DEFAULT, mixup=0, cutmix=0, collage=0, bent=0, inverted=5, moved=1.0)
     pool, _ = build(linear, forget, only, torch.Generator().manual_seed(3))
     assert torch.equal(pool.inputs, mixup(forget.images, 5, rng=torch.Generator().manual_seed(3)))

@@ -17,7 +17,7 @@ from worker.unlearning import (
     unlearn,
 )
 
-QUICK = dataclasses.replace(DEFAULT, mixup=512, cutmix=512, inverted=256, settling=20)
+QUICK = dataclasses.replace(DEFAULT, mixup=512, cutmix=512, bent=512, inverted=256, settling=20)
 QUICK_VIEWS = dataclasses.replace(VIEWS, mixup=512, inverted=512, view_target=0.9, settling=20)
 QUICK_PAPER = dataclasses.replace(
     PAPER, adversarial=8, adversarial_eps=1.0, adversarial_step=0.2, adversarial_iterations=10, lr=3e-3, max_steps=500
@@ -110,7 +110,7 @@ def test_progress_goes_from_surrogates_to_updates(model, forget):
     made = [s for s in steps if s.phase == "surrogates"]
     updates = [s for s in steps if s.phase == "unlearn"]
     assert steps == made + updates
-    assert made[-1].step == made[-1].total == 1280
+    assert made[-1].step == made[-1].total == 1792
     assert [s.step for s in updates[:-1]] == list(range(1, len(updates)))
     assert set(updates[0].terms) == {"deletion", "retention", "alignment", "importance", "elastic_net"}
     assert [s.step for s in updates[:-1] if s.forget_accuracy is not None] == list(range(10, len(updates), 10))

@@ -6,6 +6,7 @@ from worker.unlearning import SplitClassifier
 from worker.unlearning.surrogates import (
     _mismatch,
     adversarial,
+    bent,
     carries_statistics,
     collage,
     cutmix,
@@ -14,7 +15,7 @@ from worker.unlearning.surrogates import (
     wrong_classes,
 )
 
-MAKERS = [mixup, cutmix, collage]
+MAKERS = [mixup, cutmix, collage, bent]
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -32,6 +33,18 @@ def test_every_maker_repeats_with_the_seed(make):
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(5))
     first, again = (make(images, 4, rng=torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first, again)
+
+
+def test_a_bent_image_is_one_image_with_its_paper_and_its_ink(rng):
+    """Of a red and a green picture, each with a white dot in the middle, none becomes yellow, and no dot gets lost."""
+    pictures = torch.zeros(2, 3, 32, 32)
+    pictures[0, 0] = pictures[1, 1] = 0.8
+    pictures[:, :, 14:18, 14:18] = 1.0
+    made = bent(pictures, 64, rng=rng)
+    red, green, _ = made[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].unbind(1)  # (64, 4), the corners
+    assert (red * green == 0).all()
+    torch.testing.assert_close(red + green, torch.full((64, 4), 0.8))
+    assert (made[:, 2].flatten(1).amax(1) > 0.3).all()
 
 
 def test_wrong_classes_are_the_runner_up_or_uniform_and_never_the_label(model, forget, rng):
