@@ -43,7 +43,10 @@ def for_all_seeds(measured: Iterable[Row], run: Run) -> list[Row]:
 
 
 def _same(settings: Row, newer: Row) -> bool:
-    """A setting that came later has its default, which is taken to leave a method as it was."""
+    """A setting that came later has its default, which is taken to leave a method as it was.
+
+    Of one whose default does not, write into the older rows what it was to them.
+    """
     return _acting(newer) | _acting(settings) == _acting(newer)
 
 

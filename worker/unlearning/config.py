@@ -88,7 +88,7 @@ DEFAULT = Config()
 VIEWS = replace(
     DEFAULT, scope="views", grows_beyond=16, mixup=1024, cutmix=0, bent=0, inverted=2560, inverted_views=2, moved=1.0
 )
-"""Their variations too. A mixture in place, or a bent image, is too near to what shall be forgotten to hold both."""
+"""Their variations too. A mixture in place is so near to what shall be forgotten that both cannot be had."""
 
 PAPER = Config(
     stop_margin=0.0,

@@ -74,11 +74,10 @@ def _chunks(
         partial(cutmix, images, moved=config.moved, rng=rng),
         partial(collage, images, rng=rng),
     )
-    for make, count in zip(mixtures, (config.mixup, config.cutmix, config.collage), strict=True):
+    makers = (*mixtures, partial(bent, images, rng=rng))
+    for make, count in zip(makers, (config.mixup, config.cutmix, config.collage, config.bent), strict=True):
         for size in _sizes(count):
             yield make(size), None
-    for size in _sizes(config.bent):
-        yield bent(images, size, rng=rng), None
     for i, size in enumerate(_sizes(config.inverted)):
         start = mixtures[i % len(mixtures)](size)
         # Without the statistics that BatchNorm carries, inversion would only be one more attack.
