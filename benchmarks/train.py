@@ -39,8 +39,8 @@ class Recipe:
 
 
 RECIPES = {  # those not listed take Recipe()
-    # The peer's (Cha et al., AAAI 2024), for the paper's ResNet-18.
-    ("cifar10", "resnet18"): Recipe(lr=0.01, epochs=200, pad=4, flip=True),
+    # The paper's ResNet-18, in a minute of an accelerator; the peer (Cha et al., AAAI 2024) takes 200 epochs at 0.01.
+    ("cifar10", "resnet18"): Recipe(lr=0.2, batch=512, epochs=60, pad=4, flip=True),
     ("fashion-mnist", "resnet8"): Recipe(epochs=5, pad=1, flip=True),
     ("fashion-mnist", "resnet20"): Recipe(flip=True),
     ("mnist", "resnet8"): Recipe(epochs=3),

@@ -69,6 +69,7 @@ class Config:
     # When to stop.
     max_steps: int = 1000  # until the goal is reached
     settling: int = 200  # steps thereafter, while the learning rate falls to 0; the last weights that hold are kept
+    max_churn: float = 0.05  # share of inverted surrogates with another label, beyond which it starts over, `gentler`
     max_seconds: float = 3600.0  # whole run, surrogates included
     check_every: int = 10  # steps
     line_search: int = 10  # bisections back towards the original weights; 0 = none
@@ -80,6 +81,17 @@ class Config:
         factor = (k / self.grows_beyond) ** 0.5
         names = ("mixup", "cutmix", "collage", "bent", "inverted", "surrogate_batch")
         return replace(self, **{name: round(getattr(self, name) * factor) for name in names})
+
+    def gentler(self) -> "Config":
+        """For a network that the usual way to the goal tears: less pressure, longer strides, more settling."""
+        return replace(
+            self,
+            deletion_weight=self.deletion_weight / 4,
+            margin=0.3 * self.margin,
+            lr=2.5 * self.lr,
+            settling=2 * self.settling,
+            max_churn=1.0,
+        )
 
 
 DEFAULT = Config()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worker.unlearning.batch import Batch, integers
 from worker.unlearning.config import Config
@@ -35,6 +35,18 @@ class Pool:
     labels: Tensor  # (N,) int64, y_s: the class an attack aimed at, elsewhere the original prediction
     logits: Tensor  # (N, b), of θ_ori
     features: Tensor  # (N, d), of θ_ori
+    inverted: Tensor  # (N,) bool, which of them are likest to training images
+
+    @torch.no_grad()
+    def churn(self, classifier: nn.Module) -> float:
+        """Share of the inverted surrogates that `classifier` gives another label than θ_ori did; 0 without any.
+
+        What it does to them it does to retained images, far more than what it does to mixtures.
+        """
+        if not self.inverted.any():
+            return 0.0
+        now = [classifier(x.float()).argmax(1) for x in torch.split(self.inputs[self.inverted], _CHUNK)]
+        return (torch.cat(now) != self.logits[self.inverted].argmax(1)).double().mean().item()
 
 
 def build_pool(
@@ -49,25 +61,25 @@ def build_pool(
     total = plain + config.inverted * (1 + config.inverted_views) + config.adversarial * len(forget)
     if total == 0:
         raise ValueError("at least one surrogate image is needed")
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     done = 0
-    for images, targets in _chunks(model, forget, config=config, rng=rng):
+    for images, targets, is_inverted in _chunks(model, forget, config=config, rng=rng):
         inputs = tail.inputs(images)
         with torch.no_grad():
             features, logits = tail.classifier.split(inputs.float())
-        parts.append((inputs, logits.argmax(1) if targets is None else targets, logits, features))
+        labels = logits.argmax(1) if targets is None else targets
+        parts.append((inputs, labels, logits, features, torch.full_like(labels, is_inverted, dtype=torch.bool)))
         done += len(images)
         yield Step(phase="surrogates", step=done, total=total)
         if time.monotonic() > deadline:
             break
-    inputs, labels, logits, features = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Pool(inputs, labels, logits, features)
+    return Pool(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def _chunks(
     model: SplitClassifier, forget: Batch, *, config: Config, rng: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Surrogate images, with the classes they aim at if they do."""
+) -> Iterator[tuple[Tensor, Tensor | None, bool]]:
+    """Surrogate images, with the classes they aim at if they do, and whether they are inverted."""
     images = forget.images
     mixtures = (
         partial(mixup, images, moved=config.moved, rng=rng),
@@ -77,7 +89,7 @@ def _chunks(
     makers = (*mixtures, partial(bent, images, rng=rng))
     for make, count in zip(makers, (config.mixup, config.cutmix, config.collage, config.bent), strict=True):
         for size in _sizes(count):
-            yield make(size), None
+            yield make(size), None, False
     for i, size in enumerate(_sizes(config.inverted)):
         start = mixtures[i % len(mixtures)](size)
         # Without the statistics that BatchNorm carries, inversion would only be one more attack.
@@ -85,10 +97,10 @@ def _chunks(
             classes = integers((size,), model.head.out_features, rng=rng, like=forget.labels)
             with torch.autocast(start.device.type, torch.bfloat16, enabled=config.bfloat16):
                 start = inverted(model, start, classes, iterations=config.inversion_iterations)
-        yield start, None
+        yield start, None, carries_statistics(model)
         for _ in range(config.inverted_views):
-            yield training_views(start, rng=rng), None
-    yield from attacks(
+            yield training_views(start, rng=rng), None, False
+    attacked = attacks(
         model,
         forget,
         per_image=config.adversarial,
@@ -97,6 +109,7 @@ def _chunks(
         iterations=config.adversarial_iterations,
         rng=rng,
     )
+    yield from ((images, targets, False) for images, targets in attacked)
 
 
 def _sizes(count: int) -> list[int]:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +33,11 @@ def unlearn(
     """Change `model` in place until `config.goal` is reached for `forget`; yield after every piece of work.
 
     Once the goal is reached, the run settles: the learning rate falls to 0 in `config.settling` updates, which mend
-    what reaching it tore, and the last weights seen to hold the goal are kept. Ends after `config.max_steps` updates
-    without the goal or after `config.max_seconds`, and where the loss stops being a number. The last Step says what
-    was reached: below 100 the request was not fulfilled, and nothing is raised for that. A consumer may stop at any
-    time; finished or closed, the model is in eval mode and holds no gradients.
+    what reaching it tore, and the last weights seen to hold the goal are kept. Where that was much (`config.max_churn`,
+    goal "misclassify"), the run starts over as `config.gentler()`; if this does not get there, what was reached stands.
+    Ends after `config.max_steps` updates without the goal or after `config.max_seconds`, and where the loss stops being
+    a number. The last Step says what was reached: below 100 the request was not fulfilled, and nothing is raised for
+    that. A consumer may stop at any time; finished or closed, the model is in eval mode and holds no gradients.
     On a CPU the result depends on the inputs and the state of `rng` only, unless the time limit cuts in.
 
     Args:
@@ -79,8 +81,8 @@ def _optimise(
     config = objective.config
     aims = take_aim(tail, goal, config=config, rng=rng)
     moving = [p for p in model.parameters() if p.requires_grad]
-    original = [p.detach().clone() for p in moving]
     trained = [*moving, *([] if objective.projector is None else objective.projector.parameters())]
+    original = [p.detach().clone() for p in trained]
     optimiser = _optimiser(trained, config)
     drawn = _draws(aims, len(goal.forget), config, rng=rng)
     surrogates = shuffled(len(pool.labels), config.surrogate_batch, rng=rng, like=pool.labels)
@@ -108,9 +110,14 @@ def _optimise(
         if checked := ended or step % config.check_every == 0:
             progress = goal.progress(model)
             if progress.reaches(config.view_target):
-                if reached is None:
-                    reached, last = step, step + config.settling
                 held = [p.detach().clone() for p in moving]
+                if reached is None and not ended and _torn(goal, pool, tail, config):
+                    config = config.gentler()
+                    objective = replace(objective, config=config)
+                    _restore(trained, original)
+                    optimiser, pressed, last = _optimiser(trained, config), 0, step + config.max_steps
+                elif reached is None:
+                    reached, last = step, step + config.settling
                 ended = ended or step == last
         yield _report(step, last, progress if checked else None, values)
 
@@ -121,12 +128,17 @@ def _optimise(
         views = progress.views or 0.0
         nearest_holding(
             moving,
-            original,
+            original[: len(moving)],
             lambda: goal.progress(model).reaches(views),
             bisections=config.line_search,
         )
         progress = goal.progress(model)
     yield _report(step, last, progress, {})
+
+
+def _torn(goal: Goal, pool: Pool, tail: Tail, config: Config) -> bool:
+    """Whether the way here cost so much that a gentler one is worth its time; small steps meet targets better."""
+    return goal.targets is None and pool.churn(tail.classifier) > config.max_churn
 
 
 def _draws(aims: Aims, k: int, config: Config, *, rng: torch.Generator) -> Iterator[Tensor]:

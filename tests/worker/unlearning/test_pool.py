@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from worker.unlearning import DEFAULT, SplitClassifier
-from worker.unlearning.pool import build_pool
+from worker.unlearning.pool import Pool, build_pool
 from worker.unlearning.surrogates import mixup
 from worker.unlearning.tail import Tail
 
@@ -51,6 +51,16 @@ def test_it_holds_what_the_original_model_says_of_what_it_stores(model, forget, 
     torch.testing.assert_close(pool.logits, logits)
     assert torch.equal(pool.labels[:276], logits[:276].argmax(1))
     assert (pool.labels[276:] != forget.labels.repeat(2)).all()
+    assert pool.inverted.nonzero()[:, 0].tolist() == [268, 269, 270, 271]
+
+
+def test_churn_is_the_share_of_inverted_surrogates_with_another_label():
+    """One of four, whatever becomes of the others."""
+    logits = torch.eye(5)
+    now = logits[[0, 1, 2, 0, 0]]
+    pool = Pool(now, logits.argmax(1), logits, logits, inverted=torch.tensor([True, True, True, True, False]))
+    assert pool.churn(nn.Identity()) == 0.25
+    assert dataclasses.replace(pool, inverted=torch.zeros(5, dtype=torch.bool)).churn(nn.Identity()) == 0
 
 
 def test_past_the_deadline_one_chunk_is_made(model, forget, rng):
@@ -70,3 +80,4 @@ def test_without_statistics_to_go_by_nothing_is_inverted(forget, rng):
     only = dataclasses.replace(DEFAULT, mixup=0, cutmix=0, collage=0, bent=0, inverted=5, moved=1.0)
     pool, _ = build(linear, forget, only, torch.Generator().manual_seed(3))
     assert torch.equal(pool.inputs, mixup(forget.images, 5, rng=torch.Generator().manual_seed(3)))
+    assert not pool.inverted.any()
