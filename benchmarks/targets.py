@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass, field
 
 from benchmarks.columns import COLUMNS
-from benchmarks.results import Row, for_all_seeds
+from benchmarks.results import Row, for_all_seeds, is_current
 from benchmarks.tables import Variant
 
 ALWAYS = ("A_f", "A_f of the worst round")  # the worst run counts; of everything else the mean
@@ -20,7 +20,7 @@ class Target:
     most: dict[str, float] = field(default_factory=dict)
     ks: tuple[int, ...]
     models: tuple[str, ...] = ("resnet20",)
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu", "cuda")  # the first of them that there are results from
     relative_to: Variant | None = None  # limits hold for the quotient by what this one has
 
 
@@ -73,7 +73,7 @@ TARGETS = [
     Target(
         what="the paper's ResNet-18, scope `exact`",  # its StructGuard drops by 8.2, 23.1, 34.2 and 36.3 points
         models=("resnet18",),
-        device="cuda",
+        devices=("cuda",),
         ks=(16, 64, 128, 256),
         least={"A_f": 100},
         most={"drop": 0.5},
@@ -107,13 +107,17 @@ def _measured(target: Target, measured: list[Row]) -> str:
 def _one(target: Target, measured: list[Row], *, model: str, k: int) -> str | None:
     """For one model and k: whether every limit holds, and by which figures."""
 
-    def found(variant: Variant) -> list[Row]:
-        run = variant.run(dataset="cifar10", model=model, k=k, seed=0, device=target.device)
-        return for_all_seeds(measured, run)
+    def found(variant: Variant, device: str) -> list[Row]:
+        return for_all_seeds(measured, variant.run(dataset="cifar10", model=model, k=k, seed=0, device=device))
 
-    rows, others = found(target.variant), found(target.relative_to) if target.relative_to else []
-    if not rows or (target.relative_to and not others):
+    for device in target.devices:
+        rows = found(target.variant, device)
+        others = found(target.relative_to, device) if target.relative_to else []
+        if rows and (others or not target.relative_to):
+            break
+    else:
         return None
+    on = "" if device == "cpu" else f" on {device}"
     figures, holds = list[str](), True
     for name, limit in (target.least | target.most).items():
         values = [value for row in rows if (value := COLUMNS[name].value(row)) is not None]
@@ -124,4 +128,5 @@ def _one(target: Target, measured: list[Row], *, model: str, k: int) -> str | No
             figure /= statistics.mean(COLUMNS[name].value(row) or 0.0 for row in others)
         holds = holds and (figure >= limit if name in target.least else figure <= limit)
         figures.append(f"{name} {figure:.{3 if others else COLUMNS[name].digits}f}")
-    return f"{'met' if holds else 'missed'}: {model}, k = {k}, {', '.join(figures)} (n = {len(rows)})"
+    verdict, mark = "met" if holds else "missed", "" if all(map(is_current, rows)) else " †"
+    return f"{verdict}: {model}{on}, k = {k}, {', '.join(figures)} (n = {len(rows)}){mark}"

@@ -88,6 +88,14 @@ def test_a_target_that_compares_needs_both_and_is_about_their_quotient():
     assert "met: resnet20, k = 256, CPU seconds 0.040 (n = 1)" in targets.render([*ours, *peers])
 
 
+def test_without_results_from_a_cpu_those_from_an_accelerator_count_and_old_settings_show():
+    measured = [row(device="cuda", test_accuracy=91.9)]
+    assert "| met: resnet20 on cuda, k = 16, A_f 100.00, drop 0.10 (n = 1)<br>" in targets.render(measured)
+    (old,) = measured
+    old["settings"]["lr"] = 1.0
+    assert "drop 0.10 (n = 1) †" in targets.render(measured)
+
+
 def test_plots_are_small_pictures_of_what_there_is(tmp_path):
     measured = [row(m, k=k, seed=s) for m in ("structguard", "l2ul") for k in (16, 64) for s in (0, 1)]
     drawn = plots.draw(measured, tmp_path)
