@@ -1,5 +1,6 @@
 """The figures of a table, each taken from a row of results."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ def _at(*path: str) -> Value:
         for name in path:
             if (found := found.get(name)) is None:
                 return None
-        return float(found)
+        return None if math.isnan(found) else float(found)  # of a network that is not finite any more
 
     return value
 

@@ -25,6 +25,10 @@ def test_a_spread_says_of_how_many_values_it_is_if_some_are_missing():
     assert spread([1.0, None, 3.0], digits=1) == "2.0 ± 1.4 (n = 2)"
 
 
+def test_what_a_diverged_network_made_nothing_of_is_not_known():
+    assert COLUMNS["collapse"].value(row(collapse=float("nan"))) is None
+
+
 def test_a_row_holds_mean_and_deviation_over_its_seeds():
     measured = [
         row(seed=0, test_accuracy=91.0, seconds=10.0, **FIGURES),
