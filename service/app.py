@@ -19,7 +19,7 @@ from service.description import TAGS, TEXT, describe
 from service.fetching import silence_stores
 from service.metrics.collector import InstallationCollector
 from service.metrics.process import ProcessMetrics
-from service.middleware import BodyLimit, RequestIdentity, UploadSlots
+from service.middleware import BodyLimit, Lingering, RequestIdentity, UploadSlots
 from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
 from service.registry import signing_keys
@@ -131,6 +131,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(OpenDsrErrors)
     app.add_middleware(RequestIdentity, answered=measured.answered)
+    app.add_middleware(Lingering)
     problems.install(app)
     for routes in (
         *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn

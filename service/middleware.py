@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from http import HTTPMethod
 
@@ -18,6 +18,7 @@ from service.registry import logs, traces
 
 logger = logging.getLogger("service.access")
 
+_LINGERS = 2.0  # seconds
 _SLOWEST = 1000  # bytes a second of an upload, on average
 _JSON_BYTES = 1 << 20  # a body that is no upload is held in memory
 _METHODS = frozenset(HTTPMethod)
@@ -26,6 +27,41 @@ _POLLED = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds, and
 _DETAIL = "The body has more than {} bytes."
 #: The client may still be sending: what follows on this connection would not be a request.
 _CLOSE = {"Connection": "close"}
+
+
+class Lingering:
+    """Reads on for a moment where an answer ends a connection and the body is still arriving (RFC 9112, section 9.6).
+
+    A connection that is closed with something unread is reset, and a reset overtakes the answer: a client would see a
+    broken connection, and a proxy take this replica for a broken one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
+        has_arrived = is_last = False
+
+        async def noted() -> Message:
+            nonlocal has_arrived
+            message = await receive()
+            has_arrived = not message.get("more_body", False)
+            return message
+
+        async def lingering(message: Message) -> None:
+            nonlocal is_last
+            if message["type"] == "http.response.start":
+                is_last = (b"connection", b"close") in message.get("headers", [])
+            elif is_last and not has_arrived and not message.get("more_body", False):
+                await send(message | {"more_body": True})
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LINGERS):
+                        while not has_arrived:
+                            await noted()
+                message = {"type": "http.response.body"}
+            await send(message)
+
+        await self._app(scope, noted, lingering)
 
 
 class RequestIdentity:

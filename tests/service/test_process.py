@@ -1,5 +1,6 @@
 """The service as a process of its own."""
 
+import json
 import os
 import signal
 import socket
@@ -96,15 +97,26 @@ def test_a_real_server_answers_refuses_and_stops(server):
     assert "127.0.0.1" not in log.partition("Uvicorn running on")[2].partition("\n")[2]
 
 
-def begin_upload(address, headers):
-    """A connection that has sent two MiB of an image, and sends no more."""
+def begin_upload(address, headers, length=3_000_000):
+    """A connection that has sent two MiB of a longer body."""
     url = httpx2.URL(address)
     connection = socket.create_connection((url.host, url.port), timeout=20)
-    told = headers | {"Host": url.host, "Content-Type": "multipart/form-data; boundary=b", "Content-Length": "3000000"}
+    told = headers | {"Host": url.host, "Content-Type": "multipart/form-data; boundary=b", "Content-Length": length}
     lines = ["POST /v1/deletion-requests HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]
     part = '--b\r\nContent-Disposition: form-data; name="images"; filename="i"\r\n\r\n'
     connection.sendall("\r\n".join([*lines, part]).encode() + bytes(2 << 20))
     return connection
+
+
+def test_a_refusal_arrives_although_its_client_is_still_sending(server):
+    """By the declared length and for want of a key; the connection ends in order, not with a reset."""
+    address, headers, _ = server
+    for told, status in ((headers, 413), ({}, 401)):
+        with begin_upload(address, told, length=5 << 20) as connection, connection.makefile("rb") as answer:
+            assert answer.readline().split()[1] == str(status).encode()
+            connection.sendall(bytes(1 << 20))  # it had not looked yet
+            *_, problem = answer.read().splitlines()
+            assert json.loads(problem)["status"] == status
 
 
 def test_uploads_that_stop_hold_up_other_uploads_only_and_not_for_long(server):
