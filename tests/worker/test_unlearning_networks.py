@@ -14,6 +14,7 @@ KINDS = ["torchvision/resnet18", "torchvision/mobilenet_v3_small", "timm/convnex
 SHORT = dataclasses.replace(
     DEFAULT,
     max_steps=2,
+    settling=2,
     check_every=1,
     mixup=8,
     cutmix=8,

@@ -24,7 +24,7 @@ class Config:
     deletion: Literal["margin", "ascent"] = "margin"  # bounded hinge, or the paper's −CE
     deletion_weight: float = 8.0
     deletion_growth: float = 2.0  # factor per 100 steps without the goal; images past the margin feel nothing of it
-    margin: float = 4.0  # logits past the boundary at which the hinge falls silent; so deep they outlast later requests
+    margin: float = 8.0  # logits past the boundary at which the hinge falls silent; so deep they outlast later requests
     retention: Literal["distil", "labels"] = "distil"  # original logits, or the paper's CE through the projector
     retention_weight: float = 40.0
     alignment: Alignment = "cosine"  # Eq. 2, or a row of Table 6
@@ -77,8 +77,9 @@ class Config:
     def sized(self, k: int) -> "Config":
         """For k images to forget: beyond `grows_beyond`, surrogates and their batch grow with the square root of k.
 
-        In scope "exact", many images are left less deep, by the same factor, and structure gives way to them: by its
-        third power, which is what lost least at 256.
+        In scope "exact" so does their own batch, or a thousand images would meet too seldom for the last of them to
+        give way. Many images are left less deep, by the factor's square, and structure gives way to them, by its
+        cube: what lost least at 256.
         """
         if self.grows_beyond is None or k <= self.grows_beyond:
             return self
@@ -87,7 +88,12 @@ class Config:
         grown = replace(self, **{name: round(getattr(self, name) * factor) for name in names})
         if self.scope == "views":
             return grown
-        return replace(grown, margin=self.margin / factor, importance_weight=self.importance_weight / factor**3)
+        return replace(
+            grown,
+            forget_batch=round(self.forget_batch * factor),
+            margin=self.margin / factor**2,
+            importance_weight=self.importance_weight / factor**3,
+        )
 
     def gentler(self) -> "Config":
         """For a network that the usual way tears: as little as will do, under less pressure and in longer strides."""

@@ -10,11 +10,11 @@ def test_four_times_the_images_get_twice_the_surrogates():
     assert (sized.mixup, sized.cutmix, sized.bent, sized.inverted, sized.surrogate_batch) == (200, 20, 40, 0, 64)
 
 
-def test_many_images_are_left_less_deep_but_not_their_variations():
-    exact = replace(SMALL, margin=4.0, importance_weight=8.0).sized(64)
-    assert (exact.margin, exact.importance_weight) == (2.0, 1.0)
-    views = replace(VIEWS, margin=1.0, importance_weight=0.1).sized(64)
-    assert (views.margin, views.importance_weight) == (1.0, 0.1)
+def test_many_images_come_in_larger_batches_and_are_left_less_deep_but_not_their_variations():
+    exact = replace(SMALL, forget_batch=16, margin=4.0, importance_weight=8.0).sized(64)
+    assert (exact.forget_batch, exact.margin, exact.importance_weight) == (32, 1.0, 1.0)
+    views = replace(VIEWS, forget_batch=16, margin=1.0, importance_weight=0.1).sized(64)
+    assert (views.forget_batch, views.margin, views.importance_weight) == (16, 1.0, 0.1)
 
 
 def test_few_images_get_what_is_written_and_the_published_method_always_does():
