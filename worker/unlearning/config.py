@@ -103,6 +103,7 @@ class Config:
             margin=0.3,
             importance_weight=0.1,
             lr=2.5 * self.lr,
+            settling=2 * self.settling,
             max_churn=1.0,
         )
 
