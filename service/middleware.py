@@ -53,7 +53,7 @@ class Lingering:
             if message["type"] == "http.response.start":
                 is_last = (b"connection", b"close") in message.get("headers", [])
             elif is_last and not has_arrived and not message.get("more_body", False):
-                await send(message | {"more_body": True})
+                await send({**message, "more_body": True})
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LINGERS):
                         while not has_arrived:
