@@ -25,7 +25,7 @@ def spread(values: Iterable[float | None], *, digits: int) -> str:
     known = [value for value in everything if value is not None]
     if not known:
         return "–"
-    text = f"{statistics.mean(known):.{digits}f}"
+    text = f"{statistics.mean(known):z.{digits}f}"
     if len(known) > 1:
         text += f" ± {statistics.stdev(known):.{digits}f}"
     return text if len(known) == len(everything) else f"{text} (n = {len(known)})"

@@ -127,6 +127,6 @@ def _one(target: Target, measured: list[Row], *, model: str, k: int) -> str | No
         if others:
             figure /= statistics.mean(COLUMNS[name].value(row) or 0.0 for row in others)
         holds = holds and (figure >= limit if name in target.least else figure <= limit)
-        figures.append(f"{name} {figure:.{3 if others else COLUMNS[name].digits}f}")
+        figures.append(f"{name} {figure:z.{3 if others else COLUMNS[name].digits}f}")
     verdict, mark = "met" if holds else "missed", "" if all(map(is_current, rows)) else " †"
     return f"{verdict}: {model}{on}, k = {k}, {', '.join(figures)} (n = {len(rows)}){mark}"

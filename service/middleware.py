@@ -18,7 +18,7 @@ from service.registry import logs, traces
 
 logger = logging.getLogger("service.access")
 
-_LINGERS = 2.0  # seconds
+_LINGERS = 2.0  # seconds that a body may go on arriving after the answer
 _SLOWEST = 1000  # bytes a second of an upload, on average
 _JSON_BYTES = 1 << 20  # a body that is no upload is held in memory
 _METHODS = frozenset(HTTPMethod)
@@ -40,7 +40,7 @@ class Lingering:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
-        has_arrived = is_last = False
+        has_arrived = is_last = is_withheld = False
 
         async def noted() -> Message:
             nonlocal has_arrived
@@ -48,20 +48,21 @@ class Lingering:
             has_arrived = not message.get("more_body", False)
             return message
 
-        async def lingering(message: Message) -> None:
-            nonlocal is_last
+        async def unfinished(message: Message) -> None:
+            nonlocal is_last, is_withheld
             if message["type"] == "http.response.start":
                 is_last = (b"connection", b"close") in message.get("headers", [])
             elif is_last and not has_arrived and not message.get("more_body", False):
-                await send({**message, "more_body": True})
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LINGERS):
-                        while not has_arrived:
-                            await noted()
-                message = {"type": "http.response.body"}
+                is_withheld, message = True, {**message, "more_body": True}
             await send(message)
 
-        await self._app(scope, noted, lingering)
+        await self._app(scope, noted, unfinished)
+        if is_withheld:  # whoever answered is done: the wait is in no log, and keeps no upload from its slot
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGERS):
+                    while not has_arrived:
+                        await noted()
+            await send({"type": "http.response.body"})
 
 
 class RequestIdentity:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -109,14 +110,17 @@ def begin_upload(address, headers, length=3_000_000):
 
 
 def test_a_refusal_arrives_although_its_client_is_still_sending(server):
-    """By the declared length and for want of a key; the connection ends in order, not with a reset."""
-    address, headers, _ = server
+    """By the declared length and for want of a key; the connection ends in order, and the log has the answer's time."""
+    address, headers, folder = server
     for told, status in ((headers, 413), ({}, 401)):
         with begin_upload(address, told, length=5 << 20) as connection, connection.makefile("rb") as answer:
             assert answer.readline().split()[1] == str(status).encode()
             connection.sendall(bytes(1 << 20))  # it had not looked yet
             *_, problem = answer.read().splitlines()
             assert json.loads(problem)["status"] == status
+    taken = re.findall(r"status=(?:413|401) milliseconds=(\d+)", (folder / "log").read_text())
+    assert len(taken) == 2
+    assert max(map(int, taken)) < 2000
 
 
 def test_uploads_that_stop_hold_up_other_uploads_only_and_not_for_long(server):
