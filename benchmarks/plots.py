@@ -128,7 +128,6 @@ def _frontier(axes: Axes, *, cells: Cells, k: int) -> None:
         if rows := by_k.get(k):
             x, y = _values(rows, "drop"), _values(rows, "robust A_f")
             _errorbar(axes, method, x=[mean(x)], y=[mean(y)], dx=[_spread(x)], dy=[_spread(y)])
-            axes.annotate(method, (mean(x), mean(y)), xytext=(6, 6), textcoords="offset points", fontsize=7)
     axes.set_xscale("symlog", linthresh=1)
     _points(axes.xaxis)
     axes.set_xlabel("points of A_test lost (left is better)")
