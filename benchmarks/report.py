@@ -51,7 +51,7 @@ def render(name: str, table: Table, measured: list[Row], own: list[Row]) -> str 
     if not lines:
         return None
     dates = [row["date"][:10] for row in used]
-    machines = sorted({f"{row['machine']}, {row['threads']} thread(s), torch {row['torch']}" for row in used})
+    machines = sorted({_machine(row) for row in used})
     return "\n".join(
         [
             f"### {table.title}",
@@ -67,6 +67,11 @@ def render(name: str, table: Table, measured: list[Row], own: list[Row]) -> str 
             "",
         ]
     )
+
+
+def _machine(row: Row) -> str:
+    without = "" if row.get("bfloat16", True) else ", no bfloat16"
+    return f"{row['machine']}, {row['threads']} thread(s), torch {row['torch']}{without}"
 
 
 def page(folder: Path) -> str:

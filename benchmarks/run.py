@@ -42,6 +42,7 @@ from worker.unlearning import (
     robust_forget_accuracy,
 )
 from worker.unlearning.membership import membership
+from worker.unlearning.precision import has_bfloat16
 from worker.unlearning.relearning import generalising_relearning, relearning_steps
 from worker.unlearning.retrieval import retrieval
 from worker.unlearning.similarity import agreement, jensen_shannon, linear_cka, mean_cosine
@@ -159,6 +160,7 @@ def execute(run: Run) -> dict[str, Any]:
         "by_round": rounds,
         **results,
         "machine": _machine(run.device),
+        "bfloat16": has_bfloat16(torch.device(run.device)),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

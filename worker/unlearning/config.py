@@ -64,7 +64,7 @@ class Config:
     trained: float = 0.7  # share of the parameters that move, counted from the output
     forget_batch: int = 128  # images (scope "views": views) per step
     surrogate_batch: int = 256  # images per step
-    bfloat16: bool = True  # autocast in training; every check runs in float32
+    bfloat16: bool = True  # autocast in training, where the device has it; every check runs in float32
 
     # When to stop.
     max_steps: int = 1000  # until the goal is reached

@@ -12,6 +12,7 @@ from worker.unlearning.config import Config
 from worker.unlearning.goal import Aims
 from worker.unlearning.importance import importance
 from worker.unlearning.pool import Pool
+from worker.unlearning.precision import autocast
 from worker.unlearning.projector import Projector
 from worker.unlearning.split import SplitClassifier
 
@@ -45,7 +46,7 @@ class Objective:
         # Surrogates and forget images in one pass, unless BatchNorm would mix their statistics.
         parts = [pool.inputs[index].float(), aims.inputs[drawn].float()]
         parts = [torch.cat(parts)] if config.frozen_batch_norm else parts
-        with torch.autocast(index.device.type, torch.bfloat16, enabled=config.bfloat16):
+        with autocast(index.device, bfloat16=config.bfloat16):
             passes = [model.split(x) for x in parts]
         features, logits = (torch.cat(column).float() for column in zip(*passes, strict=True))  # (n + N, d), (n + N, b)
         features, (logits, forget_logits) = features[: len(index)], logits.tensor_split([len(index)])

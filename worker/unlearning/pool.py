@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from worker.unlearning.batch import Batch, integers
 from worker.unlearning.config import Config
+from worker.unlearning.precision import autocast
 from worker.unlearning.split import SplitClassifier
 from worker.unlearning.step import Step
 from worker.unlearning.surrogates import (
@@ -95,7 +96,7 @@ def _chunks(
         # Without the statistics that BatchNorm carries, inversion would only be one more attack.
         if carries_statistics(model):
             classes = integers((size,), model.head.out_features, rng=rng, like=forget.labels)
-            with torch.autocast(start.device.type, torch.bfloat16, enabled=config.bfloat16):
+            with autocast(start.device, bfloat16=config.bfloat16):
                 start = inverted(model, start, classes, iterations=config.inversion_iterations)
         yield start, None, carries_statistics(model)
         for _ in range(config.inverted_views):
