@@ -21,6 +21,11 @@ POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
 
 
+def pytest_collection_modifyitems(items):
+    """What takes minutes comes first."""
+    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
+
+
 @pytest.fixture(scope="session")
 def _migrated_sqlite(tmp_path_factory):
     path = tmp_path_factory.mktemp("sqlite") / "registry.sqlite"

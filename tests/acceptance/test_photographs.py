@@ -22,6 +22,7 @@ CARD = {
 
 
 @needs_cifar10
+@pytest.mark.minutes
 def test_sixteen_photographs_are_forgotten_and_the_rest_stays(embedded: Stack, tmp_path: Path) -> None:
     with embedded.client() as client:
         register(client, tmp_path)
@@ -49,7 +50,7 @@ def test_sixteen_photographs_are_forgotten_and_the_rest_stays(embedded: Stack, t
 
 
 def register(client: httpx.Client, tmp_path: Path) -> None:
-    """The published checkpoint, through the converter, and two thousand test images."""
+    """The published checkpoint, through the converter, and a thousand test images."""
     converted = tmp_path / "resnet20.safetensors"
     subprocess.run([sys.executable, "-m", "worker.convert", str(cifar10.RESNET20), str(converted)], check=True)
     client.post("/v1/models", json={"name": "cifar10"}).raise_for_status()
@@ -60,8 +61,8 @@ def register(client: httpx.Client, tmp_path: Path) -> None:
     ).raise_for_status()
     client.post(
         "/v1/models/cifar10/evaluation-sets",
-        data={"metadata": json.dumps({"name": "test-2000", "kind": "test"})},
-        files={"images": npz(*cifar10.first_test_images(2000))},
+        data={"metadata": json.dumps({"name": "test-1000", "kind": "test"})},
+        files={"images": npz(*cifar10.first_test_images(1000))},
     ).raise_for_status()
 
 

@@ -7,7 +7,7 @@ from benchmarks import cifar10
 from tests.real_data import needs_cifar10
 from worker.unlearning import DEFAULT, Batch, SplitClassifier, accuracy, forget_accuracy, unlearn
 
-pytestmark = needs_cifar10
+pytestmark = [needs_cifar10, pytest.mark.minutes]
 
 
 @pytest.fixture(scope="module")
