@@ -50,6 +50,13 @@ def test_a_row_measured_with_settings_that_have_changed_is_marked():
     assert "† measured with settings that have changed since." in text
 
 
+def test_a_table_says_on_what_it_was_measured():
+    """Bfloat16 makes more of a difference than most machines do."""
+    measured = [row(**FIGURES), row("l2ul", bfloat16=False, **FIGURES)]
+    said = "Measured on a machine, 1 thread(s), torch 2; a machine, 1 thread(s), torch 2, no bfloat16, 2026-01-01 to"
+    assert said in report.render("scaling", TINY, measured, [])
+
+
 def test_a_table_of_which_one_row_is_measured_for_another_table_is_not_shown():
     assert report.render("scaling", TINY, [row(**FIGURES)], []) is None
 
