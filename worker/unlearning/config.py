@@ -16,8 +16,6 @@ class Config:
     scope: Literal["exact", "views"] = "exact"  # the very image, or its random variations too
     stop_margin: float = 0.05  # logits every forget image must lie past the boundary; 0 = misclassified is enough
     view_target: float = 0.83  # share of the watched training views that must be misclassified too (scope "views")
-    stored_views: int = 4096  # training views, drawn once (scope "views")
-    views_per_image: int = 16  # at least
     target_tolerance: float = 0.25  # logits between an image's margin and its target (goal "indistinguishable")
 
     # The terms of the objective, each with its weight. Weights depend on no batch size and no k.
@@ -119,7 +117,7 @@ VIEWS = replace(
     grows_beyond=16,
     mixup=1024,
     cutmix=0,
-    bent=0,
+    bent=1280,
     inverted=2560,
     inverted_views=2,
     moved=1.0,

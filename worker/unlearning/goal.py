@@ -1,11 +1,12 @@
 """When a run may stop, and what it aims at for each forget image."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from worker.unlearning.batch import Batch
+from worker.unlearning.batch import Batch, shuffled
 from worker.unlearning.config import Config
 from worker.unlearning.metrics import batch_margins
 from worker.unlearning.split import SplitClassifier
@@ -17,11 +18,11 @@ _WATCHED = 512  # training views to watch, at least one per image
 
 @dataclass(frozen=True)
 class Aims:
-    """What the deletion term sees: the forget images or, in scope "views", a store of variations of them."""
+    """What the deletion term sees in one update."""
 
-    inputs: Tensor  # (n, …) what the trained part of the network takes
-    labels: Tensor  # (n,)
-    margins: Tensor | None  # (n,) in logits, what they shall have; None = they shall be misclassified
+    inputs: Tensor  # (N, …) what the trained part of the network takes
+    labels: Tensor  # (N,)
+    margins: Tensor | None  # (N,) in logits, what they shall have; None = they shall be misclassified
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,27 @@ def make_goal(
     return Goal(forget, None, targets, config.target_tolerance)
 
 
-def take_aim(tail: Tail, goal: Goal, *, config: Config, rng: torch.Generator) -> Aims:
-    """Each forget image once and, in scope "views", as many random views of each as make up the store."""
-    forget, repeats = goal.forget, 1
-    images = [forget.images]
-    if config.scope == "views":
-        repeats = max(config.stored_views // len(forget), config.views_per_image)
-        images += [training_views(forget.images, rng=rng) for _ in range(repeats - 1)]
-    return Aims(
-        inputs=torch.cat([tail.inputs(x) for x in images]),
-        labels=forget.labels.repeat(repeats),
-        margins=None if goal.targets is None else goal.targets.repeat(repeats),
-    )
+def take_aim(tail: Tail, goal: Goal, *, config: Config, rng: torch.Generator) -> Iterator[Aims]:
+    """For ever: up to `config.forget_batch` forget images or, in scope "views", a quarter as many and views besides.
+
+    Views are new each time: those of a store are soon known by heart, and others of the same image not forgotten.
+    The caller keeps the model in eval mode while it takes the next.
+    """
+    forget, views = goal.forget, config.scope == "views"
+    size = config.forget_batch // 4 if views else min(len(forget), config.forget_batch)
+    exact = tail.inputs(forget.images)
+    varied = shuffled(len(forget), config.forget_batch - size, rng=rng, like=forget.labels)
+
+    def at(index: Tensor, inputs: Tensor) -> Aims:
+        return Aims(inputs, forget.labels[index], None if goal.targets is None else goal.targets[index])
+
+    for index in shuffled(len(forget), size, rng=rng, like=forget.labels):
+        if views:
+            others = next(varied)
+            inputs = tail.inputs(training_views(forget.images[others], rng=rng))
+            yield at(torch.cat([index, others]), torch.cat([exact[index], inputs]))
+        else:
+            yield at(index, exact[index])
 
 
 def unseen_margins(forget: Tensor, unseen: Tensor) -> Tensor:

@@ -32,19 +32,18 @@ class Objective:
         self,
         model: SplitClassifier,
         aims: Aims,
-        drawn: Tensor,
         pool: Pool,
         index: Tensor,
         *,
         pressure: float,
     ) -> dict[str, Tensor]:
-        """The weighted terms on the `aims` drawn (N,) and the surrogates at `index` (n,).
+        """The weighted terms on the `aims` (N) and the surrogates at `index` (n,).
 
         Their sum is the loss. `model` is what takes the inputs that both hold, `pressure` the weight of the deletion.
         """
         config = self.config
         # Surrogates and forget images in one pass, unless BatchNorm would mix their statistics.
-        parts = [pool.inputs[index].float(), aims.inputs[drawn].float()]
+        parts = [pool.inputs[index].float(), aims.inputs.float()]
         parts = [torch.cat(parts)] if config.frozen_batch_norm else parts
         with autocast(index.device, bfloat16=config.bfloat16):
             passes = [model.split(x) for x in parts]
@@ -55,9 +54,9 @@ class Objective:
             retention = F.cross_entropy(model.head(projected).float(), pool.labels[index])
         else:
             retention = losses.distillation(pool.logits[index], logits)
-        labels = aims.labels[drawn]
+        labels = aims.labels
         if aims.margins is not None:
-            deletion = losses.margin_match(forget_logits, labels, aims.margins[drawn])
+            deletion = losses.margin_match(forget_logits, labels, aims.margins)
         elif config.deletion == "ascent":
             deletion = losses.ascent(forget_logits, labels)
         else:

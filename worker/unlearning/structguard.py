@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from worker.unlearning.anchors import make_structure
 from worker.unlearning.batch import Batch, shuffled
 from worker.unlearning.config import Config
-from worker.unlearning.goal import Aims, Goal, Progress, make_goal, take_aim
+from worker.unlearning.goal import Goal, Progress, make_goal, take_aim
 from worker.unlearning.line_search import nearest_holding
 from worker.unlearning.objective import Objective, make_objective
 from worker.unlearning.pool import Pool, build_pool
@@ -79,12 +79,11 @@ def _optimise(
     deadline: float,
 ) -> Iterator[Step]:
     config = objective.config
-    aims = take_aim(tail, goal, config=config, rng=rng)
     moving = [p for p in model.parameters() if p.requires_grad]
     trained = [*moving, *([] if objective.projector is None else objective.projector.parameters())]
     original = [p.detach().clone() for p in trained]
     optimiser = _optimiser(trained, config)
-    drawn = _draws(aims, len(goal.forget), config, rng=rng)
+    aimed = take_aim(tail, goal, config=config, rng=rng)
     surrogates = shuffled(len(pool.labels), config.surrogate_batch, rng=rng, like=pool.labels)
 
     progress, step, pressed, last = goal.progress(model), 0, 0, config.max_steps
@@ -95,9 +94,11 @@ def _optimise(
         step += 1
         pressed += not progress.reaches(config.view_target)  # while it settles, only what was lost again is pressed for
         optimiser.param_groups[0]["lr"] = _rate(step, reached, config)
+        model.eval()  # what is in front of the trained part makes views into inputs, and learns nothing from them
+        aims = next(aimed)
         model.train(not config.frozen_batch_norm)
         pressure = config.deletion_weight * config.deletion_growth ** ((pressed - 1) / 100)
-        terms = objective.terms(tail.classifier, aims, next(drawn), pool, next(surrogates), pressure=pressure)
+        terms = objective.terms(tail.classifier, aims, pool, next(surrogates), pressure=pressure)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
@@ -139,16 +140,6 @@ def _optimise(
 def _torn(goal: Goal, pool: Pool, tail: Tail, config: Config) -> bool:
     """Whether the way here cost so much that a gentler one is worth its time; small steps meet targets better."""
     return goal.targets is None and pool.churn(tail.classifier) > config.max_churn
-
-
-def _draws(aims: Aims, k: int, config: Config, *, rng: torch.Generator) -> Iterator[Tensor]:
-    """Indices of what the deletion term sees, step by step; of a store with views, a quarter are the images as such."""
-    if len(aims.labels) == k:
-        yield from shuffled(k, min(k, config.forget_batch), rng=rng, like=aims.labels)
-    exact = shuffled(k, config.forget_batch // 4, rng=rng, like=aims.labels)
-    views = shuffled(len(aims.labels) - k, config.forget_batch - config.forget_batch // 4, rng=rng, like=aims.labels)
-    for images, variations in zip(exact, views, strict=True):
-        yield torch.cat([images, k + variations])
 
 
 @torch.no_grad()

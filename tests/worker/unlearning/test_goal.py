@@ -55,15 +55,31 @@ def test_without_unseen_images_their_own_variations_are_the_standard(model, forg
     assert goal.targets.mean() < batch_margins(model, forget).mean()
 
 
-def test_the_store_holds_each_image_and_its_share_of_views(model, forget, rng):
-    config = replace(DEFAULT, scope="views", stored_views=64, views_per_image=2)
-    aims = take_aim(
-        Tail(model, forget.images[:2]),
-        make_goal(model, forget, unseen=None, config=config, rng=rng),
-        config=config,
-        rng=rng,
-    )
-    assert aims.inputs.shape == (64, 1, 8, 8)  # four times sixteen
-    assert torch.equal(aims.inputs[:16], forget.images)
-    assert torch.equal(aims.labels, forget.labels.repeat(4))
-    assert not torch.equal(aims.inputs[16:32], forget.images)
+@pytest.mark.parametrize(("forget_batch", "images"), [(8, 8), (64, 16)])
+def test_in_scope_exact_an_update_sees_each_image_once(model, forget, rng, forget_batch, images):
+    config = replace(DEFAULT, forget_batch=forget_batch)
+    goal = make_goal(model, forget, unseen=None, config=config, rng=rng)
+    drawn = take_aim(Tail(model, forget.images[:2]), goal, config=config, rng=rng)
+    seen = [next(drawn) for _ in range(16 // images)]
+    assert {len(aims.inputs) for aims in seen} == {images}
+    assert sorted(x.sum().item() for aims in seen for x in aims.inputs) == sorted(x.sum().item() for x in forget.images)
+
+
+def test_in_scope_views_a_quarter_are_the_images_and_the_rest_are_new_views_each_time(model, forget, rng):
+    config = replace(DEFAULT, scope="views", forget_batch=64)
+    goal = make_goal(model, forget, unseen=None, config=config, rng=rng)
+    drawn = take_aim(Tail(model, forget.images[:2]), goal, config=config, rng=rng)
+    first, second = next(drawn), next(drawn)
+    known = {x.numpy().tobytes(): y.item() for x, y in zip(forget.images, forget.labels, strict=True)}
+    for aims in (first, second):
+        assert [known[x.numpy().tobytes()] for x in aims.inputs[:16]] == aims.labels[:16].tolist()
+        assert sorted(aims.labels[16:].tolist()) == sorted(forget.labels.repeat(3).tolist())
+    before, after = ({x.numpy().tobytes() for x in aims.inputs[16:]} for aims in (first, second))
+    assert len(before & after) < 12  # of 48; now and then a view is the image
+
+
+def test_views_have_the_target_of_their_image(model, forget, rng):
+    config = replace(DEFAULT, scope="views", forget_batch=64, goal="indistinguishable")
+    goal = make_goal(model, forget, unseen=None, config=config, rng=rng)
+    aims = next(take_aim(Tail(model, forget.images[:2]), goal, config=config, rng=rng))
+    assert sorted(aims.margins[16:].tolist()) == sorted(goal.targets.repeat(3).tolist())
