@@ -37,7 +37,7 @@ class Objective:
         *,
         pressure: float,
     ) -> dict[str, Tensor]:
-        """The weighted terms on the `aims` (N) and the surrogates at `index` (n,).
+        """The weighted terms on the `aims` and the surrogates at `index` (n,).
 
         Their sum is the loss. `model` is what takes the inputs that both hold, `pressure` the weight of the deletion.
         """

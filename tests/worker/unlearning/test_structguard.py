@@ -106,6 +106,15 @@ def test_indistinguishable_images_get_the_margins_of_unseen_ones_and_most_stay_r
     assert forget_accuracy(model, forget) < 20
 
 
+def test_what_is_not_trained_learns_nothing_from_views(model, forget):
+    """Not even their statistics, where BatchNorm behind it goes on learning."""
+    before = running_statistics(model)
+    run(model, forget, dataclasses.replace(QUICK_VIEWS, frozen_batch_norm=False, max_steps=3))
+    learnt = {name for name, t in model.named_buffers() if not torch.equal(before[name], t)}
+    assert learnt
+    assert all(".5." in name for name in learnt), learnt
+
+
 def test_the_published_method_forgets_every_image(model, forget):
     """Train-mode BatchNorm and all: it stops as soon as the deployed classifier gets every forget image wrong.
 
