@@ -20,7 +20,7 @@ class Target:
     most: dict[str, float] = field(default_factory=dict)
     ks: tuple[int, ...]
     models: tuple[str, ...] = ("resnet20",)
-    devices: tuple[str, ...] = ("cpu", "cuda")  # the first of them that there are results from
+    devices: tuple[str, ...] = ("cpu", "cuda")  # the first of them that there are results from, better present ones
     relative_to: Variant | None = None  # limits hold for the quotient by what this one has
 
 
@@ -110,13 +110,14 @@ def _one(target: Target, measured: list[Row], *, model: str, k: int) -> str | No
     def found(variant: Variant, device: str) -> list[Row]:
         return for_all_seeds(measured, variant.run(dataset="cifar10", model=model, k=k, seed=0, device=device))
 
-    for device in target.devices:
-        rows = found(target.variant, device)
-        others = found(target.relative_to, device) if target.relative_to else []
-        if rows and (others or not target.relative_to):
-            break
-    else:
+    def peers(device: str) -> list[Row]:
+        return found(target.relative_to, device) if target.relative_to else []
+
+    measurements = [(device, found(target.variant, device), peers(device)) for device in target.devices]
+    measurements = [m for m in measurements if m[1] and (m[2] or not target.relative_to)]
+    if not measurements:
         return None
+    device, rows, others = next((m for m in measurements if all(map(is_current, m[1]))), measurements[0])
     on = "" if device == "cpu" else f" on {device}"
     figures, holds = list[str](), True
     for name, limit in (target.least | target.most).items():

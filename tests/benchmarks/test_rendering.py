@@ -107,6 +107,12 @@ def test_without_results_from_a_cpu_those_from_an_accelerator_count_and_old_sett
     assert "drop 0.10 (n = 1) †" in targets.render(measured)
 
 
+def test_present_settings_on_an_accelerator_count_before_old_ones_on_a_cpu():
+    present, old = row(device="cuda", test_accuracy=91.9), row(test_accuracy=80.0)
+    old["settings"]["lr"] = 1.0
+    assert "| met: resnet20 on cuda, k = 16, A_f 100.00, drop 0.10 (n = 1)<br>" in targets.render([old, present])
+
+
 def test_plots_are_small_pictures_of_what_there_is(tmp_path):
     measured = [row(m, k=k, seed=s) for m in ("structguard", "l2ul") for k in (16, 64) for s in (0, 1)]
     drawn = plots.draw(measured, tmp_path)

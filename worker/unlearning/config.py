@@ -1,7 +1,7 @@
 """Every knob of the method with its unit, and the settings of it that have a name."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from worker.unlearning.importance import Importance
 from worker.unlearning.losses import Alignment, Axis
@@ -73,22 +73,29 @@ class Config:
     line_search: int = 0  # bisections back towards the original weights, which gives up depth; 0 = none
 
     def sized(self, k: int) -> "Config":
-        """For k images to forget: beyond `grows_beyond`, surrogates and their batch grow with the square root of k.
+        """For k images to forget: beyond `grows_beyond`, more of most things by the factor √(k / `grows_beyond`).
 
-        In scope "exact" so does their own batch, or a thousand images would meet too seldom for the last of them to
-        give way. Many images are left less deep, by the factor's square, and structure gives way to them, by its
-        cube: what lost least at 256.
+        There is more to hold on to, so there are more surrogates and larger batches of them. Pressure grows more
+        slowly, over more steps: many images that give way at once tear what they would not one by one. In scope
+        "views" they settle longer, too. In scope "exact" inverted surrogates grow with k itself, and images to forget
+        come in larger batches, or a thousand would meet too seldom for the last of them to give way. They are left
+        less deep, by the factor's square, and structure gives way to them, by its cube: what lost least at 256.
         """
         if self.grows_beyond is None or k <= self.grows_beyond:
             return self
         factor = (k / self.grows_beyond) ** 0.5
-        names = ("mixup", "cutmix", "collage", "bent", "inverted", "surrogate_batch")
-        grown = replace(self, **{name: round(getattr(self, name) * factor) for name in names})
+
+        def grown(*names: str, by: float = factor) -> dict[str, Any]:
+            return {name: round(getattr(self, name) * by) for name in names}
+
+        surrogates = grown("mixup", "cutmix", "collage", "bent", "inverted", "surrogate_batch")
+        slower = replace(self, deletion_growth=self.deletion_growth ** (1 / factor), **surrogates, **grown("max_steps"))
         if self.scope == "views":
-            return grown
+            return replace(slower, **grown("settling"))
         return replace(
-            grown,
-            forget_batch=round(self.forget_batch * factor),
+            slower,
+            **grown("forget_batch"),
+            **grown("inverted", by=factor**2),
             margin=self.margin / factor**2,
             importance_weight=self.importance_weight / factor**3,
         )

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from worker.unlearning.batch import Batch, integers
+from worker.unlearning.batch import Batch
 from worker.unlearning.config import Config
 from worker.unlearning.precision import autocast
 from worker.unlearning.split import SplitClassifier
@@ -95,7 +95,8 @@ def _chunks(
         start = mixtures[i % len(mixtures)](size)
         # Without the statistics that BatchNorm carries, inversion would only be one more attack.
         if carries_statistics(model):
-            classes = integers((size,), model.head.out_features, rng=rng, like=forget.labels)
+            with torch.no_grad():
+                classes = model(start).argmax(1)  # another class would make it ambiguous, as few training images are
             with autocast(start.device, bfloat16=config.bfloat16):
                 start = inverted(model, start, classes, iterations=config.inversion_iterations)
         yield start, None, carries_statistics(model)

@@ -35,6 +35,7 @@ def unlearn(
     Once the goal is reached, the run settles: the learning rate falls to 0 in `config.settling` updates, which mend
     what reaching it tore, and the last weights seen to hold the goal are kept. Where that was much (`config.max_churn`,
     goal "misclassify"), the run starts over as `config.gentler()`; if this does not get there, what was reached stands.
+    For the goal "indistinguishable" it settles from the first update on, in twice as many.
     Ends after `config.max_steps` updates without the goal or after `config.max_seconds`, and where the loss stops being
     a number. The last Step says what was reached: below 100 the request was not fulfilled, and nothing is raised for
     that. A consumer may stop at any time; finished or closed, the model is in eval mode and holds no gradients.
@@ -86,14 +87,14 @@ def _optimise(
     aimed = take_aim(tail, goal, config=config, rng=rng)
     surrogates = shuffled(len(pool.labels), config.surrogate_batch, rng=rng, like=pool.labels)
 
-    progress, step, pressed, last = goal.progress(model), 0, 0, config.max_steps
-    reached: int | None = None  # the step after which the goal was
+    progress, step, pressed = goal.progress(model), 0, 0
+    reached, last = _schedule(goal, config)
     held: list[Tensor] = []  # the last weights seen to reach it
     ended = progress.reaches(config.view_target)
     while not ended:
         step += 1
         pressed += not progress.reaches(config.view_target)  # while it settles, only what was lost again is pressed for
-        optimiser.param_groups[0]["lr"] = _rate(step, reached, config)
+        optimiser.param_groups[0]["lr"] = _rate(step, reached, last, config)
         model.eval()  # what is in front of the trained part makes views into inputs, and learns nothing from them
         aims = next(aimed)
         model.train(not config.frozen_batch_norm)
@@ -137,6 +138,16 @@ def _optimise(
     yield _report(step, last, progress, {})
 
 
+def _schedule(goal: Goal, config: Config) -> tuple[int | None, int]:
+    """The step after which the learning rate falls, None where that is only once the goal is reached; the last step.
+
+    Targets are not passed but met, which takes ever smaller steps.
+    """
+    if goal.targets is None or not config.settling:
+        return None, config.max_steps
+    return 0, min(config.max_steps, 2 * config.settling)
+
+
 def _torn(goal: Goal, pool: Pool, tail: Tail, config: Config) -> bool:
     """Whether the way here cost so much that a gentler one is worth its time; small steps meet targets better."""
     return goal.targets is None and pool.churn(tail.classifier) > config.max_churn
@@ -148,9 +159,9 @@ def _restore(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
         p.copy_(value)
 
 
-def _rate(step: int, reached: int | None, config: Config) -> float:
-    """The learning rate of `step`: linearly up to `lr`, and down to 0 once the goal was, at the step `reached`."""
-    settled = 0.0 if reached is None else (step - reached) / (config.settling + 1)
+def _rate(step: int, reached: int | None, last: int, config: Config) -> float:
+    """The learning rate of `step`: linearly up to `lr`, and from the step `reached` on down to 0 behind the `last`."""
+    settled = 0.0 if reached is None else (step - reached) / (last - reached + 1)
     return config.lr * min(1.0, step / max(1, config.warm_up)) * (1 - settled)
 
 

@@ -17,6 +17,17 @@ def test_many_images_come_in_larger_batches_and_are_left_less_deep_but_not_their
     assert (views.forget_batch, views.margin, views.importance_weight) == (16, 1.0, 0.1)
 
 
+def test_many_images_are_pressed_more_slowly_and_their_variations_settle_longer():
+    exact = replace(SMALL, deletion_growth=2.25, max_steps=1000, settling=200).sized(64)
+    assert (exact.deletion_growth, exact.max_steps, exact.settling) == (1.5, 2000, 200)
+    assert replace(VIEWS, settling=200).sized(64).settling == 400
+
+
+def test_inverted_surrogates_grow_with_the_images_themselves_but_not_where_most_are_inverted():
+    assert replace(SMALL, inverted=10).sized(64).inverted == 40
+    assert replace(VIEWS, inverted=10).sized(64).inverted == 20
+
+
 def test_few_images_get_what_is_written_and_the_published_method_always_does():
     assert SMALL.sized(16) == SMALL
     assert PAPER.sized(1024) == PAPER
