@@ -76,10 +76,10 @@ class Config:
         """For k images to forget: beyond `grows_beyond`, more of most things by the factor √(k / `grows_beyond`).
 
         There is more to hold on to, so there are more surrogates and larger batches of them. Pressure grows more
-        slowly, over more steps: many images that give way at once tear what they would not one by one. In scope
-        "views" they settle longer, too. In scope "exact" inverted surrogates grow with k itself, and images to forget
-        come in larger batches, or a thousand would meet too seldom for the last of them to give way. They are left
-        less deep, by the factor's square, and structure gives way to them, by its cube: what lost least at 256.
+        slowly, over more steps and time: many images that give way at once tear what they would not one by one. In
+        scope "views" they settle longer, too. In scope "exact" inverted surrogates grow with k itself, and images to
+        forget come in larger batches, or a thousand would meet too seldom for the last of them to give way. They are
+        left less deep, by the factor's square, and structure gives way to them, by its cube: what lost least at 256.
         """
         if self.grows_beyond is None or k <= self.grows_beyond:
             return self
@@ -89,7 +89,8 @@ class Config:
             return {name: round(getattr(self, name) * by) for name in names}
 
         surrogates = grown("mixup", "cutmix", "collage", "bent", "inverted", "surrogate_batch")
-        slower = replace(self, deletion_growth=self.deletion_growth ** (1 / factor), **surrogates, **grown("max_steps"))
+        limits = grown("max_steps", "max_seconds")
+        slower = replace(self, deletion_growth=self.deletion_growth ** (1 / factor), **surrogates, **limits)
         if self.scope == "views":
             return replace(slower, **grown("settling"))
         return replace(

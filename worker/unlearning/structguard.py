@@ -52,8 +52,8 @@ def unlearn(
 
     Raises ValueError if the anchors do not fit the classes or the network cannot be split.
     """
-    deadline = time.monotonic() + config.max_seconds
     config = config.sized(len(forget))
+    deadline = time.monotonic() + config.max_seconds
     model.eval()
     try:
         with training_the_last(model, share=config.trained), _channels_last(model):

@@ -18,8 +18,8 @@ def test_many_images_come_in_larger_batches_and_are_left_less_deep_but_not_their
 
 
 def test_many_images_are_pressed_more_slowly_and_their_variations_settle_longer():
-    exact = replace(SMALL, deletion_growth=2.25, max_steps=1000, settling=200).sized(64)
-    assert (exact.deletion_growth, exact.max_steps, exact.settling) == (1.5, 2000, 200)
+    exact = replace(SMALL, deletion_growth=2.25, max_steps=1000, max_seconds=60.0, settling=200).sized(64)
+    assert (exact.deletion_growth, exact.max_steps, exact.max_seconds, exact.settling) == (1.5, 2000, 120.0, 200)
     assert replace(VIEWS, settling=200).sized(64).settling == 400
 
 
