@@ -4,7 +4,8 @@ Requests arrive at random moments (a Poisson process), for models of which few g
 service, a free worker takes the job that has waited longest, and jobs of one model run one after the other. A run takes
 every request of its model that waits, up to `--batch` images, as `STRUCTGUARD_BATCH_IMAGES` has it.
 
-What a run takes is fitted to what ran here: seconds of one CPU core for k images, plus what a job needs besides.
+What a run takes is fitted to what was measured, present settings only: for k images, seconds of one CPU core, or with
+`--device cuda` seconds beside the other runs of that campaign, plus what a job needs besides.
 """
 
 import argparse
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.results import RESULTS, is_current, rows
+from benchmarks.results import RESULTS, for_all_seeds, is_current, rows
+from benchmarks.tables import TABLES
 
+KS = (1, 3, 16, 64, 128, 256)  # images to forget, of the runs that count
 _DAY = 86_400.0  # seconds
 
 
@@ -40,14 +43,16 @@ class Cost:
         return self.fixed + self.per_image * images
 
 
-def measured(model: str, overhead: float) -> Cost:
-    """Fitted to `benchmarks/results/table2.jsonl`; `overhead` is what a job needs besides unlearning, in seconds."""
-    found = [
-        row
-        for row in rows(RESULTS, "table2.jsonl")
-        if row["method"] == "structguard" and row["model"] == model and not row["overrides"] and is_current(row)
+def measured(model: str, *, method: str, device: str, overhead: float) -> Cost:
+    """Fitted to the results on CIFAR-10; `overhead` is what a job needs besides unlearning, in seconds."""
+    runs = [
+        TABLES["table2"].variants[method].run(dataset="cifar10", model=model, k=k, seed=0, device=device) for k in KS
     ]
-    per_image, fixed = np.polyfit([row["k"] for row in found], [row["cpu_seconds"] for row in found], 1)
+    found = [row for run in runs for row in for_all_seeds(rows(RESULTS), run) if is_current(row)]
+    if len({row["k"] for row in found}) < 2:
+        raise SystemExit(f"no line fits: {method} on {device} was measured with present settings at fewer than two k")
+    seconds = "cpu_seconds" if device == "cpu" else "seconds"
+    per_image, fixed = np.polyfit([row["k"] for row in found], [row[seconds] for row in found], 1)
     return Cost(float(fixed) + overhead, float(per_image))
 
 
@@ -129,11 +134,11 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=64, help="workers")
     parser.add_argument("--like", default="resnet20", help="whose measured runs they are")
     parser.add_argument("--overhead", type=float, default=15, help="seconds of a job besides unlearning")
-    parser.add_argument("--faster", type=float, default=1, help="than what was measured, such as a GPU's factor")
+    parser.add_argument("--method", default="structguard/views", help="a row of table2")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where they were measured")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    cost = measured(chosen.like, chosen.overhead)
-    cost = Cost(cost.fixed / chosen.faster, cost.per_image / chosen.faster)
+    cost = measured(chosen.like, method=chosen.method, device=chosen.device, overhead=chosen.overhead)
     print(f"A run takes {cost.fixed:.0f} s and {cost.per_image:.2f} s for each image.\n")
     print("| requests/day | models | images in a run | workers | p50 | p99 | worker seconds for each request |")
     print("|---|---|---|---|---|---|---|")

@@ -80,8 +80,8 @@ def _cells(measured: list[Row], subject: Subject) -> Cells:
 
 
 def _drop(axes: Axes, *, cells: Cells) -> None:
+    axes.set_yscale("symlog", linthresh=1)  # before there are values, or the limits are those of a linear axis
     _against_k(axes, cells, "drop")
-    axes.set_yscale("symlog", linthresh=1)
     _points(axes.yaxis)
     axes.set_ylabel("points of A_test lost")
 
@@ -124,11 +124,11 @@ def _collapse(axes: Axes, *, cells: Cells, k: int) -> None:
 
 
 def _frontier(axes: Axes, *, cells: Cells, k: int) -> None:
+    axes.set_xscale("symlog", linthresh=1)
     for method, by_k in cells.items():
         if rows := by_k.get(k):
             x, y = _values(rows, "drop"), _values(rows, "robust A_f")
             _errorbar(axes, method, x=[mean(x)], y=[mean(y)], dx=[_spread(x)], dy=[_spread(y)])
-    axes.set_xscale("symlog", linthresh=1)
     _points(axes.xaxis)
     axes.set_xlabel("points of A_test lost (left is better)")
     axes.set_ylabel("robust A_f, % (up is better)")

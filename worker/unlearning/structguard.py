@@ -93,12 +93,13 @@ def _optimise(
     ended = progress.reaches(config.view_target)
     while not ended:
         step += 1
-        pressed += not progress.reaches(config.view_target)  # while it settles, only what was lost again is pressed for
+        # While it settles, only what was lost again is pressed for; and what is to be met rather than passed, evenly.
+        pressed += goal.targets is None and not progress.reaches(config.view_target)
         optimiser.param_groups[0]["lr"] = _rate(step, reached, last, config)
         model.eval()  # what is in front of the trained part makes views into inputs, and learns nothing from them
         aims = next(aimed)
         model.train(not config.frozen_batch_norm)
-        pressure = config.deletion_weight * config.deletion_growth ** ((pressed - 1) / 100)
+        pressure = config.deletion_weight * config.deletion_growth ** (max(0, pressed - 1) / 100)
         terms = objective.terms(tail.classifier, aims, pool, next(surrogates), pressure=pressure)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()
