@@ -35,6 +35,7 @@ def unlearn(
     Once the goal is reached, the run settles: the learning rate falls to 0 in `config.settling` updates, which mend
     what reaching it tore, and the last weights seen to hold the goal are kept. Where that was much (`config.max_churn`,
     goal "misclassify"), the run starts over as `config.gentler()`; if this does not get there, what was reached stands.
+    A network without BatchNorm, on which nothing shows how much that was, is spared the usual way from the beginning.
     For the goal "indistinguishable" it settles from the first update on, in twice as many.
     Ends after `config.max_steps` updates without the goal or after `config.max_seconds`, and where the loss stops being
     a number. The last Step says what was reached: below 100 the request was not fulfilled, and nothing is raised for
@@ -60,6 +61,8 @@ def unlearn(
             goal = make_goal(model, forget, unseen=unseen, config=config, rng=rng)
             tail = Tail(model, forget.images[:2], dtype=torch.bfloat16 if config.bfloat16 else torch.float32)
             pool = yield from build_pool(model, tail, forget, config=config, rng=rng, deadline=deadline)
+            if config.inverted and not pool.inverted.any() and goal.targets is None:
+                config = config.gentler()  # nothing would show that the usual way tears
             rows, centre = model.head.weight, pool.features.mean(0)
             structure = make_structure(anchors, rows=rows, centre=centre, raw=config.raw_anchors, rng=rng)
             objective = make_objective(tail.classifier, pool, structure, config=config, rng=rng)

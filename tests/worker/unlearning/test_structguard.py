@@ -3,6 +3,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from worker.unlearning import (
     DEFAULT,
@@ -10,6 +11,7 @@ from worker.unlearning import (
     VIEWS,
     Batch,
     Config,
+    SplitClassifier,
     accuracy,
     all_finite,
     batch_margins,
@@ -72,6 +74,19 @@ def test_a_run_that_tears_starts_over_more_gently(model, forget):
     images = bent(forget.images, 512, rng=torch.Generator().manual_seed(5))
     original, gentler, torn = (outputs(m, images)[1] for m in (before, model, straight))
     assert (gentler - original).square().mean() < (torn - original).square().mean()
+
+
+def test_a_network_without_batch_norm_takes_the_gentler_way_at_once(forget):
+    """Nothing is inverted there, so nothing would show that it tears."""
+    torch.manual_seed(0)
+    layers = nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)
+    usual = SplitClassifier(nn.Sequential(*layers), mean=[0.0], std=[1.0])
+    gentle = copy.deepcopy(usual)
+    forget = Batch(forget.images, outputs(usual, forget.images)[1].argmax(1))
+    run(usual, forget, dataclasses.replace(QUICK, inverted=0))
+    run(gentle, forget, QUICK)
+    deep, shallow = (batch_margins(m, forget).mean() for m in (usual, gentle))
+    assert deep < 2 * shallow < 0
 
 
 def test_what_was_reached_stands_if_the_gentler_way_does_not_get_there(model, forget, monkeypatch):
