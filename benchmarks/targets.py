@@ -20,7 +20,7 @@ class Target:
     most: dict[str, float] = field(default_factory=dict)
     ks: tuple[int, ...]
     models: tuple[str, ...] = ("resnet20",)
-    devices: tuple[str, ...] = ("cpu", "cuda")  # the first of them that there are results from, better present ones
+    devices: tuple[str, ...] = ("cpu", "cuda")  # that with present settings, and of those that with most seeds
     relative_to: Variant | None = None  # limits hold for the quotient by what this one has
 
 
@@ -117,7 +117,7 @@ def _one(target: Target, measured: list[Row], *, model: str, k: int) -> str | No
     measurements = [m for m in measurements if m[1] and (m[2] or not target.relative_to)]
     if not measurements:
         return None
-    device, rows, others = next((m for m in measurements if all(map(is_current, m[1]))), measurements[0])
+    device, rows, others = max(measurements, key=lambda m: (all(map(is_current, m[1])), len(m[1])))
     on = "" if device == "cpu" else f" on {device}"
     figures, holds = list[str](), True
     for name, limit in (target.least | target.most).items():
