@@ -48,7 +48,8 @@ def measured(model: str, *, method: str, device: str, overhead: float) -> Cost:
     runs = [
         TABLES["table2"].variants[method].run(dataset="cifar10", model=model, k=k, seed=0, device=device) for k in KS
     ]
-    found = [row for run in runs for row in for_all_seeds(rows(RESULTS), run) if is_current(row)]
+    there = rows(RESULTS)
+    found = [row for run in runs for row in for_all_seeds(there, run) if is_current(row)]
     if len({row["k"] for row in found}) < 2:
         raise SystemExit(f"no line fits: {method} on {device} was measured with present settings at fewer than two k")
     seconds = "cpu_seconds" if device == "cpu" else "seconds"

@@ -54,6 +54,18 @@ def test_it_holds_what_the_original_model_says_of_what_it_stores(model, forget, 
     assert pool.inverted.nonzero()[:, 0].tolist() == [268, 269, 270, 271]
 
 
+def test_mixtures_are_inverted_towards_the_class_that_they_look_like(model, forget, rng, monkeypatch):
+    aimed = []
+
+    def inverted(network, start, classes, *, iterations):
+        aimed.append(torch.equal(classes, network(start).argmax(1)))
+        return start
+
+    monkeypatch.setattr("worker.unlearning.pool.inverted", inverted)
+    build(model, forget, dataclasses.replace(SMALL, inverted=300, bfloat16=False), rng)
+    assert aimed == [True, True]
+
+
 def test_churn_is_the_share_of_inverted_surrogates_with_another_label():
     """One of four, whatever becomes of the others."""
     logits = torch.eye(5)

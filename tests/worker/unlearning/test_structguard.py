@@ -113,8 +113,12 @@ def test_indistinguishable_images_get_the_margins_of_unseen_ones_and_most_stay_r
     _, test = digits
     before, unseen, sure = accuracy(model, test), batch_margins(model, test), batch_margins(model, forget)
     config = dataclasses.replace(QUICK, goal="indistinguishable")
+    pressed = copy.deepcopy(model)
     steps = list(unlearn(model, forget, unseen=unseen, config=config, rng=torch.Generator().manual_seed(0)))
     assert steps[-1].step == 2 * QUICK.settling  # however near it comes before
+    growing = dataclasses.replace(config, deletion_growth=1e6)  # which it does not here
+    list(unlearn(pressed, forget, unseen=unseen, config=growing, rng=torch.Generator().manual_seed(0)))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), pressed.parameters(), strict=True))
     levels = (torch.arange(16) + 0.5) / 16
     margins = batch_margins(model, forget)[sure.argsort()]
     assert (margins - torch.quantile(unseen, levels)).abs().max() <= config.target_tolerance
