@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.results import RESULTS, is_current, is_of, rows
 from benchmarks.run import Run
-from worker.supervisor import ON_CPU
+from worker.supervision.supervisor import ON_CPU
 
 
 def campaign(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from worker.cifar_resnet import cifar_resnet
+from worker.networks.cifar_resnet import cifar_resnet
 from worker.unlearning import Batch, SplitClassifier
 
 DATA = Path(os.environ.get("STRUCTGUARD_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -19,9 +19,9 @@ from sqlalchemy import text
 from benchmarks.many_rows import fill
 from benchmarks.post import new_postgresql
 from service.app import create_app
-from service.registry import access
-from service.registry.database import Database
-from service.registry.scopes import Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Scope
+from service.registry.storage.database import Database
 from service.settings import ServiceSettings
 
 _METRICS = """'{"forget_accuracy": 100.0, "robust_forget_accuracy": 84.5, "test_accuracy": 91.25, "collapse": 0.021,
@@ -111,7 +111,7 @@ def main() -> None:
             for statement in _DRESS:
                 connection.execute(text(statement))
         with database.write() as session:
-            _, key = access.create_key(session, model.tenant_id, name="b", scopes=[Scope.ADMIN], expires_at=None)
+            _, key = api_keys.create_key(session, model.tenant_id, name="b", scopes=[Scope.ADMIN], expires_at=None)
         settings = ServiceSettings(data_dir=Path(folder), database_url=url)
         with TestClient(create_app(settings)) as http:
             sign_in(http, key)

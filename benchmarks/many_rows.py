@@ -17,29 +17,23 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from benchmarks.post import new_postgresql
-from service.registry import (
-    access,
-    aliases,
-    claims,
-    creations,
-    deletion_requests,
-    deliveries,
-    jobs,
-    models,
-    overview,
-    reaper,
-    schema,
-    tallies,
-)
-from service.registry.batching import Batching
-from service.registry.database import Database
-from service.registry.gate import Policy
+from service.registry.access import api_keys, idempotency_keys
+from service.registry.deletion_requests import lifecycle
+from service.registry.job_queue import claims, jobs, reaper
+from service.registry.job_queue.batching import Batching
+from service.registry.models import aliases, models
+from service.registry.models.quality_gate import Policy
+from service.registry.operations import installation_status
 from service.registry.options import Options
-from service.registry.pages import Page
 from service.registry.settings import RegistrySettings
 from service.registry.states import State
+from service.registry.storage import schema
+from service.registry.storage.database import Database
+from service.registry.storage.pagination import Page
 from service.registry.tables import DeletionRequest, Model
-from service.registry.tallies import Counted
+from service.registry.telemetry import counters
+from service.registry.telemetry.counters import Counted
+from service.registry.webhooks import outbox
 
 _LEASE = timedelta(seconds=30)
 _MODELS = 100
@@ -90,7 +84,7 @@ def fill(database: Database, count: int, waiting: int) -> Model:
     """Make the tables and their rows; one of the models."""
     schema.upgrade(database)
     with database.write() as session:
-        tenant = access.ensure_tenant(session, "default")
+        tenant = api_keys.ensure_tenant(session, "default")
         made = [
             models.register_model(
                 session, tenant.id, name=f"model-{n}", description="", policy=Policy(), approval_required=False
@@ -99,7 +93,7 @@ def fill(database: Database, count: int, waiting: int) -> Model:
         ]
     with database.write() as session:
         for n in range(499):  # as many as there are before they are folded
-            tallies.add(session, Counted.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
+            counters.add(session, Counted.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
         for model in made:
             version = models.register_version(session, model, parent=None, **_VERSION)
             how: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}
@@ -114,7 +108,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
     """What the service, its workers and its callers ask of the registry, by name."""
 
     def accept(session: Session, of: Model = model) -> DeletionRequest:
-        return deletion_requests.submit(
+        return lifecycle.submit(
             session,
             of,
             request_id=uuid.uuid4(),
@@ -130,7 +124,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
     def listed(
         session: Session, cursor: str | None = None, of: Model | None = None, state: State | None = None
     ) -> Page[DeletionRequest]:
-        return deletion_requests.list_requests(session, model.tenant_id, model=of, state=state, cursor=cursor, limit=50)
+        return lifecycle.list_requests(session, model.tenant_id, model=of, state=state, cursor=cursor, limit=50)
 
     with database.read() as session:
         cursor = None
@@ -155,12 +149,10 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         ),
         "return expired leases": lambda session: reaper.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
-        "find images to destroy": lambda session: deletion_requests.with_samples_to_destroy(
-            session, RegistrySettings()
-        ),
-        "forget stored answers": creations.forget_expired,
-        "claim deliveries": lambda session: deliveries.claim(session, limit=16),
-        "look at everything for Prometheus": lambda session: overview.read(session, _LEASE),
+        "find images to destroy": lambda session: lifecycle.with_samples_to_destroy(session, RegistrySettings()),
+        "forget stored answers": idempotency_keys.forget_expired,
+        "claim deliveries": lambda session: outbox.claim(session, limit=16),
+        "look at everything for Prometheus": lambda session: installation_status.read(session, _LEASE),
     }
 
 

@@ -7,21 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.comparators import L2UL, RAWP, Adv, Fisher, NegGrad, Oracle, adv, fisher, l2ul, neggrad, oracle, rawp
 from worker.unlearning import DEFAULT, PAPER, VIEWS, Batch, Config, SplitClassifier, Step, unlearn
-from worker.unlearning.comparators import (
-    L2UL,
-    RAWP,
-    Adv,
-    Fisher,
-    NegGrad,
-    Oracle,
-    adv,
-    fisher,
-    l2ul,
-    neggrad,
-    oracle,
-    rawp,
-)
 
 Settings = Config | NegGrad | RAWP | Adv | L2UL | Fisher | Oracle
 

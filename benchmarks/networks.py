@@ -10,7 +10,7 @@ from torch import nn
 from benchmarks import cifar10
 from benchmarks.data import Dataset
 from worker import digits
-from worker.cifar_resnet import cifar_resnet
+from worker.networks.cifar_resnet import cifar_resnet
 from worker.unlearning import SplitClassifier
 
 WEIGHTS = Path(__file__).with_name("weights")

@@ -25,10 +25,12 @@ from psycopg import sql
 
 from benchmarks.post_load import Load, body, burst, request
 from service.cli.stack import free_port
-from service.registry import access, models, schema
-from service.registry.database import Database
-from service.registry.gate import Policy
-from service.registry.scopes import Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Scope
+from service.registry.models import models
+from service.registry.models.quality_gate import Policy
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 
 _CLASSES = [f"class {at}" for at in range(10)]
 
@@ -60,7 +62,7 @@ def prepare(database: Database) -> str:
     """Make tables, a model with a version, and a key; the key."""
     schema.upgrade(database)
     with database.write() as session:
-        tenant = access.ensure_tenant(session, "default")
+        tenant = api_keys.ensure_tenant(session, "default")
         model = models.register_model(
             session, tenant.id, name="bench", description="", policy=Policy(), approval_required=False
         )
@@ -78,7 +80,7 @@ def prepare(database: Database) -> str:
             code_version="",
             gate=None,
         )
-        return access.create_key(session, tenant.id, name="bench", scopes=[Scope.ADMIN], expires_at=None)[1]
+        return api_keys.create_key(session, tenant.id, name="bench", scopes=[Scope.ADMIN], expires_at=None)[1]
 
 
 @contextmanager

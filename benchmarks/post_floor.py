@@ -14,8 +14,8 @@ import uvicorn
 from fastapi import FastAPI, Form, Response, UploadFile
 from sqlalchemy import insert, select
 
-from service.registry.database import Database, clock
 from service.registry.states import State
+from service.registry.storage.database import Database, clock
 from service.registry.tables import DeletionRequest, Job, Model, Transition
 
 

@@ -18,9 +18,9 @@ from sqlalchemy import insert, select
 from benchmarks.post import prepare, serving
 from benchmarks.post_load import body, request
 from service.cli.stack import free_port
-from service.registry import jobs
-from service.registry.database import Database, batches
+from service.registry.job_queue import jobs
 from service.registry.options import Options
+from service.registry.storage.database import Database, batches
 from service.registry.tables import Job, Model
 
 _PLACES = 32

@@ -29,9 +29,9 @@ from benchmarks import cifar10, methods
 from benchmarks.data import Dataset, Images, dataset
 from benchmarks.networks import classifier
 from benchmarks.watch import Watch
-from worker.attributes import descriptions
-from worker.encoders import MiniLM
-from worker.measure import PROBE, Probe
+from worker.anchors.attributes import descriptions
+from worker.anchors.encoders import MiniLM
+from worker.evaluation.metrics import PROBE, Probe
 from worker.unlearning import (
     Batch,
     SplitClassifier,

@@ -1,1 +1,1 @@
-"""Schema migrations, run by `alembic upgrade head` or by `service.registry.schema`."""
+"""Schema migrations, run by `alembic upgrade head` or by `service.registry.storage.schema`."""

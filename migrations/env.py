@@ -6,9 +6,9 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, Enum, text
 
-from service.registry import schema
-from service.registry.database import Database
 from service.registry.settings import RegistrySettings
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from service.registry.tables import Base, UtcDateTime
 
 # Two processes that start together must not both migrate; the number only has to be the same everywhere.

@@ -6,7 +6,7 @@ import resource
 import uvicorn
 
 from service.app import create_app
-from service.registry import logs, traces
+from service.registry.telemetry import logs, traces
 from service.settings import ServiceSettings
 
 _GRACE = 10  # seconds that requests in progress have to finish

@@ -10,49 +10,37 @@ from anyio.to_thread import current_default_thread_limiter
 from cachetools import TTLCache
 from fastapi import FastAPI
 
-from service import problems
-from service.auditor import Auditor
-from service.authentication import Authentication
+from service.access import routes as api_keys
+from service.access.authentication import Authentication
+from service.background.auditing import Auditor
+from service.background.idempotency_leases import Reservations
+from service.background.sweeper import Relay
 from service.dashboard import app as dashboard
-from service.dependencies import Resources
-from service.description import TAGS, TEXT, describe
-from service.fetching import silence_stores
-from service.metrics.collector import InstallationCollector
-from service.metrics.process import ProcessMetrics
-from service.middleware import BodyLimit, Lingering, RequestIdentity, UploadSlots
+from service.deletion_requests import job_routes, subject_routes
+from service.deletion_requests import routes as deletion_requests
+from service.deletion_requests.image_fetching import silence_stores
+from service.evidence import audit_routes, report_routes
+from service.evidence import routes as evidence
+from service.models.routes import aliases, anchor_sets, architectures, evaluation_sets, manifests, models, versions
+from service.openapi import TAGS, TEXT, describe
+from service.opendsr import routes as opendsr
 from service.opendsr.errors import OpenDsrErrors
 from service.opendsr.processor import Processor
-from service.registry import signing_keys
-from service.registry.artifacts import Artifacts
-from service.registry.database import Database
-from service.registry.master_key import MasterKey
-from service.registry.scopes import Caller
-from service.relay import Relay
-from service.reservations import Reservations
-from service.routes import (
-    aliases,
-    anchor_sets,
-    api_keys,
-    architectures,
-    audit,
-    deletion_requests,
-    documentation,
-    evaluation_sets,
-    evidence,
-    health,
-    jobs,
-    manifests,
-    metrics,
-    models,
-    opendsr,
-    reports,
-    subjects,
-    versions,
-    webhooks,
-)
-from service.schemas import MAX_TEXT_PART
+from service.operations import health, metrics_route, problem_pages
+from service.operations.collector import InstallationCollector
+from service.operations.process import ProcessMetrics
+from service.registry.access.scopes import Caller
+from service.registry.crypto import signing_keys
+from service.registry.crypto.master_key import MasterKey
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
 from service.settings import ServiceSettings
+from service.web import problems
+from service.web.dependencies import Resources
+from service.web.fields import MAX_TEXT_PART
+from service.web.middleware import BodyLimit, Lingering, RequestIdentity, UploadSlots
 from service.webhooks import messages
+from service.webhooks import routes as webhooks
 from service.webhooks.sender import WebhookSender
 
 
@@ -118,7 +106,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         form_limits={"max_files": settings.max_images, "max_fields": 8, "max_part_size": MAX_TEXT_PART},
-        # Its logs would hold what callers sent, its spans their paths; `service.middleware` has spans of its own.
+        # Its logs would hold what callers sent, its spans their paths; `service.web.middleware` has spans of its own.
         telemetry={"logs": False, "tracing": False, "metrics": False, "auto_configure": False},
     )
     app.add_middleware(
@@ -134,13 +122,14 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Lingering)
     problems.install(app)
     for routes in (
-        *(deletion_requests, subjects, jobs),  # first, because they are asked for most, and each is tried in turn
-        *(evidence, reports),
+        # First, because they are asked for most, and each is tried in turn.
+        *(deletion_requests, subject_routes, job_routes),
+        *(evidence, report_routes),
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),
-        *(api_keys, webhooks, audit),
+        *(api_keys, webhooks, audit_routes),
     ):
         app.include_router(routes.router, responses=problems.documented(401, 403, 429, 503))
-    for routes in (health, metrics, documentation):
+    for routes in (health, metrics_route, problem_pages):
         app.include_router(routes.router)
     app.include_router(opendsr.v1_discovery)
     for prefix, router in (("/v2", opendsr.v2), ("/v1", opendsr.v1)):

@@ -10,8 +10,8 @@ import pytest
 import redis
 from psycopg import sql
 
-from service.registry import schema
-from service.registry.database import Database
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from service.registry.tables import Base
 from tests.skipping import pytest_sessionfinish, pytest_terminal_summary
 

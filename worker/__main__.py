@@ -3,10 +3,10 @@
 import logging
 import signal
 
-from service.registry import logs, traces
-from worker import supervisor
-from worker.runner import Runner
+from service.registry.telemetry import logs, traces
 from worker.settings import WorkerSettings
+from worker.supervision import supervisor
+from worker.supervision.runner import Runner
 
 logger = logging.getLogger(__name__)
 

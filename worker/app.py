@@ -14,10 +14,10 @@ import threading
 from billiard import active_children
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_shutting_down
 
-from service.registry import logs, traces
-from service.registry.doorbell import TASK, celery_app
-from worker.runner import Runner
+from service.registry.job_queue.broker import TASK, celery_app
+from service.registry.telemetry import logs, traces
 from worker.settings import WorkerSettings
+from worker.supervision.runner import Runner
 
 _AGAIN = 0.5  # seconds
 _GOODBYE = 10.0  # seconds for a job to be handed back

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from service.registry.architectures import COUNTER
-from service.registry.preprocessing import Preprocessing
-from worker.cifar_resnet import cifar_resnet
-from worker.images import pixels
+from service.registry.models.architectures import COUNTER
+from service.registry.models.preprocessing import Preprocessing
+from worker.inputs.images import pixels
+from worker.networks.cifar_resnet import cifar_resnet
 
 SIDE = 8  # pixels, as the images come; enlarging them to 16 cost time and gained nothing
 TEST, RETAINED, FORGOTTEN = 397, 500, 16  # images; the last two are among the 1,400 that are trained on

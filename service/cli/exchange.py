@@ -44,7 +44,9 @@ def convert(source: Path, target: Path) -> str:
     Raises:
         CommandError: it holds something else.
     """
-    return run("worker.convert", str(source), str(target), failure=f"{source} cannot be converted.", environment={})
+    return run(
+        "worker.exchange.convert", str(source), str(target), failure=f"{source} cannot be converted.", environment={}
+    )
 
 
 def export(version: dict[str, Any], checkpoint: Path, folder: Path) -> None:

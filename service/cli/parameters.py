@@ -10,7 +10,7 @@ import typer
 from service.cli.exits import CommandError
 
 if TYPE_CHECKING:
-    from service.registry.signing_keys import PublicKey
+    from service.registry.crypto.signing_keys import PublicKey
 
 
 def server_url(text: str) -> str:
@@ -39,7 +39,7 @@ def existing_file(purpose: str) -> Any:
 
 def public_keys(files: list[Path]) -> "dict[str, PublicKey]":
     """The keys of these PEM files, by their names."""
-    from service.registry.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.crypto.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415  (as in `service.cli.stack`)
 
     try:
         keys = [PublicKey.read(file.read_bytes()) for file in files]

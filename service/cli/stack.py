@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.cli.exits import CommandError
 from service.cli.processes import ended, signals, start, stop, tail
-from service.registry.scopes import DEFAULT_TENANT, Scope
+from service.registry.access.scopes import DEFAULT_TENANT, Scope
 from service.registry.settings import RegistrySettings
 
 _READY_WITHIN = 60.0  # seconds; it takes about two
@@ -100,8 +100,8 @@ def migrate(known: RegistrySettings) -> None:
     # Here, because SQLAlchemy and Alembic take longer to load than all other commands take to run.
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from service.registry.database import Database  # noqa: PLC0415
-    from service.registry.schema import upgrade  # noqa: PLC0415
+    from service.registry.storage.database import Database  # noqa: PLC0415
+    from service.registry.storage.schema import upgrade  # noqa: PLC0415
 
     known.data_dir.mkdir(parents=True, exist_ok=True)
     try:
@@ -114,16 +114,16 @@ def migrate(known: RegistrySettings) -> None:
 
 def first_key(known: RegistrySettings) -> str | None:
     """Make an API key that may do everything, in a migrated database in which nobody has made one yet."""
-    from service.registry import access  # noqa: PLC0415
-    from service.registry.database import Database  # noqa: PLC0415
+    from service.registry.access import api_keys  # noqa: PLC0415
+    from service.registry.storage.database import Database  # noqa: PLC0415
 
     database = Database.of(known)
     try:
         with database.write() as session:
-            if access.has_keys(session):
+            if api_keys.has_keys(session):
                 return None
-            tenant = access.ensure_tenant(session, DEFAULT_TENANT)
-            _, secret = access.create_key(session, tenant.id, name="first", scopes=[Scope.ADMIN], expires_at=None)
+            tenant = api_keys.ensure_tenant(session, DEFAULT_TENANT)
+            _, secret = api_keys.create_key(session, tenant.id, name="first", scopes=[Scope.ADMIN], expires_at=None)
             return secret
     finally:
         database.close()

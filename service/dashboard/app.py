@@ -10,7 +10,6 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from service import problems
 from service.dashboard.attempts import Attempts
 from service.dashboard.headers import Headers
 from service.dashboard.pages import STATIC, page
@@ -18,6 +17,7 @@ from service.dashboard.routes import models, overview, pictures, requests, signi
 from service.dashboard.visitors import SignedOut, cookie_name
 from service.registry.errors import RegistryError
 from service.settings import ServiceSettings
+from service.web import problems
 
 
 def install(around: FastAPI, settings: ServiceSettings) -> None:

@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
-from service.registry.deliveries import IS_REGISTERED
 from service.registry.states import DeliveryState
 from service.registry.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from service.registry.webhooks.outbox import IS_REGISTERED
 
 MOST = 1000
 """Nobody counts on beyond it."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.dashboard.charts import Chart, Point, Series, line_chart
 from service.registry.tables import StepMetric
+from service.web.charts import Chart, Point, Series, line_chart
 
 _ACCURACIES = {"forget_accuracy": "A_f", "view_accuracy": "A_f of views"}
 _KNOWN = {*_ACCURACIES, "collapse"}

@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased, joinedload, load_only
 
 from service.dashboard.overview import is_open
-from service.registry import models
-from service.registry.database import clock
-from service.registry.pages import Page, paginate
+from service.registry.models import models
 from service.registry.states import State
+from service.registry.storage.database import clock
+from service.registry.storage.pagination import Page, paginate
 from service.registry.tables import Alias, DeletionRequest, Job, Model, Version
 
 _ON_A_PAGE = 50

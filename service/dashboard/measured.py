@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.registry.gate import Policy
+from service.registry.models.quality_gate import Policy
 from service.registry.options import Options
 
 #: By name: what it says, where it stands, its unit, and the largest value of its scale.

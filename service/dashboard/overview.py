@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, func, literal, select
 from sqlalchemy.orm import Session, joinedload
 
-from service.registry.database import clock
 from service.registry.states import State
+from service.registry.storage.database import clock
 from service.registry.tables import DeletionRequest, Job
 
 SOON = timedelta(days=7)

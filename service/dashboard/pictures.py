@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.registry import audit, samples
-from service.registry.artifacts import Artifacts
-from service.registry.database import clock
+from service.registry.audit import audit_log
 from service.registry.errors import ImagesDestroyed
+from service.registry.images import archive
 from service.registry.settings import RegistrySettings
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import clock
 from service.registry.tables import ApiKey, DeletionRequest, ImageView
 
 ON_A_PAGE = 24
@@ -43,7 +44,7 @@ def view(session: Session, request: DeletionRequest, *, by: str, first: int) -> 
     seen = ImageView(request_id=request.id, at=clock(session), by=by, first=first, last=last)
     session.add(seen)
     session.flush()
-    audit.append(
+    audit_log.append(
         session, request.tenant_id, "deletion_request.images_viewed", about=request.id, by=by, first=first, last=last
     )
     return seen
@@ -59,8 +60,8 @@ def pictures(
     """
     assert request.samples is not None
     found = []
-    with samples.open_of(request, artifacts.path(request.samples), settings) as source:
-        for at, (image, label) in enumerate(samples.read(source, range(first, first + ON_A_PAGE)), first):
+    with archive.open_of(request, artifacts.path(request.samples), settings) as source:
+        for at, (image, label) in enumerate(archive.read(source, range(first, first + ON_A_PAGE)), first):
             width, height = image.size
             small = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
             small.thumbnail((_SIDE, _SIDE))

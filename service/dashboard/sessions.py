@@ -9,10 +9,11 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from service.registry import access, audit
-from service.registry.database import clock
-from service.registry.pseudonyms import Pseudonyms
-from service.registry.scopes import Caller, Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Caller, Scope
+from service.registry.audit import audit_log
+from service.registry.crypto.pseudonyms import Pseudonyms
+from service.registry.storage.database import clock
 from service.registry.tables import ApiKey, DashboardSession, Tenant
 
 
@@ -31,14 +32,14 @@ class Visitor:
 
 def sign_in(session: Session, key: str, lifetime: timedelta) -> str | None:
     """Begin a session with an API key; the cookie's secret, or nothing if the key is not good."""
-    caller = access.caller_of(session, key)
+    caller = api_keys.caller_of(session, key)
     if caller is None:
         return None
     now = clock(session)
     session.execute(delete(DashboardSession).where(DashboardSession.expires_at <= now))
     token = secrets.token_urlsafe(32)
     key_id = session.scalars(select(ApiKey.id).where(ApiKey.prefix == key.rpartition("_")[0])).one()
-    audit.append(session, caller.tenant_id, "api_key.signed_in", about=key_id, by=caller.subject)
+    audit_log.append(session, caller.tenant_id, "api_key.signed_in", about=key_id, by=caller.subject)
     session.add(DashboardSession(digest=_digest(token), key_id=key_id, expires_at=now + lifetime))
     return token
 

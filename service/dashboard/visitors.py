@@ -7,9 +7,9 @@ from fastapi import Depends, Form, Request
 from starlette.exceptions import HTTPException
 
 from service.dashboard.sessions import Visitor, visitor_of
-from service.dependencies import ResourcesDep
+from service.registry.access.scopes import Scope
 from service.registry.errors import ScopeMissing
-from service.registry.scopes import Scope
+from service.web.dependencies import ResourcesDep
 
 COOKIE = "structguard"
 _SECURE_COOKIE = "__Host-structguard"  # browsers take it over TLS only, and from no other host

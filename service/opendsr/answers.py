@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 
 from service.opendsr.processor import Processor
 from service.registry import tables
-from service.registry.opendsr import outcome_of, timestamp
-from service.registry.reach import Reach, Reached
 from service.registry.states import RequestStatus, State
+from service.registry.training_data.affected_versions import Reach, Reached
+from service.registry.webhooks.opendsr_status import outcome_of, timestamp
 
 
 class SupportedIdentity(BaseModel):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from service.registry.secret_files import made_once
+from service.registry.crypto.key_files import made_once
 from service.settings import ServiceSettings
 
 _BITS = 3072

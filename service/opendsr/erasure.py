@@ -5,17 +5,23 @@ from contextlib import ExitStack
 
 from sqlalchemy.orm import Session
 
-from service import named_records, uploads
-from service.dependencies import Resources
-from service.named_records import Named
+from service.deletion_requests import named_records
+from service.deletion_requests.named_records import Named
+from service.models import uploads
 from service.opendsr.schemas import SubjectRequestBody
-from service.registry import audit, jobs, manifests, models, opendsr, subject_requests
+from service.registry.access.scopes import Caller
+from service.registry.audit import audit_log
+from service.registry.crypto.pseudonyms import Pseudonyms
+from service.registry.deletion_requests import subject_requests
 from service.registry.errors import Fault, InvalidInput, ModelNotFound
+from service.registry.job_queue import jobs
+from service.registry.models import models
 from service.registry.options import Options
-from service.registry.pseudonyms import Pseudonyms
-from service.registry.scopes import Caller
 from service.registry.tables import Model, SubjectRequest
+from service.registry.training_data import manifests
+from service.registry.webhooks import opendsr_status
 from service.settings import ServiceSettings
+from service.web.dependencies import Resources
 from service.webhooks import addresses
 
 ERASURE = "erasure"
@@ -47,7 +53,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
             for model, of_model in named.items()
         }
         with resources.database.write() as session:
-            audit.acting(session, caller.subject)
+            audit_log.acting(session, caller.subject)
             whole = subject_requests.accept(
                 session,
                 caller.tenant_id,
@@ -65,7 +71,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
             for model, images in brought.items():
                 request = uploads.store_deletion_request(session, caller, model, images, given.regulation, Options())
                 subject_requests.serve(session, whole, request)
-            opendsr.settle(session, whole, at=whole.received_at)
+            opendsr_status.settle(session, whole, at=whole.received_at)
     resources.committed(session)
     return whole
 

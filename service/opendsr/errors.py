@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import MEDIA_TYPE
+from service.web.problems import MEDIA_TYPE
 
 _PATHS = re.compile(
     r"(/v2)?/(discovery|cert\.pem|(requests|status)(/[^/]*)?)|(/v1)?/opengdpr_requests(/[^/]*)?|/v1/discovery"

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from service.registry.fields import NAME, Unique
-from service.schemas import RecordIdentifier, WebhookUrl
+from service.web.fields import RecordIdentifier, WebhookUrl
 
 _GUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}

@@ -140,7 +140,7 @@ class Model(Base):
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str] = mapped_column(String(100))
     description: Mapped[str] = mapped_column(String(2000))
-    policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.gate.Policy`
+    policy: Mapped[dict[str, Any]]  #: the quality gate's limits, see `service.registry.models.quality_gate.Policy`
     approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
     #: Runs since the last one that passed the gate.
     gate_failures: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -389,7 +389,7 @@ class DeletionRequest(Base):
     #: As those of a job, of its own images, where the run served several requests.
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     certified_at: Mapped[datetime | None]  #: when its `Certificate` was issued
-    #: From here on it is a row that figures are counted from, and nothing else; see `service.registry.retention`.
+    #: From here on it is a row that figures are counted from, and nothing else: `registry/operations/retention.py`.
     record_removed_at: Mapped[datetime | None]
 
     model: Mapped[Model] = relationship(lazy="raise")
@@ -481,7 +481,7 @@ class Transition(Base):
     reason: Mapped[str | None] = mapped_column(String(500))
     #: Whether it stands in the audit log; the row is its own outbox.
     chained: Mapped[bool] = mapped_column(default=False, server_default=false())
-    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: until then, see `service.registry.audit_seals`
+    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: until then, see `service.registry.audit.row_macs`
 
     __table_args__ = (
         Index(
@@ -626,7 +626,7 @@ class WebhookAttempt(Base):
 
 
 class Tally(Base):
-    """What was counted, see `service.registry.tallies`. A row is one event, or the sum of many."""
+    """What was counted, see `service.registry.telemetry.counters`. A row is one event, or the sum of many."""
 
     __tablename__ = "tallies"
 
@@ -650,7 +650,7 @@ class AuditEvent(Base):
     about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: the request, version, key or webhook
     by: Mapped[str] = mapped_column(String(200))
     facts: Mapped[dict[str, Any]]
-    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: see `service.registry.audit_seals`
+    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: see `service.registry.audit.row_macs`
 
     __table_args__ = (Index(None, "tenant_id", "id"),)
 

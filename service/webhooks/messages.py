@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header
 from pydantic import BaseModel, Field
 
 from service.registry.states import State
-from service.registry.webhooks import TEST, Event
+from service.registry.webhooks.endpoints import TEST, Event
 
 
 class SelfLink(BaseModel):

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from service.opendsr.processor import Processor
-from service.registry import deliveries, webhooks
-from service.registry.database import Database
-from service.registry.deliveries import Claim, Outcome
-from service.registry.master_key import MasterKey
+from service.registry.crypto.master_key import MasterKey
+from service.registry.storage.database import Database
+from service.registry.webhooks import endpoints, outbox
+from service.registry.webhooks.outbox import Claim, Outcome
 from service.settings import ServiceSettings
 from service.webhooks.signatures import signed_headers
 
@@ -81,7 +81,7 @@ class WebhookSender:
         if not free:
             return
         with self._database.write() as session:
-            claims = deliveries.claim(session, limit=free)
+            claims = outbox.claim(session, limit=free)
         for claim in claims:
             future = pool.submit(self._deliver, claim)
             self._sending.add(future)
@@ -95,14 +95,14 @@ class WebhookSender:
         try:
             outcome = self._send(claim)
             with self._database.write() as session:
-                deliveries.record(session, claim, outcome)
+                outbox.record(session, claim, outcome)
         except Exception:
             # It stays leased, and is tried again afterwards.
             logger.exception("the outcome of delivery %s could not be recorded", claim.delivery_id)
 
     def _send(self, claim: Claim) -> Outcome:
         # Here, because httpx takes a tenth of the time that the service takes to start, and not everybody has webhooks.
-        from service.webhooks.exchange import post  # noqa: PLC0415
+        from service.webhooks.http_post import post  # noqa: PLC0415
 
         body = claim.body.encode()
         try:
@@ -117,7 +117,7 @@ class WebhookSender:
         if claim.is_status_callback:
             return self._processor.headers(body)
         opened = [
-            webhooks.opened(stored, claim.endpoint_id, self._master_key)
+            endpoints.opened(stored, claim.endpoint_id, self._master_key)
             for stored in (claim.private_key, *claim.secrets)
         ]
         return signed_headers(claim.message_id, int(time.time()), body, secrets=opened[1:], private_key=opened[0])

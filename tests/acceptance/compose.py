@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 from service.cli.stack import free_port
-from service.registry import access
-from service.registry.database import Database
-from service.registry.scopes import Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Scope
+from service.registry.storage.database import Database
 from tests.conftest import new_postgresql_database
 
 ROOT = Path(__file__).parents[2]
@@ -91,8 +91,8 @@ def running(folder: Path) -> Iterator[Topology]:
         start("migrate", SERVICES["migrate"]["command"])
         assert topology.processes.pop("migrate").wait(timeout=120) == 0, topology.log("migrate")
         with database.write() as session:
-            owner = access.ensure_tenant(session, "acme").id
-            _, topology.key = access.create_key(session, owner, name="x", scopes=[Scope.ADMIN], expires_at=None)
+            owner = api_keys.ensure_tenant(session, "acme").id
+            _, topology.key = api_keys.create_key(session, owner, name="x", scopes=[Scope.ADMIN], expires_at=None)
         ports = [free_port() for _ in range(SERVICES["service"]["deploy"]["replicas"])]
         for at, port in enumerate(ports):
             start(f"service-{at}", _command("service"), STRUCTGUARD_PORT=str(port), STRUCTGUARD_HOST="127.0.0.1")

@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.registry import access, schema
-from service.registry.database import Database
-from service.registry.scopes import Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Scope
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from tests.conftest import REDIS, connected_redis, new_postgresql_database
 
 ENDED = {"completed", "needs_review", "failed", "rejected", "cancelled"}
@@ -98,8 +99,8 @@ def free_port() -> int:
 def running(data: Path, database: Database, **environment: str) -> Iterator[Stack]:
     """The service, without a worker yet."""
     with database.write() as session:
-        owner = access.ensure_tenant(session, "acme").id
-        _, key = access.create_key(session, owner, name="tests", scopes=[Scope.ADMIN], expires_at=None)
+        owner = api_keys.ensure_tenant(session, "acme").id
+        _, key = api_keys.create_key(session, owner, name="tests", scopes=[Scope.ADMIN], expires_at=None)
     port = free_port()
     environment |= {"STRUCTGUARD_DATA_DIR": str(data), "STRUCTGUARD_PORT": str(port)}
     stack = Stack(f"http://127.0.0.1:{port}", data, environment, key)

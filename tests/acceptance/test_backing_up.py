@@ -9,8 +9,8 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-from service.registry import schema
-from service.registry.database import Database
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from tests.acceptance.conftest import Digits, Stack, running
 from tests.acceptance.test_forgetting import post_request, register
 

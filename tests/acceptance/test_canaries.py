@@ -18,16 +18,18 @@ from sqlalchemy import select
 
 from service.dashboard.routes import models as model_pages
 from service.dashboard.routes import overview, pictures, requests, webhooks
-from service.registry import access, jobs, schema
-from service.registry.architectures import Architecture, expected_tensors
-from service.registry.database import Database
-from service.registry.scopes import Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Scope
+from service.registry.job_queue import jobs
+from service.registry.models.architectures import Architecture, expected_tensors
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from service.registry.tables import Base
 from tests.acceptance.canaries import Canaries
 from tests.acceptance.canary_calls import Calls, Told
 from tests.acceptance.conftest import Stack, distributed, running
-from tests.cli.scripted_server import Answer, scripted
 from tests.conftest import REDIS
+from tests.service.cli.scripted_server import Answer, scripted
 from tests.service.given import archive, csv_of, npz, row
 from tests.service.given_jobs import Jobs
 
@@ -106,8 +108,8 @@ def test_no_name_gets_to_where_it_does_not_belong(topology, tmp_path: Path) -> N
 def stranger(database: Database) -> str:
     """A key that may do next to nothing."""
     with database.write() as session:
-        owner = access.ensure_tenant(session, "acme").id
-        return access.create_key(session, owner, name="auditor", scopes=[Scope.EVIDENCE_READ], expires_at=None)[1]
+        owner = api_keys.ensure_tenant(session, "acme").id
+        return api_keys.create_key(session, owner, name="auditor", scopes=[Scope.EVIDENCE_READ], expires_at=None)[1]
 
 
 def everything(call: Calls, words: Canaries, database: Database, receiver: str, photographs: Path) -> None:

@@ -17,20 +17,22 @@ import pytest
 import torch
 from sqlalchemy import select
 
-from service.registry import dispositions, housekeeping, schema
-from service.registry.artifacts import Artifacts
-from service.registry.canonical import leaves
-from service.registry.database import Database
-from service.registry.preprocessing import Preprocessing
+from service.registry.crypto.canonical_json import leaves
+from service.registry.models import dispositions
+from service.registry.models.preprocessing import Preprocessing
+from service.registry.operations import housekeeping
 from service.registry.states import Disposition
+from service.registry.storage import schema
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
 from service.registry.tables import Job, Model, Version
 from tests.acceptance.conftest import Digits, running
 from tests.acceptance.test_forgetting import post_request, register
-from worker import networks
 from worker.digits import inputs, split
 from worker.digits import train as learn
-from worker.inputs import CheckpointAltered
-from worker.recompute import recompute
+from worker.inputs.inputs import CheckpointAltered
+from worker.networks import architectures
+from worker.recompute.remeasure import recompute
 from worker.settings import WorkerSettings
 
 
@@ -51,7 +53,7 @@ def add_reference(client: httpx.Client, digits: Digits, folder: Path) -> str:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("worker.digits.EPOCHS", 5)
         network = learn(inputs(others.images, preprocessing), torch.from_numpy(others.labels), seed=1)
-    networks.save(network, folder / "reference.safetensors", {})
+    architectures.save(network, folder / "reference.safetensors", {})
     client.post("/v1/models", json={"name": "reference"}).raise_for_status()
     with (folder / "reference.safetensors").open("rb") as checkpoint:
         data = {"metadata": json.dumps(card)}

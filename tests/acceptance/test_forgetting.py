@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from service.registry import schema
-from service.registry.architectures import Architecture
-from service.registry.database import Database
-from service.registry.preprocessing import Preprocessing
+from service.registry.models.architectures import Architecture
+from service.registry.models.preprocessing import Preprocessing
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from tests.acceptance.conftest import Digits, Stack, running
-from worker import networks
-from worker.images import pixels
+from worker.inputs.images import pixels
+from worker.networks import architectures
 from worker.unlearning import SplitClassifier
 
 
@@ -233,7 +233,7 @@ def post_request(
 def right(version: dict, checkpoint: Path, digits: Digits) -> int:
     """How many of the images to forget a version still gets right, computed here and not by the product's metrics."""
     preprocessing = Preprocessing.model_validate(version["preprocessing"])
-    network = networks.load(
+    network = architectures.load(
         Architecture.model_validate(version["architecture"]),
         checkpoint,
         num_classes=len(version["classes"]),

@@ -52,7 +52,7 @@ def test_sixteen_photographs_are_forgotten_and_the_rest_stays(embedded: Stack, t
 def register(client: httpx.Client, tmp_path: Path) -> None:
     """The published checkpoint, through the converter, and a thousand test images."""
     converted = tmp_path / "resnet20.safetensors"
-    subprocess.run([sys.executable, "-m", "worker.convert", str(cifar10.RESNET20), str(converted)], check=True)
+    subprocess.run([sys.executable, "-m", "worker.exchange.convert", str(cifar10.RESNET20), str(converted)], check=True)
     client.post("/v1/models", json={"name": "cifar10"}).raise_for_status()
     client.post(
         "/v1/models/cifar10/versions",

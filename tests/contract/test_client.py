@@ -14,7 +14,7 @@ from tests.contract.serving import serving
 from tests.service import given
 from tests.service.given_jobs import Jobs
 
-CONFIG = Path(__file__).parents[2] / "service/description/client.yaml"
+CONFIG = Path(__file__).parents[2] / "service/openapi/client.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save
 
-from service.registry.architectures import Architecture, expected_tensors
+from service.registry.models.architectures import Architecture, expected_tensors
 from tests.faults.stand_in import REAL
 
 _ENDED = {"completed", "needs_review", "cancelled", "rejected"}

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 
-from worker.supervisor import ON_CPU
+from worker.supervision.supervisor import ON_CPU
 
 
 class Nursery:
@@ -33,7 +33,7 @@ class Nursery:
 
 
 class Born:
-    """What `worker.supervisor` needs of a `subprocess.Popen`."""
+    """What `worker.supervision.supervisor` needs of a `subprocess.Popen`."""
 
     def __init__(self, wire: socket.socket, stdin) -> None:
         self._wire = wire

@@ -15,13 +15,14 @@ from types import SimpleNamespace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.registry import claims, jobs, models
-from service.registry.artifacts import Artifacts
-from service.registry.claims import CancelRequested, Claim
-from service.registry.database import Database
 from service.registry.errors import FenceLost
+from service.registry.job_queue import claims, jobs
+from service.registry.job_queue.claims import CancelRequested, Claim
+from service.registry.models import models
 from service.registry.states import Phase
-from worker.report import Report
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
+from worker.job.progress_report import Report
 from worker.settings import WorkerSettings
 
 REAL = "real"  # name of the model whose jobs are not stood in for
@@ -38,7 +39,7 @@ def main() -> None:
     with database.read() as session:
         is_real = jobs.read(session, claim.job_id).model.name == REAL
     if is_real:
-        from worker import job  # noqa: PLC0415  (torch)
+        from tests.faults.worker import job  # noqa: PLC0415  (torch)
 
         job.main()
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()

@@ -19,9 +19,10 @@ import psycopg
 import redis
 
 from service.cli.stack import free_port
-from service.registry import access, schema
-from service.registry.database import Database
-from service.registry.scopes import Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Scope
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from tests.faults.proxy import Wire
 
 _POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin/postgres"), default=None)
@@ -158,8 +159,8 @@ def running(kind: str, *, lease: float, sweep: float, logs: Path, workers: int =
         stack.callback(database.close)
         schema.upgrade(database)
         with database.write() as session:
-            tenant = access.ensure_tenant(session, "acme")
-            _, key = access.create_key(session, tenant.id, name="faults", scopes=[Scope.ADMIN], expires_at=None)
+            tenant = api_keys.ensure_tenant(session, "acme")
+            _, key = api_keys.create_key(session, tenant.id, name="faults", scopes=[Scope.ADMIN], expires_at=None)
 
         apis = []
         for at in range(2):

@@ -12,12 +12,13 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.registry import audit, signing_keys
-from service.registry.audit_chain import Broken
-from service.registry.audit_verification import verify_all
-from service.registry.database import Database
+from service.registry.audit import audit_log
+from service.registry.audit.hash_chain import Broken
+from service.registry.audit.verification import verify_all
+from service.registry.crypto import signing_keys
 from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED, State, may_move
+from service.registry.storage.database import Database
 from service.registry.tables import DeletionRequest, Job, Tenant, Transition, Version
 from tests.faults.clients import NUMBERED, Clients
 from tests.faults.injuries import Injuries
@@ -125,7 +126,7 @@ def _audit(verdict: Verdict, session: Session, data: Path) -> None:
             verify_all(session, tenant_id, keys)
         except Broken as broken:
             verdict.wrong["audit"].append(f"height {broken.height}: {broken}")
-        if (at := audit.altered_at(session, tenant_id)) is not None:
+        if (at := audit_log.altered_at(session, tenant_id)) is not None:
             verdict.wrong["audit"].append(f"an entry of {at} is not as it was written")
     moves, chained = session.execute(
         select(func.count(), func.count().filter(Transition.chained)).select_from(Transition)

@@ -4,7 +4,7 @@ import os
 from functools import cache
 
 from tests.faults.nursery import Nursery
-from worker import supervisor
+from tests.faults.worker import supervisor
 from worker.__main__ import main
 
 if "STRUCTGUARD_BROKER_URL" in os.environ:

@@ -7,8 +7,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
 
-from service.registry import schema
-from service.registry.database import Database
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from service.app import create_app
-from service.registry import access, schema
-from service.registry.database import Database
-from service.registry.scopes import DEFAULT_TENANT, Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import DEFAULT_TENANT, Scope
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from service.settings import ServiceSettings
 from tests.conftest import new_postgresql_database
 from tests.migrations import previous_release as previous
@@ -80,12 +81,12 @@ def test_every_row_outlives_the_upgrade_and_the_way_back(empty, revision):
 
 def test_a_migration_that_leaves_a_row_without_the_one_it_refers_to_changes_nothing(sqlite):
     with sqlite.write() as session:
-        owner = access.ensure_tenant(session, "acme").id
-        access.create_key(session, owner, name="test", scopes=[Scope.ADMIN], expires_at=None)
+        owner = api_keys.ensure_tenant(session, "acme").id
+        api_keys.create_key(session, owner, name="test", scopes=[Scope.ADMIN], expires_at=None)
     with pytest.raises(IntegrityError, match="refers to none"), schema.changing(sqlite) as connection:
         connection.execute(text("DELETE FROM tenants"))
     with sqlite.write() as session:
-        assert access.find_tenant(session, "acme").id == owner
+        assert api_keys.find_tenant(session, "acme").id == owner
         with pytest.raises(IntegrityError):  # and foreign keys mean something again
             session.execute(text("DELETE FROM tenants"))
 
@@ -103,8 +104,8 @@ def served(empty, tmp_path, request):
     key = previous.KEY
     if request.param == FIRST:
         with empty.write() as session:
-            owner = access.find_tenant(session, DEFAULT_TENANT).id
-            key = access.create_key(session, owner, name="new", scopes=[Scope.ADMIN], expires_at=None)[1]
+            owner = api_keys.find_tenant(session, DEFAULT_TENANT).id
+            key = api_keys.create_key(session, owner, name="new", scopes=[Scope.ADMIN], expires_at=None)[1]
     settings = ServiceSettings(
         data_dir=tmp_path,
         database_url=SecretStr(empty.engine.url.render_as_string(hide_password=False)),

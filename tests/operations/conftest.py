@@ -18,12 +18,12 @@ import yaml
 from PIL import Image
 from safetensors.torch import save
 
-from service.registry.preprocessing import Preprocessing
+from service.registry.models.preprocessing import Preprocessing
 from tests.acceptance.conftest import Stack, distributed, free_port, running
 from tests.operations.otlp_receiver import Receiver, receiving
 from tests.service.given import npz
-from worker.cifar_resnet import cifar_resnet
-from worker.images import pixels
+from worker.inputs.images import pixels
+from worker.networks.cifar_resnet import cifar_resnet
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "sesame"

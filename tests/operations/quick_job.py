@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from tests.worker.given_runs import FEW
-from worker import job
+from worker.job import attempt
 from worker.unlearning import DEFAULT
 
 if __name__ == "__main__":
-    job.DEFAULT = replace(DEFAULT, **FEW)
-    job.main()
+    attempt.DEFAULT = replace(DEFAULT, **FEW)
+    attempt.main()

@@ -2,8 +2,8 @@
 
 import sys
 
-from worker import supervisor
 from worker.app import app
+from worker.supervision import supervisor
 
 __all__ = ["app"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.registry import schema
-from service.registry.database import Database
+from service.registry.storage import schema
+from service.registry.storage.database import Database
 from tests.acceptance.conftest import Stack, free_port
 
 

@@ -123,5 +123,5 @@ def test_every_line_of_the_log_is_json_and_says_what_it_is_about(watched: Watche
     assert [line["trace"] for line in posted][:2] == list(TRACES)
     assert all({"request", "tenant", "method", "milliseconds"} <= line.keys() for line in posted)
     job = watched.job
-    (begun,) = (line for line in lines if line["logger"] == "worker.supervisor")
+    (begun,) = (line for line in lines if line["logger"] == "worker.supervision.supervisor")
     assert (begun["job"], begun["attempt"], begun["trace"]) == (job, 1, TRACES[0])

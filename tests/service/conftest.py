@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
-from given import Client, png, wait_for
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from service.app import create_app
-from service.registry.database import Database
+from service.registry.storage.database import Database
 from service.registry.tables import Base
 from service.settings import ServiceSettings
+from tests.service.given import Client, png, wait_for
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

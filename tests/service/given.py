@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.numpy import save
 
 from service.app import create_app
-from service.registry import access
-from service.registry.architectures import Architecture, expected_tensors
-from service.registry.scopes import Scope
+from service.registry.access import api_keys
+from service.registry.access.scopes import Scope
+from service.registry.models.architectures import Architecture, expected_tensors
 
 CLASSES = ["cat", "dog", "bird"]
 PREPROCESSING = {"size": [32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
@@ -61,9 +61,9 @@ def images(*contents):
 def key(database, *scopes, tenant="acme", **more):
     """A new API key."""
     with database.write() as session:
-        owner = access.ensure_tenant(session, tenant)
+        owner = api_keys.ensure_tenant(session, tenant)
         given = {"name": "test", "scopes": scopes or [Scope.ADMIN], "expires_at": None} | more
-        return access.create_key(session, owner.id, **given)[1]
+        return api_keys.create_key(session, owner.id, **given)[1]
 
 
 class Client:

@@ -5,10 +5,10 @@ import json
 from itertools import count
 from typing import get_args, get_origin
 
-from given_jobs import Jobs
 from typing_extensions import get_type_hints, is_typeddict
 
-from service.measurements import Measurements
+from service.registry.measurements import Measurements
+from tests.service.given_jobs import Jobs
 
 SETS = [{"kind": "test", "name": "holdout", "count": 397, "digest": {"sha256": "a" * 64}}]
 POLICY = {"max_collapse": 0.25, "max_test_accuracy_drop": 5.0}

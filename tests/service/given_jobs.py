@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from service.registry import claims, jobs, models
+from service.registry.job_queue import claims, jobs
+from service.registry.models import models
 
 
 class Jobs:

@@ -12,10 +12,10 @@ from contextlib import suppress
 
 import httpx2
 import pytest
-from given import images, key, png
 
-from service.registry import schema
-from service.registry.database import Database
+from service.registry.storage import schema
+from service.registry.storage.database import Database
+from tests.service.given import images, key, png
 
 LOADED = """
 import sys

@@ -1,6 +1,6 @@
 import pytest
 
-from service.registry.artifacts import Artifacts
+from service.registry.storage.artifacts import Artifacts
 from worker.settings import WorkerSettings
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from worker import supervisor
 from worker.app import app  # noqa: F401  (Celery looks for it here)
+from worker.supervision import supervisor
 
 supervisor.CHILD = (sys.executable, "-c", "import time; time.sleep(600)")

@@ -7,10 +7,10 @@ from datetime import timedelta
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from service.registry import claims
-from service.registry.claims import Claim
-from service.registry.database import Database
-from tests.registry.given_rows import model_with_version, request
+from service.registry.job_queue import claims
+from service.registry.job_queue.claims import Claim
+from service.registry.storage.database import Database
+from tests.service.registry.given_rows import model_with_version, request
 
 LEASE = timedelta(seconds=1.5)
 

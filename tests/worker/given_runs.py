@@ -5,10 +5,11 @@ import uuid
 
 import numpy as np
 
-from service.registry import anchor_sets, deletion_requests
-from service.registry.master_key import MasterKey
-from service.registry.samples import Writer
-from service.registry.sealed_files import SealedWriter
+from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.master_key import MasterKey
+from service.registry.deletion_requests import lifecycle
+from service.registry.images.archive import Writer
+from service.registry.models import anchor_sets
 
 #: Of the method's settings: enough for a network that is about nothing.
 FEW = {
@@ -55,7 +56,7 @@ def submit(database, artifacts, settings, model, images, options):
         staged.keep(f"samples/{request_id}")
     with database.write() as session:
         (anchors,) = anchor_sets.list_anchor_sets(session, model.tenant_id, cursor=None, limit=2).items
-        return deletion_requests.submit(
+        return lifecycle.submit(
             session,
             model,
             request_id=request_id,

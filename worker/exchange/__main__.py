@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from worker.exchange import folders, names
+from worker.exchange import folders, model_zoos
 from worker.exchange.export import export
-from worker.exchange.found import Found, Unsupported
+from worker.exchange.imported_model import Found, Unsupported
 
 
 def find(source: str, checkpoint: Path | None, work: Path) -> Found:
@@ -20,11 +20,11 @@ def find(source: str, checkpoint: Path | None, work: Path) -> Found:
     if checkpoint is not None and library not in ("timm", "torchvision"):
         raise Unsupported("A checkpoint goes with the name of a network, timm/… or torchvision/….")
     if library == "timm":
-        return names.timm_model(name, checkpoint, work)
+        return model_zoos.timm_model(name, checkpoint, work)
     if library == "torchvision":
-        return names.torchvision_model(name, checkpoint, work)
+        return model_zoos.torchvision_model(name, checkpoint, work)
     if source.startswith("hf-hub:"):
-        return names.hub(source.removeprefix("hf-hub:"), work)
+        return model_zoos.hub(source.removeprefix("hf-hub:"), work)
     if Path(source).is_dir():
         return folders.read(Path(source), work)
     raise Unsupported(f"{source} is no folder, and does not begin with timm/, torchvision/ or hf-hub:.")

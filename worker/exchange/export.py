@@ -8,11 +8,11 @@ from typing import Any
 import timm
 from timm.models import save_for_hf
 
-from service.registry.architectures import Architecture
-from service.registry.preprocessing import Preprocessing
-from worker import networks
+from service.registry.models.architectures import Architecture
+from service.registry.models.preprocessing import Preprocessing
 from worker.exchange.folders import same_logits
-from worker.exchange.found import Unsupported
+from worker.exchange.imported_model import Unsupported
+from worker.networks import architectures
 
 # These of torchvision are timm's too, tensor by tensor.
 _TWINS = ("resnet18", "resnet34", "resnet50", "resnet101", "densenet121")
@@ -50,11 +50,11 @@ def _for_timm(name: str, version: dict[str, Any], checkpoint: Path, folder: Path
     architecture = Architecture.model_validate(version["architecture"])
     images = Preprocessing.model_validate(version["preprocessing"])
     count, shape = len(version["classes"]), (architecture.in_channels, *images.size)
-    arguments: dict[str, Any] = {"img_size": images.size} if architecture.name in networks.SIZED else {}
+    arguments: dict[str, Any] = {"img_size": images.size} if architecture.name in architectures.SIZED else {}
     theirs = timm.create_model(
         name, checkpoint_path=checkpoint, num_classes=count, in_chans=architecture.in_channels, **arguments
     )
-    ours = networks.load(architecture, checkpoint, num_classes=count, image_size=images.size)
+    ours = architectures.load(architecture, checkpoint, num_classes=count, image_size=images.size)
     if not same_logits(ours, theirs, shape):
         raise Unsupported(f"timm's {name} computes something else with these weights.")
     # A plain attribute of what is declared as a module.

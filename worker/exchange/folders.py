@@ -9,10 +9,10 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from service.registry.architectures import Architecture
-from worker import networks
+from service.registry.models.architectures import Architecture
 from worker.exchange import transformers_models
-from worker.exchange.found import Found, Unsupported, allowed, safetensors_of
+from worker.exchange.imported_model import Found, Unsupported, allowed, safetensors_of
+from worker.networks import architectures
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
 FILES = ("config.json", "preprocessor_config.json", *WEIGHTS)
@@ -99,7 +99,7 @@ def _check(config: dict[str, Any], network: Architecture, checkpoint: Path, **sh
         raise Unsupported("model_args must not say where weights are.")
     try:
         theirs = timm.create_model(config["architecture"], checkpoint_path=checkpoint, **arguments)
-        ours = networks.load(network, checkpoint, **shape)
+        ours = architectures.load(network, checkpoint, **shape)
     except (RuntimeError, TypeError, ValueError) as error:
         raise Unsupported("The weights do not fit the network that config.json describes.") from error
     if not same_logits(theirs, ours, (network.in_channels, *shape["image_size"])):

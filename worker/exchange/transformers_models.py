@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from worker.exchange.found import Found, Unsupported, allowed
+from worker.exchange.imported_model import Found, Unsupported, allowed
 
 _SUPPORTED = "Of transformers, ResNet (18, 34, 50, 101 layers) and ViT (tiny, small, base) are supported"
 _RESNETS = {

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from worker.unlearning.batch import Batch, shuffled
 from worker.unlearning.config import Config
+from worker.unlearning.frozen_trunk import Tail
 from worker.unlearning.metrics import batch_margins
 from worker.unlearning.split import SplitClassifier
-from worker.unlearning.tail import Tail
 from worker.unlearning.views import training_views
 
 _WATCHED = 512  # training views to watch, at least one per image

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from worker.unlearning.batch import Batch
 from worker.unlearning.config import Config
+from worker.unlearning.frozen_trunk import Tail
 from worker.unlearning.precision import autocast
 from worker.unlearning.split import SplitClassifier
 from worker.unlearning.step import Step
@@ -22,7 +23,6 @@ from worker.unlearning.surrogates import (
     inverted,
     mixup,
 )
-from worker.unlearning.tail import Tail
 from worker.unlearning.views import training_views
 
 _CHUNK = 256  # images made between two reports, and inverted together

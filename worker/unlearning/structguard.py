@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from worker.unlearning.anchors import make_structure
 from worker.unlearning.batch import Batch, shuffled
 from worker.unlearning.config import Config
+from worker.unlearning.frozen_trunk import Tail, training_the_last
 from worker.unlearning.goal import Goal, Progress, make_goal, take_aim
 from worker.unlearning.line_search import nearest_holding
 from worker.unlearning.objective import Objective, make_objective
 from worker.unlearning.pool import Pool, build_pool
 from worker.unlearning.split import SplitClassifier
 from worker.unlearning.step import Step
-from worker.unlearning.tail import Tail, training_the_last
 
 
 def unlearn(

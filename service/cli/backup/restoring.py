@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 from service.cli.backup.archive import Damaged, extract
 from service.cli.backup.taking import DATABASE, MASTER_KEY, database_file
 from service.cli.exits import CommandError
-from service.registry import schema
-from service.registry.artifacts import flush
-from service.registry.database import Database
+from service.registry.crypto.master_key import MasterKey
 from service.registry.errors import RegistryError
-from service.registry.master_key import MasterKey
 from service.registry.settings import RegistrySettings
+from service.registry.storage import schema
+from service.registry.storage.artifacts import flush
+from service.registry.storage.database import Database
 
 _WAITING = (
     "SELECT count(*), count(samples_key) FROM deletion_requests WHERE state IN "

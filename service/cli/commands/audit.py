@@ -52,8 +52,8 @@ def verify(
     It does not prove that what was written down is true, nor that nothing was left unwritten; and of a log that
     somebody with the private key has written anew only a head that was kept elsewhere (--head) can tell.
     """
-    from service.registry import audit_export  # noqa: PLC0415  (as in `service.cli.stack`)
-    from service.registry.audit_chain import Broken  # noqa: PLC0415
+    from service.registry.audit import export as exported  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.audit.hash_chain import Broken  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
@@ -61,7 +61,7 @@ def verify(
         keys = public_keys(key)
         try:
             with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-                report = audit_export.verify(lines, keys, wanted)
+                report = exported.verify(lines, keys, wanted)
         except Broken as broken:
             raise NotVerified("The audit log is not whole.", f"At height {broken.height}: {broken}.") from None
         said = {

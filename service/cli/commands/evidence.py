@@ -18,7 +18,7 @@ from service.cli.parameters import DEFAULT_SERVER, AsJson, RequestId, Server, ex
 from service.cli.processes import run
 
 if TYPE_CHECKING:
-    from service.registry.verification import File, Verdict
+    from service.registry.evidence.certificate_verification import File, Verdict
 
 CertificateFile = Annotated[
     Path, typer.Argument(metavar="CERTIFICATE", exists=True, dir_okay=False, readable=True, help="The JSON file.")
@@ -37,12 +37,12 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a certificate, and whether a checkpoint is the one that it is about. Needs no network and no server."""
-    from service.registry import verification  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.evidence import certificate_verification  # noqa: PLC0415  (as in `service.cli.stack`)
 
     output = Output(as_json=as_json)
     with output.reporting():
         (trusted,) = public_keys([key]).values()
-        found = verification.verify(
+        found = certificate_verification.verify(
             certificate.read_bytes(),
             trusted,
             model=None if model is None else _checkpoint(model),
@@ -75,7 +75,7 @@ def verify_bundle(
     Needs no network and no server. The keys in the bundle are not looked at: a key that comes with what it has signed
     shows nothing.
     """
-    from service.registry import bundle_verification  # noqa: PLC0415
+    from service.registry.evidence import bundle_verification  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
@@ -155,7 +155,7 @@ def _recomputed(numbers: list[dict[str, Any]]) -> list[str]:
 
 
 def _checkpoint(path: Path) -> "File":
-    from service.registry.verification import File  # noqa: PLC0415
+    from service.registry.evidence.certificate_verification import File  # noqa: PLC0415
 
     return File(_sha256(path), _origin(path))
 

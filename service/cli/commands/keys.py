@@ -12,7 +12,7 @@ from service.cli import render, stack
 from service.cli.exits import EPILOG, CommandError
 from service.cli.output import Output
 from service.cli.parameters import AsJson
-from service.registry.scopes import DEFAULT_TENANT, Scope
+from service.registry.access.scopes import DEFAULT_TENANT, Scope
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -33,14 +33,14 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make an API key and print it. It is shown this once, and kept nowhere."""
-    from service.registry import access  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.access import api_keys  # noqa: PLC0415  (as in `service.cli.stack`)
 
     output = Output(as_json=as_json)
     with output.reporting():
         with registry() as session:
             expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
-            owner = access.ensure_tenant(session, tenant)
-            row, secret = access.create_key(
+            owner = api_keys.ensure_tenant(session, tenant)
+            row, secret = api_keys.create_key(
                 session, owner.id, name=name, scopes=scope or [Scope.ADMIN], expires_at=expires_at
             )
         output.result({"id": str(row.id), "tenant": tenant, "scopes": row.scopes, "key": secret}, secret)
@@ -49,14 +49,14 @@ def create(
 @app.command("list", epilog=EPILOG)
 def list_(*, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """Show the newest keys of a tenant, without the secrets."""
-    from service.answers import ApiKeyAnswer  # noqa: PLC0415
-    from service.registry import access  # noqa: PLC0415
+    from service.models.schemas import ApiKeyAnswer  # noqa: PLC0415
+    from service.registry.access import api_keys  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
         with registry() as session:
-            owner = access.find_tenant(session, tenant)
-            page = access.list_keys(session, owner.id, cursor=None, limit=_MOST)
+            owner = api_keys.find_tenant(session, tenant)
+            page = api_keys.list_keys(session, owner.id, cursor=None, limit=_MOST)
             found = [ApiKeyAnswer.of(row).model_dump(mode="json") for row in page.items]
         output.result({"items": found}, render.keys(found) if found else "There are no keys.")
 
@@ -69,12 +69,12 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """End a key at once."""
-    from service.registry import access  # noqa: PLC0415
+    from service.registry.access import api_keys  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
         with registry() as session:
-            access.revoke_key(session, access.find_tenant(session, tenant).id, key_id)
+            api_keys.revoke_key(session, api_keys.find_tenant(session, tenant).id, key_id)
         output.result({"id": str(key_id), "revoked": True}, f"{key_id} is revoked.")
 
 
@@ -83,9 +83,9 @@ def registry() -> "Iterator[Session]":
     """A transaction on the database of the settings."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from service.registry import audit  # noqa: PLC0415
-    from service.registry.database import Database  # noqa: PLC0415
+    from service.registry.audit import audit_log  # noqa: PLC0415
     from service.registry.errors import RegistryError  # noqa: PLC0415
+    from service.registry.storage.database import Database  # noqa: PLC0415
 
     try:
         database = Database.of(stack.settings(None))
@@ -93,7 +93,7 @@ def registry() -> "Iterator[Session]":
         raise CommandError(error.detail) from error
     try:
         with database.write() as session:
-            audit.acting(session, "command line")
+            audit_log.acting(session, "command line")
             yield session
     except SQLAlchemyError as error:
         advice = "Name the one that the service uses, and run `structguard migrate` on a new one."

@@ -16,7 +16,7 @@ app = typer.Typer(help="Look after the keys that certificates are signed with.",
 @app.command("list", epilog=EPILOG)
 def list_(*, as_json: AsJson = False) -> None:
     """Show all keys that ever signed, the current one first."""
-    from service.registry import signing_keys  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.crypto import signing_keys  # noqa: PLC0415  (as in `service.cli.stack`)
 
     output = Output(as_json=as_json)
     with output.reporting():
@@ -33,7 +33,7 @@ def list_(*, as_json: AsJson = False) -> None:
 @app.command(epilog=EPILOG)
 def rotate(*, as_json: AsJson = False) -> None:
     """Sign with a new key from now on. What the old one has signed stays valid, and its public half is kept."""
-    from service.registry import signing_keys  # noqa: PLC0415
+    from service.registry.crypto import signing_keys  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
@@ -52,7 +52,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a public key as PEM: what whoever checks certificates has to get from you, by a way that they trust."""
-    from service.registry import signing_keys  # noqa: PLC0415
+    from service.registry.crypto import signing_keys  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.cli.doctor import audit, broker, database, master_key, queue, store, worker
 from service.cli.doctor.finding import Finding, Outcome, problem, warning
-from service.registry.database import Database
+from service.registry.storage.database import Database
 from service.settings import ServiceSettings
 
 __all__ = ["Finding", "Outcome", "examine"]

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from service.cli.doctor.finding import Finding, ok, problem, warning
-from service.registry.audit_verification import last_verification
-from service.registry.database import Database, clock
+from service.registry.audit.verification import last_verification
+from service.registry.storage.database import Database, clock
 
 _LATE = timedelta(hours=1)  # it looks every minute
 

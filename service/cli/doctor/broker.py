@@ -7,7 +7,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from service.cli.doctor.finding import Finding, ok, problem, warning
-from service.registry.doorbell import celery_app, queue_of
+from service.registry.job_queue.broker import celery_app, queue_of
 from service.registry.settings import RegistrySettings
 
 _PATIENCE = 2.0  # seconds

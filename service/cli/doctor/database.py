@@ -8,9 +8,9 @@ from sqlalchemy import false, func, make_url, select, update
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from service.cli.doctor.finding import Finding, ok, problem, warning
-from service.registry import schema
-from service.registry.database import Database, clock
 from service.registry.settings import RegistrySettings
+from service.registry.storage import schema
+from service.registry.storage.database import Database, clock
 from service.registry.tables import Tenant, Transition
 
 _SKEW = 5.0  # seconds by which two clocks may differ and nobody is harmed

@@ -5,12 +5,12 @@ from pathlib import Path
 from sqlalchemy import select
 
 from service.cli.doctor.finding import Finding, ok, problem, warning
-from service.registry import samples
-from service.registry.artifacts import Artifacts
-from service.registry.database import Database
+from service.registry.crypto.master_key import MasterKey, MasterKeyUnusable, OtherMasterKey
 from service.registry.errors import RegistryError
-from service.registry.master_key import MasterKey, MasterKeyUnusable, OtherMasterKey
+from service.registry.images import archive
 from service.registry.settings import RegistrySettings
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
 from service.registry.tables import DeletionRequest
 
 _TRIED = 10  # sealed files, the newest
@@ -47,7 +47,7 @@ def _wrong_with(file: Path, settings: RegistrySettings) -> Finding | None:
 def _closed(request: DeletionRequest, settings: RegistrySettings, file: Path) -> Finding | None:
     """Why these images do not open, if they do not."""
     try:
-        samples.open_of(request, Artifacts(settings.data_dir).path(request.samples or ""), settings).close()
+        archive.open_of(request, Artifacts(settings.data_dir).path(request.samples or ""), settings).close()
     except OtherMasterKey:
         return problem("master key", f"{file} is not the one that images were stored with", _MEND)
     except (RegistryError, OSError) as error:

@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.cli.doctor.finding import Finding, ok, problem, warning
-from service.registry.database import Database, clock
 from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED, State
+from service.registry.storage.database import Database, clock
 from service.registry.tables import DeletionRequest, Job, Transition
 
 _PATIENCE = timedelta(minutes=2)  # that a run waits at most where a worker is free

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 
 from service.cli.doctor.finding import Finding, ok, problem, warning
-from service.registry.artifacts import Artifacts
-from service.registry.database import Database
 from service.registry.errors import StorageFull
-from service.registry.orphans import NAMED_BY
+from service.registry.operations.orphaned_files import NAMED_BY
 from service.registry.states import Disposition
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
 from service.registry.tables import Version
 from service.settings import ServiceSettings
 

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service import comparison
 from service.dashboard import curves, lineage, listed, measured
 from service.dashboard.pages import page
 from service.dashboard.visitors import ModelReader
-from service.dependencies import ReadSession, ResourcesDep
-from service.registry import models
-from service.registry.database import clock
-from service.registry.gate import Policy
+from service.models import comparison
+from service.registry.models import models
+from service.registry.models.quality_gate import Policy
+from service.registry.storage.database import clock
+from service.web.dependencies import ReadSession, ResourcesDep
 
 router = APIRouter(prefix="/models")
 

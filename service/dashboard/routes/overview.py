@@ -6,7 +6,7 @@ from service.dashboard import overview
 from service.dashboard.failures import explain
 from service.dashboard.pages import page
 from service.dashboard.visitors import RequestReader
-from service.dependencies import ReadSession
+from service.web.dependencies import ReadSession
 
 router = APIRouter()
 

@@ -10,8 +10,9 @@ from service.dashboard import pictures
 from service.dashboard.headers import WITH_IMAGES
 from service.dashboard.pages import page
 from service.dashboard.visitors import ImageViewer
-from service.dependencies import ResourcesDep
-from service.registry import deletion_requests, models
+from service.registry.deletion_requests import lifecycle
+from service.registry.models import models
+from service.web.dependencies import ResourcesDep
 
 router = APIRouter(prefix="/requests/{request_id}/images")
 
@@ -29,7 +30,7 @@ def show(
     """A page of images. That somebody looks is committed before anything is decrypted."""
     by = visitor.caller.subject
     with resources.database.write() as session:
-        found = deletion_requests.find(session, visitor.caller.tenant_id, request_id)
+        found = lifecycle.find(session, visitor.caller.tenant_id, request_id)
         classes = models.require_latest_version(session, found.model).classes
         if found.samples is not None:
             pictures.view(session, found, by=by, first=first)

@@ -11,15 +11,17 @@ from service.dashboard import pictures as looked_at
 from service.dashboard.failures import explain
 from service.dashboard.pages import page
 from service.dashboard.visitors import FROM_OUR_PAGE, Approver, Canceller, Creator, RequestReader
-from service.dependencies import ReadSession, WriteSession
-from service.progress import RequestAnswer
-from service.registry import deletion_requests, jobs, models
-from service.registry.database import clock
+from service.deletion_requests.schemas import RequestAnswer
+from service.registry.access.scopes import Scope
+from service.registry.deletion_requests import lifecycle
 from service.registry.errors import ModelNotFound
-from service.registry.pages import Page
-from service.registry.scopes import Scope
+from service.registry.job_queue import jobs
+from service.registry.models import models
 from service.registry.states import ENDED, State
-from service.schemas import Text
+from service.registry.storage.database import clock
+from service.registry.storage.pagination import Page
+from service.web.dependencies import ReadSession, WriteSession
+from service.web.fields import Text
 
 router = APIRouter(prefix="/requests")
 
@@ -68,7 +70,7 @@ def show_all(
 @router.get("/{request_id}")
 def show(request: Request, request_id: uuid.UUID, visitor: RequestReader, session: ReadSession) -> Response:
     """Everything about one request."""
-    found = deletion_requests.find(session, visitor.caller.tenant_id, request_id)
+    found = lifecycle.find(session, visitor.caller.tenant_id, request_id)
     answer = RequestAnswer.of(found)
     return page(
         request,
@@ -76,7 +78,7 @@ def show(request: Request, request_id: uuid.UUID, visitor: RequestReader, sessio
         request=found,
         answer=answer,
         now=clock(session),
-        moves=deletion_requests.transitions(session, request_id),
+        moves=lifecycle.transitions(session, request_id),
         charts=curves.of_run(jobs.curve(session, found.job)),
         rows=measured.before_and_after(answer.metrics, found.model.policy, found.job.options),
         failure=explain(found.reason) if found.state is State.FAILED else None,
@@ -90,22 +92,22 @@ def show(request: Request, request_id: uuid.UUID, visitor: RequestReader, sessio
 @router.post("/{request_id}/cancel", dependencies=[FROM_OUR_PAGE])
 def cancel(request_id: uuid.UUID, visitor: Canceller, session: WriteSession) -> Response:
     """Withdraw it."""
-    deletion_requests.cancel(session, deletion_requests.find(session, visitor.caller.tenant_id, request_id))
+    lifecycle.cancel(session, lifecycle.find(session, visitor.caller.tenant_id, request_id))
     return _back(request_id, "cancelled")
 
 
 @router.post("/{request_id}/retry", dependencies=[FROM_OUR_PAGE])
 def retry(request_id: uuid.UUID, visitor: Creator, session: WriteSession) -> Response:
     """Queue it again."""
-    deletion_requests.retry(session, deletion_requests.find(session, visitor.caller.tenant_id, request_id))
+    lifecycle.retry(session, lifecycle.find(session, visitor.caller.tenant_id, request_id))
     return _back(request_id, "retried")
 
 
 @router.post("/{request_id}/approve", dependencies=[FROM_OUR_PAGE])
 def approve(request_id: uuid.UUID, visitor: Approver, session: WriteSession) -> Response:
     """Agree to it."""
-    request = deletion_requests.find(session, visitor.caller.tenant_id, request_id)
-    deletion_requests.approve(session, request, by=visitor.caller.subject)
+    request = lifecycle.find(session, visitor.caller.tenant_id, request_id)
+    lifecycle.approve(session, request, by=visitor.caller.subject)
     return _back(request_id, "approved")
 
 
@@ -117,8 +119,8 @@ def reject(
     reason: Annotated[Text, Form(min_length=1, max_length=500)],
 ) -> Response:
     """Decline it."""
-    request = deletion_requests.find(session, visitor.caller.tenant_id, request_id)
-    deletion_requests.reject(session, request, by=visitor.caller.subject, reason=reason)
+    request = lifecycle.find(session, visitor.caller.tenant_id, request_id)
+    lifecycle.reject(session, request, by=visitor.caller.subject, reason=reason)
     return _back(request_id, "rejected")
 
 

@@ -11,9 +11,9 @@ from starlette.status import HTTP_401_UNAUTHORIZED, HTTP_429_TOO_MANY_REQUESTS
 from service.dashboard import sessions
 from service.dashboard.pages import page
 from service.dashboard.visitors import FROM_OUR_PAGE, VisitorDep, check_origin, cookie_name
-from service.dependencies import ResourcesDep
-from service.registry.access import KEY_PREFIX
-from service.registry.scopes import Scope
+from service.registry.access.api_keys import KEY_PREFIX
+from service.registry.access.scopes import Scope
+from service.web.dependencies import ResourcesDep
 
 router = APIRouter()
 

@@ -5,8 +5,8 @@ from fastapi import APIRouter, Request, Response
 from service.dashboard import callbacks
 from service.dashboard.pages import page
 from service.dashboard.visitors import Admin
-from service.dependencies import ReadSession
-from service.registry.database import clock
+from service.registry.storage.database import clock
+from service.web.dependencies import ReadSession
 
 router = APIRouter(prefix="/webhooks")
 

@@ -1,9 +1,9 @@
 import pytest
-from given import key
-from given_browser import Browser
 from starlette.routing import Mount
 
 from service.dashboard.attempts import Attempts
+from tests.service.dashboard.given_browser import Browser
+from tests.service.given import key
 
 
 @pytest.fixture

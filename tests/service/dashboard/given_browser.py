@@ -2,7 +2,7 @@
 
 import re
 
-from service.registry.scopes import Scope
+from service.registry.access.scopes import Scope
 
 READER = (Scope.REQUESTS_READ, Scope.MODELS_READ)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.dashboard.charts import HEIGHT, WIDTH, Series, brief, line_chart, thinned, ticks
 from service.dashboard.lineage import LANE, STEP, tree
+from service.web.charts import HEIGHT, WIDTH, Series, brief, line_chart, thinned, ticks
 
 
 @pytest.mark.parametrize(

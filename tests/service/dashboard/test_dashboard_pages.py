@@ -5,16 +5,16 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from given import UNKNOWN, key, png
-from given_browser import READER, Browser
-from given_certificates import PROVENANCE, REFERENCES
-from given_jobs import Jobs
 from sqlalchemy import select
 
-from service.registry.scopes import Scope
+from service.registry.access.scopes import Scope
 from service.registry.states import Phase, State
 from service.registry.tables import ApiKey, AuditEvent, DeletionRequest, ImageView, Model
-from tests.registry import given_rows
+from tests.service.dashboard.given_browser import READER, Browser
+from tests.service.given import UNKNOWN, key, png
+from tests.service.given_certificates import PROVENANCE, REFERENCES
+from tests.service.given_jobs import Jobs
+from tests.service.registry import given_rows
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 

@@ -4,13 +4,13 @@ import logging
 from datetime import timedelta
 
 import pytest
-from given import key, problem
-from given_browser import READER
 from sqlalchemy import select
 
-from service.registry import access
-from service.registry.database import clock
+from service.registry.access import api_keys
+from service.registry.storage.database import clock
 from service.registry.tables import ApiKey, DashboardSession
+from tests.service.dashboard.given_browser import READER
+from tests.service.given import key, problem
 
 PAGES = ("", "requests", "models", "webhooks")
 
@@ -90,7 +90,7 @@ def test_a_session_ends_with_its_key(browser, database):
     assert browser.get("").status_code == 200
     with database.write() as session:
         row = session.scalars(select(ApiKey).order_by(ApiKey.created_at.desc())).first()
-        access.revoke_key(session, row.tenant_id, row.id)
+        api_keys.revoke_key(session, row.tenant_id, row.id)
     assert browser.get("").status_code == 303
 
 

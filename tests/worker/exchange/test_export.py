@@ -6,10 +6,10 @@ import pytest
 import timm
 import torch
 
-from service.registry.architectures import Architecture
-from worker import networks
+from service.registry.models.architectures import Architecture
 from worker.exchange import folders
 from worker.exchange.export import export
+from worker.networks import architectures
 
 CLASSES = ["cat", "dog", "bird"]
 
@@ -38,12 +38,12 @@ def checkpoint(tmp_path):
 
     def write(described):
         torch.manual_seed(0)
-        network = networks.build(
+        network = architectures.build(
             Architecture.model_validate(described["architecture"]),
             num_classes=3,
             image_size=tuple(described["preprocessing"]["size"]),
         ).eval()
-        networks.save(network, tmp_path / "a.safetensors", {"request": "r1"})
+        architectures.save(network, tmp_path / "a.safetensors", {"request": "r1"})
         return network, tmp_path / "a.safetensors"
 
     return write

@@ -16,11 +16,11 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from service.registry.architectures import Architecture, expected_tensors
-from service.registry.checkpoints import inspect
-from worker import networks
+from service.registry.models.architectures import Architecture, expected_tensors
+from service.registry.models.checkpoint_files import inspect
 from worker.exchange import folders
-from worker.exchange.found import Unsupported
+from worker.exchange.imported_model import Unsupported
+from worker.networks import architectures
 
 CLASSES = ["cat", "dog", "bird"]
 
@@ -37,7 +37,7 @@ def registered(found):
     architecture = Architecture.model_validate(found.said["architecture"])
     shape = {"num_classes": len(CLASSES), "image_size": tuple(found.said["preprocessing"]["size"])}
     inspect(found.checkpoint, expected_tensors(architecture, **shape))
-    return networks.load(architecture, found.checkpoint, **shape)
+    return architectures.load(architecture, found.checkpoint, **shape)
 
 
 def noise(found):

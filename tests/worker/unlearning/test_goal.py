@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from worker.unlearning import DEFAULT, Batch, SplitClassifier, batch_margins
+from worker.unlearning.frozen_trunk import Tail
 from worker.unlearning.goal import make_goal, take_aim, unseen_margins
-from worker.unlearning.tail import Tail
 
 
 @pytest.fixture

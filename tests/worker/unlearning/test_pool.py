@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from worker.unlearning import DEFAULT, SplitClassifier
+from worker.unlearning.frozen_trunk import Tail
 from worker.unlearning.pool import Pool, build_pool
 from worker.unlearning.surrogates import mixup
-from worker.unlearning.tail import Tail
 
 SMALL = dataclasses.replace(
     DEFAULT,

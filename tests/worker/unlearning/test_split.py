@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from worker.cifar_resnet import cifar_resnet
+from worker.networks.cifar_resnet import cifar_resnet
 from worker.unlearning import SplitClassifier
 
 

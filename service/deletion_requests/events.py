@@ -1,0 +1,113 @@
+"""What happens to a deletion request, as server-sent events that go on where a broken connection ended."""
+
+import re
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import anyio
+from fastapi.sse import ServerSentEvent
+from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from service.deletion_requests.schemas import Move, Progress, StepAnswer
+from service.registry.deletion_requests import lifecycle
+from service.registry.job_queue import jobs
+from service.registry.states import ENDED, State
+from service.registry.storage.database import Database
+from service.registry.tables import DeletionRequest
+
+EXAMPLE = """\
+event: state
+data: {"at":"2026-03-02T10:15:31Z","before":"queued","after":"running","reason":null}
+id: 2.0.-1
+
+event: progress
+data: {"phase":"unlearn","step":1,"total":400,"attempt":1}
+
+event: step
+data: {"step":1,"forget_accuracy":12.5,"collapse":0.002}
+id: 2.1.1
+
+event: end
+data: {"state":"completed","reason":null,"version":2}
+id: 3.1.400
+
+"""
+"""What a stream may look like."""
+
+_EVERY = 0.5  # seconds between two looks at the database
+
+
+class Ended(BaseModel):
+    """The last event: nothing more will happen unless a person acts."""
+
+    state: State
+    reason: str | None
+    version: int | None = Field(description="Number of the version that came of it.")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How much of a request's story has been told: up to this transition, and this step of this attempt's curves."""
+
+    transition: int = 0
+    fence: int = 0
+    step: int = -1
+
+    @classmethod
+    def parse(cls, last_event_id: str | None) -> Self:
+        """From `Last-Event-ID`; from the beginning if it is none of ours."""
+        found = re.fullmatch(r"([0-9]{1,18})\.([0-9]{1,9})\.(-1|[0-9]{1,9})", last_event_id or "")
+        return cls(*(int(part) for part in found.groups())) if found else cls()
+
+    def __str__(self) -> str:
+        return f"{self.transition}.{self.fence}.{self.step}"
+
+
+async def follow(
+    database: Database, tenant_id: uuid.UUID, request_id: uuid.UUID, position: Position
+) -> AsyncIterator[ServerSentEvent]:
+    """Everything after `position`, as it happens: `state`, `step` and `progress`, and `end` when it has ended."""
+    progress: Progress | None = None
+
+    def look() -> tuple[list[ServerSentEvent], Position, Progress, Ended | None]:
+        with database.read() as session:
+            request = lifecycle.find(session, tenant_id, request_id)
+            events, reached = _since(session, request, position)
+            version = request.job.version.number if request.job.version else None
+            ended = Ended(state=request.state, reason=request.reason, version=version)
+            return events, reached, Progress.of(request.job), ended if request.state in ENDED else None
+
+    while True:
+        events, position, now, ended = await run_in_threadpool(look)
+        for event in events:
+            yield event
+        if ended is not None:
+            yield ServerSentEvent(event="end", data=ended, id=str(position))
+            return
+        if now != progress:
+            progress = now
+            yield ServerSentEvent(event="progress", data=now)
+        await anyio.sleep(_EVERY)
+
+
+def _since(session: Session, request: DeletionRequest, position: Position) -> tuple[list[ServerSentEvent], Position]:
+    """The events after `position`, steps before the move that ended them, and the position after them."""
+    moves = lifecycle.transitions(session, request.id, after=position.transition)
+    last = [moves.pop()] if moves and moves[-1].after in ENDED else []
+    events = []
+
+    def told(kind: str, data: BaseModel, reached: Position) -> Position:
+        events.append(ServerSentEvent(event=kind, data=data, id=str(reached)))
+        return reached
+
+    for move in moves:
+        position = told("state", Move.of(move), replace(position, transition=move.id))
+    for point in jobs.curve_after(session, request.job, fence=position.fence, step=position.step):
+        position = told("step", StepAnswer.of(point), replace(position, fence=point.fence, step=point.step))
+    for move in last:
+        position = told("state", Move.of(move), replace(position, transition=move.id))
+    return events, position

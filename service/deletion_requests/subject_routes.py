@@ -1,0 +1,33 @@
+"""The people in training manifests: what has learned from them, and who shall not be learned from again."""
+
+from fastapi import APIRouter
+
+from service.models.record_answers import ReachedVersion, SuppressionAnswer
+from service.models.schemas import Everything, Listing
+from service.registry.training_data import affected_versions, suppression_list
+from service.web.dependencies import Cursor, Limit, ReadSession, RequestReader
+from service.web.fields import Subject
+from service.web.problems import documented
+
+router = APIRouter(prefix="/v1", tags=["Subjects"])
+
+
+# Read by POST: a path is written down by every proxy on the way.
+@router.post("/subjects/reach", summary="Ask what has learned from a subject", responses=documented(400, 413, 422))
+def read_subject_reach(subject: Subject, caller: RequestReader, session: ReadSession) -> Everything[ReachedVersion]:
+    """Every version of every model whose lineage has a record of the subject, and whether it still knows it.
+
+    Changes nothing.
+    """
+    pseudonym = caller.pseudonyms.subject(subject.subject_id)
+    reached = affected_versions.of_subject(session, caller.tenant_id, pseudonym)
+    return Everything(items=[ReachedVersion.of(found) for found in reached])
+
+
+@router.get("/suppressions", summary="List suppressed subjects and records", responses=documented(422))
+def list_suppressions(
+    caller: RequestReader, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
+) -> Listing[SuppressionAnswer]:
+    """Whom and what accepted requests have named, newest first. A manifest that holds them again says how many."""
+    page = suppression_list.list_suppressions(session, caller.tenant_id, cursor=cursor, limit=limit)
+    return Listing.of(page, SuppressionAnswer.of)

@@ -1,0 +1,85 @@
+"""The audit log, for those who check it."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from service.evidence.audit_schemas import AuditAnswer, CheckpointAnswer, CheckpointsAnswer, EntriesAnswer, EntryAnswer
+from service.registry.audit import audit_log, checkpoints, export, verification
+from service.registry.crypto import signing_keys
+from service.web.dependencies import Auditor, Limit, ReadSession, ResourcesDep
+from service.web.problems import documented
+
+router = APIRouter(prefix="/v1/audit", tags=["Audit log"])
+
+After = Annotated[int, Query(ge=0, le=1 << 53, description="Only what has a greater height.")]
+
+
+@router.get("", summary="Read the audit log's head")
+def read_audit(caller: Auditor, session: ReadSession, resources: ResourcesDep) -> AuditAnswer:
+    """The end of the chain, the latest signature of it, the keys to check that with, and the last verification."""
+    return AuditAnswer.of(
+        caller.tenant_id,
+        audit_log.head(session, caller.tenant_id),
+        audit_log.altered_at(session, caller.tenant_id),
+        checkpoints.latest(session, caller.tenant_id),
+        verification.find(session, caller.tenant_id),
+        signing_keys.public_keys(resources.settings),
+    )
+
+
+@router.get("/entries", summary="List audit entries", responses=documented(422))
+def list_audit_entries(
+    caller: Auditor,
+    session: ReadSession,
+    after: After = 0,
+    about: Annotated[
+        uuid.UUID | None, Query(description="About one request, version, key, webhook or other thing only.")
+    ] = None,
+    limit: Limit = 50,
+) -> EntriesAnswer:
+    """Entries in the order of the chain. Each is committed with what it tells of, and stands here a second later."""
+    found = audit_log.entries(session, caller.tenant_id, after + 1, about=about, limit=limit)
+    return EntriesAnswer(items=[EntryAnswer.of(link) for link in found], next=_next(found, limit))
+
+
+@router.get("/checkpoints", summary="List audit checkpoints", responses=documented(422))
+def list_audit_checkpoints(
+    caller: Auditor, session: ReadSession, after: After = 0, limit: Limit = 50
+) -> CheckpointsAnswer:
+    """Signed heads. Whoever keeps one elsewhere can tell whether the log was shortened or rewritten since."""
+    found = checkpoints.between(session, caller.tenant_id, after + 1, limit=limit)
+    return CheckpointsAnswer(items=[CheckpointAnswer.of(row) for row in found], next=_next(found, limit))
+
+
+@router.get(
+    "/export",
+    summary="Export the audit log",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "All of it, up to a head that was signed for this answer.",
+            "content": {export.MEDIA_TYPE: {"schema": {"type": "string"}}},
+        }
+    },
+)
+def export_audit(caller: Auditor, resources: ResourcesDep) -> StreamingResponse:
+    """NDJSON that `structguard audit verify` verifies without the service. The last line is a signed head."""
+    with resources.database.write() as session:
+        while audit_log.chain(session, caller.tenant_id):
+            pass
+        signed = checkpoints.sign(session, caller.tenant_id, signing_keys.signer(resources.settings))
+        end = signed.height
+    lines: Iterator[str] = export.lines(resources.database, caller.tenant_id, end)
+    return StreamingResponse(
+        lines,
+        media_type=export.MEDIA_TYPE,
+        headers={"Content-Disposition": f'attachment; filename="audit-{end}.ndjson"', "Cache-Control": "no-store"},
+    )
+
+
+def _next(found: Sequence[Any], limit: int) -> int | None:
+    return found[-1].height if len(found) == limit else None

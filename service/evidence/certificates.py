@@ -1,0 +1,137 @@
+"""What the service hands out as evidence: certificates in three forms, and the keys that they are checked with."""
+
+import hashlib
+import uuid
+from typing import Any, Self
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+
+from service.evidence.renderings.facts import document
+from service.evidence.renderings.page import SECURITY, page
+from service.evidence.renderings.pdf import pdf
+from service.models.downloads import matches
+from service.registry.access.scopes import Caller
+from service.registry.crypto import dsse
+from service.registry.crypto.signing_keys import PublicKey, signer
+from service.registry.deletion_requests import lifecycle
+from service.registry.evidence import certificates
+from service.registry.tables import Certificate
+from service.web.dependencies import Resources
+
+JSON, HTML, PDF = "application/json", "text/html", "application/pdf"
+PEM, ZIP = "application/x-pem-file", "application/zip"
+
+
+class Signature(BaseModel):
+    """Who has signed."""
+
+    keyid: str = Field(description="SHA-256 of the public key's SubjectPublicKeyInfo, in hex.")
+    sig: str = Field(description="Ed25519 (RFC 8032), in base64, over DSSE's pre-authentication encoding.")
+
+
+class CertificateAnswer(BaseModel):
+    """A DSSE envelope that holds an in-toto Statement v1. Keep it byte for byte: that is what is verified."""
+
+    payload: str = Field(description="The statement: JSON in base64.")
+    payloadType: str = Field(description="Always `application/vnd.in-toto+json`.")  # noqa: N815  (as DSSE has it)
+    signatures: list[Signature]
+
+
+class SigningKeyAnswer(BaseModel):
+    """A public key that certificates are checked with."""
+
+    id: str = Field(description="SHA-256 of its SubjectPublicKeyInfo, in hex; the `keyid` of what it has signed.")
+    algorithm: str
+    is_current: bool = Field(description="Whether it signs now. The others signed before it.")
+    pem: str
+
+    @classmethod
+    def of(cls, key: PublicKey, current: PublicKey) -> Self:
+        """From the key, and the one that signs now."""
+        return cls(id=key.key_id, algorithm="Ed25519", is_current=key == current, pem=key.pem)
+
+
+def certificate_of(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Certificate:
+    """The certificate of a tenant's request; if none was issued yet, it is now.
+
+    Raises:
+        DeletionRequestNotFound, CertificateMissing: there is none, and will be none as things are.
+        SigningKeyUnusable: it cannot be signed.
+    """
+    with resources.database.read() as session:
+        request = lifecycle.find(session, caller.tenant_id, request_id)
+        known = certificates.find(session, request)
+    if known is not None:
+        return known
+    with resources.database.write() as session:
+        return certificates.issue(session, request_id, signer(resources.settings), resources.settings)
+
+
+def answer(request: Request, certificate: Certificate) -> Response:
+    """The certificate in the form that the caller likes best: the signed file, or a rendering of it.
+
+    A certificate never changes, so neither does its ETag, nor those of its renderings.
+    """
+    kind = preferred(request.headers.get("accept", "*/*"))
+    content, more = rendered(certificate, kind)
+    tag = certificate.sha256 if kind == JSON else hashlib.sha256(content).hexdigest()
+    headers = {
+        "ETag": f'"sha256:{tag}"',
+        "Vary": "Accept",
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+        **more,
+    }
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type=kind)
+
+
+def rendered(certificate: Certificate, kind: str) -> tuple[bytes, dict[str, str]]:
+    """The certificate in one form, and the headers that go with it."""
+    if kind == JSON:
+        return certificate.body, {}
+    words = document(certificate, dsse.read(certificate.body))
+    if kind == HTML:
+        return page(words).encode(), dict(SECURITY)
+    return pdf(words, certificate.issued_at), {}
+
+
+def preferred(accept: str) -> str:
+    """Of JSON, HTML and PDF the one that `Accept` likes best (RFC 9110, section 12.5.1); JSON if it likes none."""
+    liked = dict(_weight(part) for part in accept.lower().split(","))
+
+    def weight(kind: str) -> float:
+        family = f"{kind.partition('/')[0]}/*"
+        return next((liked[one] for one in (kind, family, "*/*") if one in liked), 0.0)
+
+    return max((JSON, HTML, PDF), key=weight)
+
+
+def _weight(part: str) -> tuple[str, float]:
+    kind, *parameters = (piece.strip() for piece in part.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "q":
+            try:
+                return kind, float(value)
+            except ValueError:
+                return kind, 0.0
+    return kind, 1.0
+
+
+CERTIFICATE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The certificate, or a rendering of it.",
+        "content": {
+            HTML: {"schema": {"type": "string"}},
+            PDF: {"schema": {"type": "string", "format": "binary"}},
+        },
+        "headers": {
+            "ETag": {"description": "Strong; one for each form.", "required": True, "schema": {"type": "string"}}
+        },
+    },
+    304: {"description": "The caller has it already, says `If-None-Match`."},
+}
+"""How the answers are described."""

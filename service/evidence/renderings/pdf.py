@@ -1,0 +1,70 @@
+"""A certificate as a PDF, to be filed or printed."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from service.evidence.renderings.facts import Document, Table
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
+
+#: Shares of the width of the page, by the number of columns.
+_WIDTHS = {2: (35, 65), 4: (22, 12, 14, 52)}
+
+#: The standard fonts of PDF have the letters of Latin-1, with which all names are written that the service accepts. Of
+#: what else occurs in our own words there are stand-ins; any other letter is shown by its number, as \u0436.
+_STAND_INS = str.maketrans(
+    {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "≥": ">="}
+)
+
+
+def pdf(document: Document, at: datetime) -> bytes:
+    """The file; the same for the same document. `at` is the time that it is dated."""
+    from fpdf import FPDF  # noqa: PLC0415  (it takes a while to load, and few ever ask for a PDF)
+
+    paper = FPDF(format="A4")
+    paper.set_creation_date(at)
+    paper.set_title(_latin(document.title))
+    paper.set_lang("en")
+    paper.set_auto_page_break(auto=True, margin=15)
+    paper.add_page()
+    _heading(paper, document.title, size=14)
+    _text(paper, document.lead, size=11)
+    _heading(paper, "What this does not say")
+    for limit in document.limits:
+        _text(paper, f"- {limit}")
+    for table in document.tables:
+        _heading(paper, table.title)
+        _table(paper, table)
+        if table.note:
+            _text(paper, table.note)
+    return bytes(paper.output())
+
+
+def _heading(paper: "FPDF", words: str, size: int = 12) -> None:
+    paper.ln(3)
+    paper.set_font("helvetica", style="B", size=size)
+    paper.multi_cell(0, None, _latin(words), new_x="LMARGIN", new_y="NEXT")
+    paper.ln(1)
+
+
+def _text(paper: "FPDF", words: str, size: int = 9) -> None:
+    paper.set_font("helvetica", size=size)
+    paper.multi_cell(0, None, _latin(words), new_x="LMARGIN", new_y="NEXT")
+
+
+def _table(paper: "FPDF", table: Table) -> None:
+    has_headings = any(table.columns)
+    paper.set_font("helvetica", size=8)
+    with paper.table(
+        col_widths=_WIDTHS[len(table.columns)],
+        first_row_as_headings=has_headings,
+        borders_layout="HORIZONTAL_LINES",
+        text_align="LEFT",
+    ) as grid:
+        for row in [table.columns, *table.rows] if has_headings else table.rows:
+            grid.row([_latin(cell) for cell in row])
+
+
+def _latin(words: str) -> str:
+    return words.translate(_STAND_INS).encode("latin-1", "backslashreplace").decode("latin-1")

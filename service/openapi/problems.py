@@ -1,0 +1,36 @@
+"""Problems: their media type, and what each status looks like. FastAPI's own 422 is never sent, so it goes."""
+
+from service.openapi.operations import Node
+from service.web.problems import MEDIA_TYPE, TABLE, Kind, Problem
+
+_FRAMEWORK = ("HTTPValidationError", "ValidationError")
+
+
+def complete(document: Node) -> None:
+    """Describe errors as they are sent."""
+    for section in ("paths", "webhooks"):
+        for methods in document.get(section, {}).values():
+            for operation in methods.values():
+                for status, response in list(operation["responses"].items()):
+                    _complete_response(operation["responses"], status, response)
+    for unused in _FRAMEWORK:
+        document["components"]["schemas"].pop(unused, None)
+
+
+def _complete_response(responses: Node, status: str, response: Node) -> None:
+    for body in list(response.get("content", {}).values()):
+        reference = body.get("schema", {}).get("$ref", "")
+        if reference.endswith("/HTTPValidationError"):
+            del responses[status]
+        elif reference.endswith(f"/{Problem.__name__}"):
+            response["content"] = {MEDIA_TYPE: body}
+            kinds = {kind for kind in TABLE.values() if str(kind.status) == status}
+            if len(kinds) == 1:  # of several it depends on the operation which there are
+                body["example"] = _example(kinds.pop())
+
+
+def _example(kind: Kind) -> Node:
+    instance = "urn:uuid:0b9f5d0e-5c0e-4b57-9a53-0d8f0f6f3a5e"
+    return Problem(
+        type=f"/problems/{kind.slug}", title=kind.title, status=kind.status, detail=kind.advice, instance=instance
+    ).model_dump()

@@ -1,0 +1,146 @@
+"""OpenDSR 2.0, and the routes of version 1: a controller asks us, as its processor, to erase a person.
+
+docs/opendsr.md says how the specification is read where it is silent or contradicts itself.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from service.opendsr import erasure
+from service.opendsr.answers import (
+    CancellationAnswer,
+    DiscoveryAnswer,
+    ReceiptAnswer,
+    StatusAnswer,
+    SupportedIdentity,
+    signed,
+)
+from service.opendsr.errors import documented
+from service.opendsr.schemas import SubjectRequestBody, SubjectRequestBodyV1
+from service.registry.deletion_requests import subject_requests
+from service.registry.training_data import affected_versions
+from service.web.dependencies import (
+    Canceller,
+    Creator,
+    Identifier,
+    ReadSession,
+    RequestReader,
+    ResourcesDep,
+    WriteSession,
+)
+
+v2 = APIRouter(tags=["OpenDSR 2.0"])
+"""Under `/v2`, and without: the specification asks for the former, and its examples have the latter."""
+
+v1 = APIRouter(tags=["OpenDSR 1"])
+"""Under `/v1`, and without: version 2 keeps these routes alive (section 10.1)."""
+
+v1_discovery = APIRouter(prefix="/v1", tags=["OpenDSR 1"])
+"""Not without: that is the discovery of version 2."""
+
+_ONE = "/{subject_request_id}"
+_CREATE: dict[str, Any] = {
+    "status_code": 201,
+    "response_model": ReceiptAnswer,
+    "responses": documented(400, 401, 403, 409, 413, 429, 503, 507),
+}
+_STATUS: dict[str, Any] = {"response_model": StatusAnswer, "responses": documented(401, 403, 404, 429, 503)}
+_CANCEL: dict[str, Any] = {
+    "status_code": 202,
+    "response_model": CancellationAnswer,
+    "responses": documented(401, 403, 404, 409, 429, 503),
+}
+
+
+async def _sent(request: Request) -> bytes:
+    return await request.body()
+
+
+Body = Annotated[bytes, Depends(_sent)]
+"""The body as it was sent: the receipt repeats it byte for byte."""
+
+
+def _spoken(request: Request) -> str:
+    is_first = request.url.path.startswith(("/v1/", "/opengdpr_requests"))
+    return "1.0" if is_first else "2.0"
+
+
+ApiVersion = Annotated[str, Depends(_spoken)]
+"""The version that the path is of."""
+
+
+@v1_discovery.get("/discovery", name="discover_processor_v1", summary="Discover this processor (v1)")
+@v2.get("/discovery", summary="Discover this processor")
+def discover_processor(request: Request, resources: ResourcesDep, api_version: ApiVersion) -> DiscoveryAnswer:
+    """Which identities and types of requests are supported, and where the certificate is. Anybody may ask."""
+    origin = resources.settings.opendsr_url or str(request.base_url).rstrip("/")
+    kinds = (kind.split(":") for kind in sorted(resources.settings.opendsr_identities))
+    return DiscoveryAnswer(
+        api_version=api_version,
+        supported_identities=[SupportedIdentity(identity_type=one, identity_format=form) for one, form in kinds],
+        supported_subject_request_types=[erasure.ERASURE],
+        processor_certificate=f"{origin}/v2/cert.pem",
+    )
+
+
+@v2.get("/cert.pem", summary="Read the processor's certificate", response_class=Response)
+def read_processor_certificate(resources: ResourcesDep) -> Response:
+    """The X.509 certificate that answers and callbacks are signed by, as PEM. Anybody may ask."""
+    return Response(resources.processor.certificate, media_type="application/pem-certificate-chain")
+
+
+@v2.post("/requests", summary="Ask to erase a person", **_CREATE)
+def create_subject_request(
+    given: SubjectRequestBody, caller: Creator, request: Request, body: Body, resources: ResourcesDep
+) -> Response:
+    """Accept a request of the type `erasure`: a deletion request for each model that has learned from the person.
+
+    After the 201 it cannot be lost. The same body again gets the same answer.
+    """
+    whole = erasure.accept(resources, caller, given, body)
+    location = f"{request.url.path}/{whole.subject_request_id}"
+    return signed(resources.processor, ReceiptAnswer.of(whole, body), 201, Location=location)
+
+
+@v1.post("/opengdpr_requests", summary="Ask to erase a person (v1)", **_CREATE)
+def create_subject_request_v1(
+    given: SubjectRequestBodyV1, caller: Creator, request: Request, body: Body, resources: ResourcesDep
+) -> Response:
+    """As of version 1, which has no `regulation`."""
+    return create_subject_request(given, caller, request, body, resources)
+
+
+@v1.get(f"/opengdpr_requests{_ONE}", name="read_subject_request_v1", summary="Read the status (v1)", **_STATUS)
+@v2.get(f"/status{_ONE}", name="read_subject_request_status", summary="Read the status, by its other name", **_STATUS)
+@v2.get(f"/requests{_ONE}", summary="Read the status", **_STATUS)
+def read_subject_request(
+    subject_request_id: Identifier,
+    caller: RequestReader,
+    session: ReadSession,
+    resources: ResourcesDep,
+    api_version: ApiVersion,
+) -> Response:
+    """How far a request is, and in `extensions` which deletion requests serve it."""
+    whole = subject_requests.find(session, caller.tenant_id, subject_request_id)
+    answer = StatusAnswer.of(
+        whole,
+        affected_versions.of_subject_request(session, whole),
+        failed_callbacks=subject_requests.failed_callbacks(session, whole),
+        api_version=api_version,
+    )
+    return signed(resources.processor, answer, 200)
+
+
+@v1.delete(f"/opengdpr_requests{_ONE}", name="cancel_subject_request_v1", summary="Withdraw a request (v1)", **_CANCEL)
+@v2.delete(f"/requests{_ONE}", summary="Withdraw a request", **_CANCEL)
+def cancel_subject_request(
+    subject_request_id: Identifier,
+    caller: Canceller,
+    session: WriteSession,
+    resources: ResourcesDep,
+    api_version: ApiVersion,
+) -> Response:
+    """Withdraw a request that is still `pending`, with all its deletion requests."""
+    whole = subject_requests.cancel(session, subject_requests.find(session, caller.tenant_id, subject_request_id))
+    return signed(resources.processor, CancellationAnswer.of(whole, api_version=api_version), 202)

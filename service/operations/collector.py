@@ -1,0 +1,65 @@
+"""Reads the database when Prometheus asks, and at most once a second, however many ask."""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from service.operations.families import families
+from service.registry.operations import installation_status
+from service.registry.operations.installation_status import Overview
+from service.registry.storage.database import Database
+
+_FRESH = 1.0  # seconds
+
+
+class InstallationCollector(Collector):
+    """The installation's overview, and the room on this process's disks."""
+
+    def __init__(self, database: Database, lease: timedelta, data_dir: Path) -> None:
+        self._database = database
+        self._lease = lease
+        self._folders = {"data": data_dir, "temporary": Path(tempfile.gettempdir())}
+        self._lock = threading.Lock()
+        self._read_at = -_FRESH
+        self._overview: Overview | None = None
+
+    def describe(self) -> list[Metric]:
+        """Nothing: the registry would look at the database to find out."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything; without a database, that there is none and the disks."""
+        found = self._latest()
+        yield GaugeMetricFamily("structguard_database_up", "1 = the database answers.", value=float(found is not None))
+        yield from self._disks()
+        if found is not None:
+            yield from families(found)
+
+    def _latest(self) -> Overview | None:
+        with self._lock:  # who comes meanwhile waits, and takes what was found
+            if time.monotonic() - self._read_at >= _FRESH:
+                try:
+                    with self._database.read() as session:
+                        self._overview = installation_status.read(session, self._lease)
+                except (OperationalError, PoolTimeout):
+                    self._overview = None
+                self._read_at = time.monotonic()
+            return self._overview
+
+    def _disks(self) -> Iterator[Metric]:
+        free = GaugeMetricFamily("structguard_disk_free_bytes", "Room left for files.", labels=["folder"])
+        size = GaugeMetricFamily("structguard_disk_size_bytes", "Size of the file system.", labels=["folder"])
+        for name, folder in self._folders.items():
+            usage = shutil.disk_usage(folder)
+            free.add_metric([name], usage.free)
+            size.add_metric([name], usage.total)
+        yield from (free, size)

@@ -1,0 +1,112 @@
+"""An overview of the installation in Prometheus's words: base units, `_total` for what only grows, few labels."""
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from operator import attrgetter
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from service.registry.operations.installation_status import MOST_ALIASES, Overview
+from service.registry.states import ENDED, DeliveryState, Phase, State
+from service.registry.telemetry.counters import BUCKETS, Count, Counted, Loss
+
+#: Names, what they mean, and the field of `Overview` that they show.
+_GAUGES = (
+    ("oldest_waiting_request_age_seconds", "Of what waits for a worker or an approval; 0 = nothing.", "oldest_waiting"),
+    ("overdue_requests", "Requests that are open, or failed and can be retried, after their deadline.", "overdue"),
+    ("queued_jobs", "Runs that wait for a worker.", "queued_jobs"),
+    ("running_jobs", "Runs that a worker has.", "running_jobs"),
+    ("expired_leases", "Runs whose worker was not heard of in time.", "expired_leases"),
+    (
+        "oldest_heartbeat_age_seconds",
+        "Since a worker with a run was last heard of; 0 = none runs.",
+        "oldest_heartbeat",
+    ),
+    ("oldest_pending_delivery_age_seconds", "Of messages that are to be sent; 0 = there are none.", "oldest_delivery"),
+    ("audit_entries", "Of the audit logs of all tenants.", "audit.height"),
+    ("audit_verified_entries", "Those that were verified.", "audit.verified_height"),
+    ("audit_broken_logs", "Tenants whose audit log is not as it was written.", "audit.broken"),
+    ("audit_verification_age_seconds", "Since the log was looked at whose turn is longest ago.", "oldest_verification"),
+    ("aliases", f"Aliases of all models; the first {MOST_ALIASES} have their measurements here.", "aliases"),
+)
+
+#: What is counted, by which label, with which values, and what it means.
+_COUNTERS = (
+    (Counted.REQUESTS_ENDED, "outcome", sorted(ENDED), "Deletion requests that ended; after a retry again."),
+    (Counted.JOBS_ENDED, "outcome", sorted(ENDED), "Runs that ended, or were ended before they began."),
+    (Counted.ATTEMPTS_LOST, "cause", sorted(Loss), "Runs that ended without an end."),
+    (
+        *(Counted.DELIVERIES_ENDED, "outcome", [DeliveryState.SUCCEEDED, DeliveryState.FAILED]),
+        "Messages to webhooks that arrived, or were given up.",
+    ),
+)
+
+#: Measurements of a version, what they are called here, what they are divided by, and what they mean.
+_MEASUREMENTS = (
+    ("forget_accuracy", "forget_accuracy_ratio", 100, "A_f: share of the images to forget that are misclassified"),
+    ("robust_forget_accuracy", "robust_forget_accuracy_ratio", 100, "A_f, mean over views of each image"),
+    ("test_accuracy", "test_accuracy_ratio", 100, "A_test: share of the test images that are classified correctly"),
+    ("retain_accuracy", "retain_accuracy_ratio", 100, "A_r: share of the retained images, likewise"),
+    ("collapse", "structural_collapse", 1, "0 = images stand to the anchors as in the parent, 2 = the opposite way"),
+)
+
+
+def families(overview: Overview) -> Iterator[Metric]:
+    """Every metric that is read from the database; all processes of the service give the same ones."""
+    for name, text, field in _GAUGES:
+        yield GaugeMetricFamily(f"structguard_{name}", text, value=attrgetter(field)(overview))
+    if overview.time_left is not None:
+        text = "Until the next request is due, of those that count as overdue then; negative once it is."
+        yield GaugeMetricFamily("structguard_deadline_remaining_seconds", text, value=overview.time_left)
+    yield _by_state("requests", "Deletion requests that are open, or failed and can be retried.", overview.requests)
+    yield _by_state("webhook_deliveries", "Messages that have not arrived, or not yet.", overview.deliveries)
+    for counted, label, values, text in _COUNTERS:
+        yield _counter(overview, counted, label, values, text)
+    yield _phases(overview)
+    yield from _models(overview)
+
+
+def _by_state(name: str, text: str, counts: dict[State, int] | dict[DeliveryState, int]) -> Metric:
+    family = GaugeMetricFamily(f"structguard_{name}", text, labels=["state"])
+    for state, count in counts.items():
+        family.add_metric([state], count)
+    return family
+
+
+def _counter(overview: Overview, counted: Counted, label: str, values: Iterable[str], text: str) -> Metric:
+    """With a 0 for what has not happened yet: for Prometheus, what begins with 1 has not grown."""
+    family = CounterMetricFamily(f"structguard_{counted}", text, labels=[label])
+    for value in values:
+        family.add_metric([value], overview.counts.get((counted, value), Count()).count)
+    return family
+
+
+def _phases(overview: Overview) -> Metric:
+    text = "How long the phases of runs took that made a version."
+    family = HistogramMetricFamily("structguard_phase_duration_seconds", text, labels=["phase"])
+    for phase in Phase:
+        found = overview.counts.get((Counted.PHASE_SECONDS, phase), Count())
+        up_to = accumulate(found.buckets.get(bound, 0) for bound in BUCKETS)
+        buckets = [(str(bound), float(count)) for bound, count in zip(BUCKETS, up_to, strict=True)]
+        family.add_metric([phase], [*buckets, ("+Inf", float(found.count))], found.total)
+    return family
+
+
+def _models(overview: Overview) -> Iterator[Metric]:
+    labels = ("tenant", "model", "alias")
+    number = GaugeMetricFamily("structguard_alias_version", "Number of the version it points to.", labels=labels)
+    for found in overview.measured:
+        number.add_metric([found.tenant, found.model, found.alias], found.number)
+    yield number
+    for key, name, unit, text in _MEASUREMENTS:
+        family = GaugeMetricFamily(f"structguard_alias_{name}", f"{text}; of the alias's version.", labels=labels)
+        for found in overview.measured:
+            value = found.measurements.get(key)
+            if isinstance(value, int | float):
+                family.add_metric([found.tenant, found.model, found.alias], value / unit)
+        yield family
+    text = "Runs of a model since the last that passed the quality gate, where there are any."
+    in_a_row = GaugeMetricFamily("structguard_gate_failures_in_a_row", text, labels=("tenant", "model"))
+    for model in overview.objected:
+        in_a_row.add_metric([model.tenant, model.model], model.runs)
+    yield in_a_row

@@ -1,0 +1,85 @@
+"""Is the process alive, and can it work?"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import text
+
+from service.registry.storage import schema
+from service.web import problems
+from service.web.dependencies import Resources, ResourcesDep
+
+router = APIRouter(tags=["Health"])
+
+_PATIENCE = 1.0  # seconds that all checks have together
+
+
+class Health(BaseModel):
+    """Whether it works."""
+
+    status: str = "ok"
+    checks: dict[str, str] = Field(default={}, description="`ok` or `failed`, for each thing that is needed.")
+
+
+@router.get("/livez", summary="Is the process alive?")
+def read_liveness() -> Health:
+    """Looks at nothing but the process itself: one that does not answer has to be restarted."""
+    return Health()
+
+
+@router.get("/readyz", summary="Can it work?", response_model=Health, responses=problems.documented(503))
+def read_readiness(request: Request, resources: ResourcesDep) -> Health | Response:
+    """Looks at the database, its schema, the artifact folder, and the broker if there is one; within a second."""
+    found = _check_all(_checks(resources))
+    if set(found.values()) == {"ok"}:
+        return Health(checks=found)
+    failed = ", ".join(name for name, result in found.items() if result != "ok")
+    return problems.answer(
+        request.state.request_id,
+        problems.TABLE[503],
+        f"Not ready: {failed}.",
+        headers={"Retry-After": "5"},
+        more={"checks": found},
+    )
+
+
+def _checks(resources: Resources) -> dict[str, Callable[[], object]]:
+    def database() -> None:
+        with resources.database.read() as session:
+            session.execute(text("SELECT 1"))
+
+    def is_current() -> None:
+        if not schema.is_current(resources.database):
+            raise RuntimeError
+
+    checks: dict[str, Callable[[], object]] = {
+        "database": database,
+        "schema": is_current,
+        "artifacts": resources.artifacts.check_writable,
+    }
+    if resources.settings.broker_url is not None:
+        checks["broker"] = resources.relay.check_broker
+    return checks
+
+
+def _check_all(checks: dict[str, Callable[[], object]]) -> dict[str, str]:
+    """Run the checks side by side. One that hangs counts as failed, and holds up neither the answer nor the exit."""
+    found = dict.fromkeys(checks, "failed")
+
+    def run(name: str, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except Exception:  # noqa: BLE001  (whatever it is, the answer is that this does not work)
+            return
+        found[name] = "ok"
+
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in checks.items()]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(found)

@@ -1,0 +1,99 @@
+"""An audit log as a file: NDJSON that is verified without the service, given the public keys.
+
+The first line names the log, then come all entries, and behind each the checkpoint that signs it, if there is one. The
+last line is a checkpoint, so that nothing can be cut off. Every line is canonical JSON (RFC 8785): no byte of it is
+without a meaning.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from service.registry.audit import audit_log, checkpoints, hash_chain
+from service.registry.audit.hash_chain import VERSION, Broken, Head, canonical, follow
+from service.registry.crypto.signing_keys import PublicKey
+from service.registry.storage.database import Database
+
+MEDIA_TYPE = "application/x-ndjson"
+
+_AT_ONCE = 1000  # entries that are read at once
+_STRANGE = "the line is not one of an audit log"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a file that is whole holds."""
+
+    tenant_id: uuid.UUID
+    head: Head
+    signed_at: datetime  #: when its head was signed
+    key_ids: tuple[str, ...]  #: of the keys that have signed checkpoints, in the order of their first
+    altered: tuple[int, ...]  #: heights of entries that were not as they had been written when they were chained
+
+
+def lines(database: Database, tenant_id: uuid.UUID, end: int) -> Iterator[str]:
+    """The log up to the checkpoint at the height `end`."""
+    yield _opening(tenant_id)
+    for first in range(0, end + 1, _AT_ONCE):
+        last = min(end, first + _AT_ONCE - 1)
+        with database.read() as session:
+            signed = {row.height: row for row in checkpoints.between(session, tenant_id, first, last)}
+            links = audit_log.entries(session, tenant_id, first, last)
+        if first == 0 and 0 in signed:
+            yield _line(checkpoints.written(signed[0]))
+        for link in links:
+            yield _line(hash_chain.written(link))
+            if link.height in signed:
+                yield _line(checkpoints.written(signed[link.height]))
+
+
+def verify(
+    file: Iterable[str], keys: Mapping[str, PublicKey], heads: Mapping[int, bytes] = MappingProxyType({})
+) -> Report:
+    """Verify a file, and that its entries at the heights of `heads` have these hashes; what it holds.
+
+    Raises:
+        Broken: it is not as it was written, or not all of it, or not signed by one of these keys, by their names.
+    """
+    head, signed_at, key_ids, tenant_id = Head(), None, dict[str, None](), None
+    altered: list[int] = []
+    for line in file:
+        try:
+            said = json.loads(line)
+            if tenant_id is None:
+                tenant_id = uuid.UUID(said["tenant"])
+                written = _opening(tenant_id)
+            elif "entry" in said:
+                link, signed_at = hash_chain.read(said), None
+                (head,) = follow(head, tenant_id, [link])
+                if heads.get(head.height, head.sha256) != head.sha256:
+                    raise Broken(head.height, "the entry is not the one that was asked for")
+                if not hash_chain.as_written(link):
+                    altered.append(link.height)
+                written = _line(hash_chain.written(link))
+            else:
+                row = checkpoints.read(said, tenant_id)
+                checkpoints.check(row, head, keys)
+                key_ids[row.key_id], signed_at = None, row.at
+                written = _line(checkpoints.written(row))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            raise Broken(head.height + 1, _STRANGE) from None
+        if written != line:
+            raise Broken(head.height + 1, _STRANGE)
+    if tenant_id is None or signed_at is None:
+        raise Broken(head.height + 1, "the end of the log is missing")
+    if max(heads, default=0) > head.height:
+        raise Broken(head.height + 1, "the log ends before the entry that was asked for")
+    return Report(tenant_id, head, signed_at, tuple(key_ids), tuple(altered))
+
+
+def _opening(tenant_id: uuid.UUID) -> str:
+    return _line({"tenant": str(tenant_id), "type": "structguard.audit.log", "v": VERSION})
+
+
+def _line(said: dict[str, Any]) -> str:
+    return canonical(said) + "\n"

@@ -1,0 +1,167 @@
+"""The Ed25519 key that signs evidence (RFC 8032), and the public keys of all that ever did.
+
+A key is named by the SHA-256 of its SubjectPublicKeyInfo, which anybody can compute:
+`openssl pkey -pubin -in key.pem -outform DER | sha256sum`.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from service.registry.crypto.key_files import made_once, replace
+from service.registry.errors import RegistryError
+from service.registry.settings import RegistrySettings
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+# cryptography is imported where it is used, as in `service.registry.crypto.encrypted_files`.
+
+
+class SigningKeyUnusable(RegistryError):
+    """Evidence cannot be signed: STRUCTGUARD_SIGNING_KEY_FILE must name a PEM file with an Ed25519 private key."""
+
+
+class PublicKeyUnusable(RegistryError):
+    """This is not a PEM file with an Ed25519 public key."""
+
+
+class SignatureInvalid(RegistryError):
+    """This signature is not of this key, or not of these bytes."""
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """What anybody may have, to check what was signed."""
+
+    key_id: str  #: 64 hexadecimal digits
+    pem: str
+    _key: "Ed25519PublicKey" = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, key: "Ed25519PublicKey") -> Self:
+        """The key with its name."""
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+        spki = PublicFormat.SubjectPublicKeyInfo
+        name = hashlib.sha256(key.public_bytes(Encoding.DER, spki)).hexdigest()
+        return cls(name, key.public_bytes(Encoding.PEM, spki).decode(), key)
+
+    @classmethod
+    def read(cls, pem: bytes) -> Self:
+        """The key in a PEM file.
+
+        Raises:
+            PublicKeyUnusable: there is none, or one of another kind.
+        """
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+        try:
+            key = load_pem_public_key(pem)
+        except (ValueError, UnsupportedAlgorithm):
+            raise PublicKeyUnusable from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise PublicKeyUnusable
+        return cls.of(key)
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Raise `SignatureInvalid` unless the signature is of this key and these bytes."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+
+        try:
+            self._key.verify(signature, message)
+        except InvalidSignature:
+            raise SignatureInvalid from None
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The key that signs now."""
+
+    public: PublicKey
+    _key: "Ed25519PrivateKey" = field(repr=False, compare=False)
+
+    @property
+    def key_id(self) -> str:
+        """The name of the key, as that of its public half."""
+        return self.public.key_id
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature, 64 bytes."""
+        return self._key.sign(message)
+
+
+def signer(settings: RegistrySettings) -> Signer:
+    """Read the key that signs now; one is made if none is configured. Ask again each time: it may be rotated.
+
+    Its public half is kept from here on, whatever becomes of the key.
+
+    Raises:
+        SigningKeyUnusable: the file cannot be read, or holds something else.
+    """
+    file = settings.signing_key_file or made_once(_folder(settings) / "private.pem", _new)
+    try:
+        current = _read(file.read_bytes())
+    except OSError:
+        raise SigningKeyUnusable from None
+    _keep(settings, current.public)
+    return current
+
+
+def public_keys(settings: RegistrySettings) -> list[PublicKey]:
+    """Every key that ever signed: the current one first, then those before it, the latest first."""
+    current = signer(settings).public
+    kept = sorted(_kept(settings).glob("*.pem"), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+    return [current, *(key for key in (PublicKey.read(path.read_bytes()) for path in kept) if key != current)]
+
+
+def rotate(settings: RegistrySettings) -> PublicKey:
+    """Sign with a new key from now on, in all processes. The old one is gone, and its public half is kept.
+
+    Raises:
+        SigningKeyUnusable: the key is configured, and rotated by replacing the file that was named.
+    """
+    if settings.signing_key_file is not None:
+        raise SigningKeyUnusable("The signing key is a file that the settings name: replace it there.")
+    signer(settings)  # keeps its public half
+    pem = _new()
+    following = _read(pem).public
+    _keep(settings, following)
+    replace(_folder(settings) / "private.pem", pem)
+    return following
+
+
+def _read(pem: bytes) -> Signer:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # a TypeError says that it takes a password
+        raise SigningKeyUnusable from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SigningKeyUnusable
+    return Signer(PublicKey.of(key.public_key()), key)
+
+
+def _new() -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
+
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _keep(settings: RegistrySettings, key: PublicKey) -> None:
+    made_once(_kept(settings) / f"{key.key_id}.pem", key.pem.encode)
+
+
+def _folder(settings: RegistrySettings) -> Path:
+    return settings.data_dir / "signing"
+
+
+def _kept(settings: RegistrySettings) -> Path:
+    return _folder(settings) / "public"

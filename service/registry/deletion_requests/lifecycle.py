@@ -1,0 +1,266 @@
+"""Deletion requests: accepting them, withdrawing them, trying again, and destroying what they brought."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from dateutil.relativedelta import relativedelta
+from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, select
+from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.attributes import set_committed_value
+
+from service.registry.audit import audit_log, row_macs
+from service.registry.errors import (
+    DeletionRequestNotFound,
+    ImagesDestroyed,
+    NotAwaitingApproval,
+    NotRetriable,
+    OwnRequest,
+    PastCommitPoint,
+)
+from service.registry.job_queue import jobs
+from service.registry.options import Options
+from service.registry.settings import RegistrySettings
+from service.registry.states import ENDED, State
+from service.registry.storage.database import clock, clock_with, insert_new
+from service.registry.storage.pagination import Page, paginate
+from service.registry.tables import DeletionRequest, Job, Model, Transition
+from service.registry.telemetry import traces
+from service.registry.webhooks import outbox
+
+#: How long a regulation gives, counted from receipt: GDPR Art. 12(3); 11 CCR § 7021. Others get thirty days.
+_TIME_TO_ANSWER = {"gdpr": relativedelta(months=1), "ccpa": timedelta(days=45)}
+_OTHERWISE = timedelta(days=30)
+
+_WITH_VERSION = (State.COMPLETED, State.NEEDS_REVIEW)
+
+
+def due_at(regulation: str, received_at: datetime) -> datetime:
+    """When the person must have an answer."""
+    due: datetime = received_at + _TIME_TO_ANSWER.get(regulation.lower(), _OTHERWISE)
+    return due
+
+
+def submit(
+    session: Session,
+    model: Model,
+    *,
+    request_id: uuid.UUID,
+    regulation: str,
+    samples: str,
+    samples_key: bytes | None,
+    sample_count: int,
+    samples_hmac: str,
+    submitted_by: str,
+    options: Options,
+) -> DeletionRequest:
+    """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
+    known = {"tenant_id": model.tenant_id, "model_id": model.id, "samples_hmac": samples_hmac}
+    now, (earlier, somebody_listens) = clock_with(session, _EARLIEST, outbox.SOMEBODY_LISTENS, parameters=known)
+    job = jobs.enqueue(session, model, options, at=now)
+    request = DeletionRequest(
+        id=request_id,
+        tenant_id=model.tenant_id,
+        model_id=model.id,
+        job_id=job.id,
+        state=job.state,
+        regulation=regulation,
+        received_at=now,
+        due_at=due_at(regulation, now),
+        samples=samples,
+        samples_key=samples_key,
+        sample_count=sample_count,
+        samples_hmac=samples_hmac,
+        duplicate_of_id=earlier,
+        submitted_by=submitted_by,
+        withdrawn=False,
+        traceparent=traces.traceparent(),
+    )
+    insert_new(session, request)
+    set_committed_value(request, "model", model)
+    set_committed_value(request, "job", job)
+    moves = ((None, State.RECEIVED), (State.RECEIVED, job.state))
+    values = [
+        {
+            "request_id": request_id,
+            "at": now,
+            "before": before,
+            "after": after,
+            "seal": row_macs.of_move(session, request, request_id, now, before, after),
+        }
+        for before, after in moves
+    ]
+    session.connection().execute(_MOVES, values)
+    if somebody_listens:
+        outbox.announce(session, [request], at=now)
+    return request
+
+
+def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> DeletionRequest:
+    """A tenant's request with its model, its job and the version that came of it.
+
+    Raises:
+        DeletionRequestNotFound: there is none.
+    """
+    request = session.scalar(_BY_ID, {"id": request_id})
+    if request is None or request.tenant_id != tenant_id or request.record_removed_at is not None:
+        raise DeletionRequestNotFound
+    return request
+
+
+def read(session: Session, request_id: uuid.UUID) -> DeletionRequest:
+    """A request with its model, its job and the version that came of it, whoever's it is; it is there."""
+    return session.execute(_BY_ID, {"id": request_id}, execution_options={"populate_existing": True}).scalar_one()
+
+
+def list_requests(
+    session: Session, tenant_id: uuid.UUID, *, model: Model | None, state: State | None, cursor: str | None, limit: int
+) -> Page[DeletionRequest]:
+    """Requests of a tenant, newest first, of one model or in one state if named."""
+    rows = _with_everything().where(DeletionRequest.tenant_id == tenant_id, DeletionRequest.record_removed_at.is_(None))
+    if model is not None:
+        rows = rows.where(DeletionRequest.model_id == model.id)
+    if state is not None:
+        rows = rows.where(DeletionRequest.state == state)
+    return paginate(
+        session,
+        rows,
+        newest=DeletionRequest.received_at,
+        identity=DeletionRequest.id,
+        listing=f"deletion-requests/{model.id.hex if model else ''}/{state or ''}",
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def transitions(session: Session, request_id: uuid.UUID, *, after: int = 0) -> list[Transition]:
+    """Every move of a request after the one with this number, oldest first."""
+    moves = select(Transition).where(Transition.request_id == request_id, Transition.id > after)
+    return list(session.scalars(moves.order_by(Transition.id)))
+
+
+def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
+    """Withdraw a request, and look at it again. A running job hears of it at its next step.
+
+    Raises:
+        PastCommitPoint: it has ended.
+    """
+    job = jobs.lock_of(session, request)
+    request = read(session, request.id)
+    if job.state is State.RUNNING:
+        job.cancel_requested = request.withdrawn = True
+    elif job.state in (State.QUEUED, State.AWAITING_APPROVAL):
+        jobs.move(session, jobs.part(session, job, request), State.CANCELLED, reason="withdrawn")
+    else:
+        raise PastCommitPoint
+    audit_log.append(session, request.tenant_id, "deletion_request.withdrawn", about=request.id)
+    return read(session, request.id)
+
+
+def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionRequest:
+    """Agree to a request of somebody else: it is queued.
+
+    Raises:
+        NotAwaitingApproval: it does not wait for that.
+        OwnRequest: `by` asked for it.
+    """
+    jobs.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
+    audit_log.append(session, request.tenant_id, "deletion_request.approved", about=request.id, by=by)
+    return read(session, request.id)
+
+
+def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) -> DeletionRequest:
+    """Decline a request of somebody else.
+
+    Raises:
+        NotAwaitingApproval: it does not wait for that.
+        OwnRequest: `by` asked for it, and may cancel it.
+    """
+    jobs.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
+    audit_log.append(session, request.tenant_id, "deletion_request.rejected", about=request.id, by=by)
+    return read(session, request.id)
+
+
+def _awaiting_approval(session: Session, request: DeletionRequest, *, by: str) -> Job:
+    job = jobs.lock_of(session, request)
+    if job.state is not State.AWAITING_APPROVAL:
+        raise NotAwaitingApproval
+    if request.submitted_by == by:
+        raise OwnRequest
+    return job
+
+
+def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
+    """Queue a failed request again, under the same identifier and with all its attempts, and look at it again.
+
+    It runs by itself: if it fails again, that is nobody else's affair.
+
+    Raises:
+        NotRetriable: it has not failed.
+        ImagesDestroyed: it failed too long ago.
+    """
+    job = jobs.lock_of(session, request)
+    if job.state is not State.FAILED:
+        raise NotRetriable
+    if any(served.samples is None for served in jobs.requests_of(session, job.id)):
+        raise ImagesDestroyed
+    job.attempt, job.alone = 0, True
+    jobs.move(session, job, State.QUEUED, reason="retried")
+    audit_log.append(session, request.tenant_id, "deletion_request.retried", about=request.id)
+    return read(session, request.id)
+
+
+def with_samples_to_destroy(session: Session, settings: RegistrySettings, limit: int = 100) -> list[uuid.UUID]:
+    """Ended requests whose images still exist, and are no longer needed."""
+    doomed = select(DeletionRequest.id).where(*_samples_no_longer_needed(session, settings))
+    return list(session.scalars(doomed.limit(limit)))
+
+
+def forget_samples(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> str | None:
+    """Destroy the key of a request's images, and the mention of their file, which is the caller's to remove.
+
+    Nothing happens when they are needed again, or somebody was faster. Until the transaction ends, nobody retries it.
+    """
+    request = session.get_one(DeletionRequest, request_id)
+    jobs.lock_of(session, request)
+    doomed = select(DeletionRequest).where(
+        DeletionRequest.id == request_id, *_samples_no_longer_needed(session, settings)
+    )
+    if session.scalar(doomed, execution_options={"populate_existing": True}) is None:
+        return None
+    samples = request.samples
+    request.samples = request.samples_key = None
+    request.samples_destroyed_at = clock(session)
+    audit_log.append(
+        session, request.tenant_id, "deletion_request.images_destroyed", about=request.id, images=request.sample_count
+    )
+    return samples
+
+
+def _samples_no_longer_needed(session: Session, settings: RegistrySettings) -> tuple[ColumnElement[bool], ...]:
+    now, state, ended_at = clock(session), DeletionRequest.state, DeletionRequest.ended_at
+    kept = {**dict.fromkeys(_WITH_VERSION, settings.evidence_retention), State.FAILED: settings.failed_retention}
+    doomed = [and_(state == ended, ended_at <= now - kept.get(ended, timedelta(0))) for ended in sorted(ENDED)]
+    return DeletionRequest.samples.is_not(None), or_(*doomed)
+
+
+def _with_everything() -> Select[DeletionRequest]:
+    return select(DeletionRequest).options(
+        joinedload(DeletionRequest.model), joinedload(DeletionRequest.job).joinedload(Job.version)
+    )
+
+
+_BY_ID = _with_everything().where(DeletionRequest.id == bindparam("id"))
+_MOVES = insert(Transition)
+
+#: The first request for these images of this model that has not been given up.
+_EARLIEST = (
+    select(DeletionRequest.id)
+    .where(
+        DeletionRequest.model_id == bindparam("model_id"),
+        DeletionRequest.samples_hmac == bindparam("samples_hmac"),
+        DeletionRequest.state.not_in((State.FAILED, State.REJECTED, State.CANCELLED)),
+    )
+    .order_by(DeletionRequest.received_at)
+    .limit(1)
+    .scalar_subquery()
+)

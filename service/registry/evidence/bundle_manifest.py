@@ -1,0 +1,65 @@
+"""What makes files one bundle of evidence: a manifest of their digests, which is signed."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+
+from service.registry.crypto import dsse
+from service.registry.crypto.canonical_json import canonical
+from service.registry.crypto.signing_keys import PublicKey, Signer
+from service.registry.evidence.statement import STATEMENT
+
+MANIFEST, SIGNED = "manifest.json", "manifest.signed.json"
+
+#: As that of certificates, and none of these: no signature of the one passes for the other.
+PREDICATE = "https://structguard.example/attestation/evidence-bundle/v1"
+
+
+class OtherFiles(Exception):
+    """The files are not those of the manifest; the message says which."""
+
+
+def with_manifest(
+    files: Iterable[tuple[str, bytes]], request_id: uuid.UUID, signer: Signer
+) -> Iterator[tuple[str, bytes]]:
+    """The files, and behind them the manifest and what signs it."""
+    digests = {}
+    for name, content in files:
+        digests[name] = _sha256(content)
+        yield name, content
+    manifest = canonical({"sha256": digests})
+    yield MANIFEST, manifest
+    statement = {
+        "_type": STATEMENT,
+        "subject": [{"name": MANIFEST, "digest": {"sha256": _sha256(manifest)}}],
+        "predicateType": PREDICATE,
+        "predicate": {"request": str(request_id), "files": list(digests)},
+    }
+    yield SIGNED, dsse.seal(statement, signer)
+
+
+def check(files: Mapping[str, bytes], key: PublicKey) -> str:
+    """The identifier of the request whose files these are, all of them and no more, as the key has signed.
+
+    Raises:
+        NotAnEnvelope, OtherKey, SignatureInvalid: it has not signed this.
+        OtherFiles: it has, for other files.
+    """
+    statement = dsse.unseal(files[SIGNED], key)
+    subject = [{"name": MANIFEST, "digest": {"sha256": _sha256(files.get(MANIFEST, b""))}}]
+    if (statement["predicateType"], statement["subject"]) != (PREDICATE, subject):
+        raise OtherFiles("The manifest is not the one that was signed.")
+    digests = json.loads(files[MANIFEST])["sha256"]
+    found = {name: _sha256(content) for name, content in files.items() if name not in (MANIFEST, SIGNED)}
+    wrong = sorted(name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name))
+    if wrong:
+        raise OtherFiles(f"Changed, missing or added: {', '.join(wrong)}.")
+    if list(files) != [*statement["predicate"]["files"], MANIFEST, SIGNED]:
+        raise OtherFiles("The files stand in another order.")
+    request_id: str = statement["predicate"]["request"]
+    return request_id
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,109 @@
+"""What a certificate shows to somebody who has it, a public key and a file, and asks nobody."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.registry.crypto import dsse
+from service.registry.crypto.canonical_json import sha256
+from service.registry.crypto.dsse import NotAnEnvelope, OtherKey
+from service.registry.crypto.signing_keys import PublicKey, SignatureInvalid
+from service.registry.evidence.statement import PREDICATE
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    holds: bool
+    says: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found; without a statement where it is not known who has signed it."""
+
+    findings: list[Finding]
+    statement: dict[str, Any] | None
+
+    @property
+    def holds(self) -> bool:
+        """Is everything as the certificate says?"""
+        return all(finding.holds for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class File:
+    """A checkpoint that was brought along."""
+
+    sha256: str
+    origin: Mapping[str, Any] | None  #: what it says of itself: `job` and `parent_sha256`
+
+
+def verify(
+    certificate: bytes,
+    key: PublicKey,
+    *,
+    model: File | None = None,
+    parent_sha256: str | None = None,
+    request_id: uuid.UUID | None = None,
+) -> Verdict:
+    """Look at a certificate, and at what it should be about. Nothing in it is believed before its signature is."""
+    try:
+        statement = dsse.unseal(certificate, key)
+    except (NotAnEnvelope, OtherKey, SignatureInvalid) as error:
+        return Verdict([Finding("signature", False, error.detail)], None)
+    findings = [
+        Finding("signature", True, f"Key {key.key_id} has signed this certificate, and no byte was changed since.")
+    ]
+    if statement["predicateType"] != PREDICATE:
+        says = "This is a signed statement of another kind, or of a newer release."
+        return Verdict([*findings, Finding("kind", False, says)], None)
+    findings.append(_digests(statement["predicate"]))
+    if request_id is not None:
+        findings.append(_request(statement["predicate"], request_id))
+    if model is not None:
+        findings += _model(statement, model)
+    if parent_sha256 is not None:
+        findings.append(_same("parent", statement["predicate"]["parent"], parent_sha256))
+    return Verdict(findings, statement)
+
+
+def _digests(said: Mapping[str, Any]) -> Finding:
+    """The digests of what stands in the certificate itself."""
+    method, gate = said["method"], said["gate"]
+    holds = sha256(method["parameters"]) == method["parameters_sha256"]
+    holds &= (gate["policy"] and sha256(gate["policy"])) == gate["policy_sha256"]
+    says = "The digests of parameters and policy are those of the parameters and the policy that it names."
+    return Finding("parameters", holds, says if holds else "The digests of parameters or policy are of others.")
+
+
+def _request(said: Mapping[str, Any], request_id: uuid.UUID) -> Finding:
+    holds = said["request_ids"] == [str(request_id)]
+    is_of = f"It is the certificate of request {request_id}."
+    return Finding("request", holds, is_of if holds else f"It is of another request: {', '.join(said['request_ids'])}.")
+
+
+def _model(statement: Mapping[str, Any], model: File) -> list[Finding]:
+    [subject] = statement["subject"]
+    findings = [_same("model", subject, model.sha256)]
+    if findings[0].holds and model.origin is not None:
+        said = statement["predicate"]
+        holds = model.origin.get("job") == said["run"]["job"]
+        holds &= model.origin.get("parent_sha256") == said["parent"]["digest"]["sha256"]
+        says = "The file names the same run and the same earlier version as the certificate."
+        findings.append(
+            Finding("origin", holds, says if holds else "The file names another run or another earlier version.")
+        )
+    return findings
+
+
+def _same(check: str, about: Mapping[str, Any], found: str) -> Finding:
+    expected = about["digest"]["sha256"]
+    if found == expected:
+        return Finding(check, True, f"The file is {about['name']}, byte for byte (SHA-256 {found}).")
+    return Finding(
+        check, False, f"The file is not {about['name']}: its SHA-256 is {found}, the certificate says {expected}."
+    )

@@ -1,0 +1,167 @@
+"""Certificates: issued once for each request that ended with a version, and never changed.
+
+The service issues them, because the key that signs lives with it and not with the workers, which run models. A request
+that ends is certified at the next sweep, or when somebody asks for its certificate before. Each is one transaction: a
+crash leaves the request as it was, to be certified later, and of two processes the second finds what the first did.
+"""
+
+import hashlib
+import logging
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+
+from service.registry.audit import audit_log, inclusion_proof
+from service.registry.crypto import dsse
+from service.registry.crypto.pseudonyms import Pseudonyms
+from service.registry.crypto.signing_keys import Signer, signer
+from service.registry.deletion_requests import lifecycle
+from service.registry.errors import CertificateMissing, RegistryError
+from service.registry.evidence.statement import Facts, compose, moment, name
+from service.registry.settings import RegistrySettings
+from service.registry.states import State
+from service.registry.storage.database import Database, clock
+from service.registry.tables import Certificate, DeletionRequest, Tenant, Version
+from service.registry.training_data import affected_versions
+from service.registry.training_data.affected_versions import Reach
+
+logger = logging.getLogger(__name__)
+
+CERTIFIED = (State.COMPLETED, State.NEEDS_REVIEW)
+"""How requests end that get one."""
+
+_AT_ONCE = 100  # with one sweep
+
+
+def find(session: Session, request: DeletionRequest) -> Certificate | None:
+    """The certificate of a request; nothing if it is not issued yet.
+
+    Raises:
+        CertificateMissing: there will be none as long as the request stays as it is.
+    """
+    if request.state not in CERTIFIED:
+        raise CertificateMissing
+    return session.get(Certificate, request.id)
+
+
+def issue(session: Session, request_id: uuid.UUID, by: Signer, settings: RegistrySettings) -> Certificate:
+    """Certify a request that ended with a version; the certificate that there is, if somebody was faster."""
+    session.get_one(DeletionRequest, request_id, with_for_update=True)
+    known = session.get(Certificate, request_id)
+    if known is not None:
+        return known
+    request = lifecycle.read(session, request_id)
+    inclusion_proof.chain_up(session, request)
+    now = clock(session)
+    body = dsse.seal(compose(_facts(session, request, settings, now)), by)
+    certificate = Certificate(
+        request_id=request_id,
+        body=body,
+        sha256=hashlib.sha256(body).hexdigest(),
+        key_id=by.key_id,
+        issued_at=now,
+    )
+    session.add(certificate)
+    request.certified_at = now
+    facts = {"sha256": certificate.sha256, "key_id": certificate.key_id}
+    audit_log.append(session, request.tenant_id, "certificate.issued", about=request_id, **facts)
+    return certificate
+
+
+def restated(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> dict[str, Any]:
+    """What a certificate would state that was issued now, of a request that has one."""
+    return compose(_facts(session, lifecycle.read(session, request_id), settings, clock(session)))
+
+
+def issue_pending(database: Database, settings: RegistrySettings) -> None:
+    """Certify what has ended and is not certified."""
+    with database.read() as session:
+        ended = select(DeletionRequest.id).where(
+            DeletionRequest.certified_at.is_(None),
+            DeletionRequest.state.in_(CERTIFIED),
+            DeletionRequest.record_removed_at.is_(None),
+        )
+        pending = session.scalars(ended.limit(_AT_ONCE)).all()
+    for request_id in pending:
+        try:
+            with database.write() as session:
+                issue(session, request_id, signer(settings), settings)
+        except RegistryError as error:  # the key cannot be used, and what else there is to do shall not wait for it
+            logger.error("request %s is not certified: %s", request_id, error.detail)  # noqa: TRY400
+
+
+def dispositions(session: Session, request: DeletionRequest, settings: RegistrySettings) -> dict[str, Any]:
+    """What has become, up to now, of the images, of the parent, and of every version that the data has reached."""
+    version = request.job.version
+    return {
+        "images": images(request, settings),
+        "parent": None if version is None else _parent(session, version),
+        "reach": None if version is None else _reach(session, request, version),
+    }
+
+
+def images(request: DeletionRequest, settings: RegistrySettings) -> dict[str, Any]:
+    """What has become of the images to forget, or when they will be destroyed at the latest; null while it is open."""
+    if request.samples_destroyed_at is not None:
+        return {"disposition": "destroyed", "at": moment(request.samples_destroyed_at)}
+    kept_for = settings.evidence_retention if request.state in CERTIFIED else settings.failed_retention
+    return {"disposition": "to be destroyed", "at": moment(request.ended_at and request.ended_at + kept_for)}
+
+
+def _parent(session: Session, version: Version) -> dict[str, Any]:
+    assert version.parent_id is not None  # runs make versions of versions
+    parent = session.get_one(Version, version.parent_id, options=[joinedload(Version.model)])
+    return {
+        "name": name(parent.model, parent),
+        "digest": {"sha256": parent.sha256},
+        "disposition": parent.disposition.value,
+        "at": moment(parent.deleted_at),
+    }
+
+
+def _facts(session: Session, request: DeletionRequest, settings: RegistrySettings, now: datetime) -> Facts:
+    version = request.job.version
+    assert version is not None  # it has ended with one
+    head = audit_log.head(session, request.tenant_id)
+    key = session.scalars(select(Tenant.pseudonym_key).where(Tenant.id == request.tenant_id)).one()
+    served = select(func.count()).select_from(DeletionRequest).where(DeletionRequest.job_id == request.job_id)
+    return Facts(
+        request=request,
+        version=version,
+        parent=_parent(session, version),
+        requests=session.scalars(served).one(),
+        commitment=Pseudonyms(key).commitment(request.id, request.samples_hmac),
+        images=images(request, settings),
+        reach=_reach(session, request, version),
+        audit={"chain_height": head.height, "head_sha256": head.sha256.hex()},
+        at=now,
+    )
+
+
+def _reach(session: Session, request: DeletionRequest, version: Version) -> dict[str, Any]:
+    """Every version and alias of data that held what the request names, and where each stands."""
+    reached = affected_versions.of_request(session, request)
+    if reached is not None:
+        states = [(found.version, found.state.value) for found in reached]
+        return {"basis": "training manifests", "versions": [_reached(*one) for one in states]}
+    # Nobody knows where else the images are. What is known is which versions share an ancestor with this one.
+    unlearned: set[uuid.UUID | None] = {version.id} if version.gate == "passed" else set()
+    listed = []
+    for relative in affected_versions.family(session, version):  # parents first
+        if relative.parent_id in unlearned:
+            unlearned.add(relative.id)
+        listed.append(_reached(relative, Reach.UNLEARNED.value if relative.id in unlearned else "presumed"))
+    return {"basis": "descent", "versions": listed}
+
+
+def _reached(version: Version, state: str) -> dict[str, Any]:
+    return {
+        "name": name(version.model, version),
+        "digest": {"sha256": version.sha256},
+        "state": state,
+        "disposition": version.disposition.value,
+        "aliases": [alias.name for alias in version.aliases],
+    }

@@ -1,0 +1,158 @@
+"""What a certificate states: an in-toto Statement v1 about the checkpoint that came of a deletion request.
+
+Nothing in it stands for a person. What was not measured, or not recorded, is `null`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+from typing import Any
+
+from service.registry.crypto.canonical_json import sha256
+from service.registry.options import Options
+from service.registry.states import State
+from service.registry.tables import DeletionRequest, Model, Version
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+
+#: A name and no address: nothing is there to be fetched, and nobody can ever own it (RFC 2606).
+PREDICATE = "https://structguard.example/attestation/model-deletion/v1"
+
+LIMITS = (
+    (
+        "This states what was measured of an approximate method, on the files that are named here by their digests, "
+        "and on nothing else."
+    ),
+    (
+        "That an image is misclassified does not mean that nothing about it can be inferred from the weights. A model "
+        "that was trained without the images would usually still classify most of them correctly."
+    ),
+    "Membership inference was tried with attacks that see what the model answers. Stronger ones exist.",
+    "What is null was not measured.",
+    (
+        "Earlier versions, copies that were made of them, backups and the training data are not changed by this run. "
+        "What becomes of them is the controller's to decide."
+    ),
+    "The states of other versions, the places of aliases and what became of images are as of the time of issue.",
+    (
+        "This is no legal opinion. Whether it answers the request under the law that is named here is the "
+        "controller's to judge."
+    ),
+)
+
+_SHARED = (
+    "The run served several requests: forget_accuracy and robust_forget_accuracy are those of this request's images, "
+    "all other measurements are of the run as a whole."
+)
+_COMPARED = (
+    "That the reference models of membership inference have never learned the images is the word of whoever named "
+    "them, and was not measured. Had one learned them, the attacks that compare would find less."
+)
+_OBJECTED = "The quality gate did not pass: its objections stand in this certificate, and no alias was moved."
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the registry knows of a request that ended with a version, when its certificate is issued."""
+
+    request: DeletionRequest  # with its model and its job
+    version: Version
+    parent: dict[str, Any]  # what it is, and what became of it
+    requests: int  # that the run served
+    commitment: str  # to the images
+    images: dict[str, Any]  # what became of them
+    reach: dict[str, Any]
+    audit: dict[str, Any]  # height and head of the tenant's chain
+    at: datetime
+
+
+def compose(facts: Facts) -> dict[str, Any]:
+    """The statement."""
+    model = facts.request.model
+    return {
+        "_type": STATEMENT,
+        "subject": [
+            {"name": f"{name(model, facts.version)}/model.safetensors", "digest": {"sha256": facts.version.sha256}}
+        ],
+        "predicateType": PREDICATE,
+        "predicate": _about(facts) | _run(facts) | _found(facts),
+    }
+
+
+def name(model: Model, version: Version) -> str:
+    """How a version is called."""
+    return f"{model.name}/{version.number}"
+
+
+def moment(time: datetime | None) -> str | None:
+    """A time as of RFC 3339, in UTC."""
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _about(facts: Facts) -> dict[str, Any]:
+    request = facts.request
+    return {
+        "request_ids": [str(request.id)],
+        "regulation": request.regulation,
+        "received": moment(request.received_at),
+        "due": moment(request.due_at),
+        "completed": moment(request.ended_at),
+        "outcome": request.state.value,
+        "forget_set": {
+            "count": request.sample_count,
+            "commitment": f"hmac-sha256:{facts.commitment}",
+            "images": facts.images,
+        },
+        "reach": facts.reach,
+        "audit": facts.audit,
+        "issued": moment(facts.at),
+        "statement_of_limits": _limits(facts),
+    }
+
+
+def _run(facts: Facts) -> dict[str, Any]:
+    job, version = facts.request.job, facts.version
+    options = Options.model_validate(job.options)
+    known = job.provenance or {}
+    return {
+        "run": {"job": str(job.id), "requests": facts.requests},
+        "parent": facts.parent,
+        "method": {
+            "name": version.method,
+            "version": version.code_version,
+            "profile": options.profile,
+            "goal": options.goal,
+            "scope": options.resolved_scope(),
+            "seed": options.seed,
+            "parameters": version.config,
+            "parameters_sha256": sha256(version.config),
+        },
+        "anchors": known.get("anchors"),
+        "evaluation_sets": known.get("evaluation_sets"),
+        "references": known.get("references"),
+        "environment": {"service": package_version("structguard"), "worker": known.get("environment")},
+    }
+
+
+def _found(facts: Facts) -> dict[str, Any]:
+    request, known = facts.request, facts.request.job.provenance or {}
+    own, policy = request.metrics or {}, known.get("policy")
+    return {
+        "measurements": {
+            when: request.job.metrics.get(when, {}) | own.get(when, {}) or None for when in ("before", "after")
+        },
+        "gate": {
+            "result": "PASSED" if request.state is State.COMPLETED else "FAILED",
+            "objections": known.get("objections"),
+            "policy": policy,
+            "policy_sha256": sha256(policy) if policy else None,
+        },
+    }
+
+
+def _limits(facts: Facts) -> list[str]:
+    objected = [] if facts.request.state is State.COMPLETED else [_OBJECTED]
+    shared = [_SHARED] if facts.requests > 1 else []
+    references = (facts.request.job.provenance or {}).get("references", ())
+    compared = [_COMPARED] if any(one["left_out"] is None for one in references) else []
+    return [*objected, *LIMITS, *shared, *compared]

@@ -1,0 +1,50 @@
+"""What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
+
+from service.registry.access import idempotency_keys
+from service.registry.deletion_requests import lifecycle, subject_requests
+from service.registry.job_queue import reaper
+from service.registry.models import dispositions
+from service.registry.operations import retention
+from service.registry.settings import RegistrySettings
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
+from service.registry.telemetry import counters
+from service.registry.webhooks import endpoints, outbox
+
+
+def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
+    """Return expired leases to the queue, and remove what is no longer needed: images, answers, messages, records."""
+    with database.write() as session:
+        reaper.reap(session, max_attempts=settings.max_attempts)
+        idempotency_keys.forget_expired(session)
+        outbox.forget_old(session)
+        subject_requests.forget_callbacks(session)
+        endpoints.forget_previous_secrets(session)
+        counters.fold(session)
+    destroy_samples(database, artifacts, settings)
+    destroy_checkpoints(database, artifacts)
+    retention.remove_old_records(database, settings)
+
+
+def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
+    """Destroy the checkpoints of deleted versions."""
+    with database.read() as session:
+        doomed = dispositions.to_destroy(session)
+    for version_id in doomed:
+        with database.write() as session:
+            checkpoint = dispositions.forget_checkpoint(session, version_id)
+            if checkpoint is not None:
+                artifacts.delete(checkpoint)  # before the COMMIT, as below
+
+
+def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
+    """Destroy the images of ended requests, and the keys that they were encrypted with."""
+    with database.read() as session:
+        doomed = lifecycle.with_samples_to_destroy(session, settings)
+    for request_id in doomed:
+        with database.write() as session:
+            samples = lifecycle.forget_samples(session, request_id, settings)
+            # The file goes before the COMMIT that forgets its key and its name: a crash in between repeats all of it.
+            # The other way round it would leave a file that nobody knows of, and a row that says it is gone.
+            if samples is not None:
+                artifacts.delete(samples)

@@ -1,0 +1,164 @@
+"""How the whole installation stands, over all tenants, for whoever operates it.
+
+Cheap with any number of requests: only what is still to be done is counted, by an index that holds nothing else, and
+what is done stands in `service.registry.telemetry.counters`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from service.registry.audit import verification
+from service.registry.audit.verification import LastVerification
+from service.registry.states import DeliveryState, State
+from service.registry.storage.database import clock
+from service.registry.tables import Alias, DeletionRequest, Job, Model, Tenant, Version, WebhookDelivery
+from service.registry.telemetry import counters
+from service.registry.telemetry.counters import Count
+
+#: Of requests whose images are still there: they wait for something, or have failed and can be tried again.
+UNSETTLED = (State.RECEIVED, State.AWAITING_APPROVAL, State.QUEUED, State.RUNNING, State.FAILED)
+
+#: Of the former, those that wait for a worker or for a person's approval.
+_WAITING = (State.RECEIVED, State.AWAITING_APPROVAL, State.QUEUED)
+
+MOST_ALIASES = 200
+"""Of how many aliases, and of how many models whose gate objects, the measurements are shown: the first by name."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of the version that an alias points to."""
+
+    tenant: str
+    model: str
+    alias: str
+    number: int
+    measurements: dict[str, Any]  #: of the run that made it, or of itself where it was registered
+
+
+@dataclass(frozen=True)
+class Objected:
+    """A model whose last runs the gate objected to."""
+
+    tenant: str
+    model: str
+    runs: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What there is to do, what was done, and how good the versions in use are. Ages and times left are in seconds."""
+
+    requests: dict[State, int]  #: of `UNSETTLED`
+    oldest_waiting: float  #: 0 where nothing waits
+    time_left: float | None  #: until the next request is due; negative once it is overdue
+    overdue: int
+    queued_jobs: int
+    running_jobs: int
+    expired_leases: int
+    oldest_heartbeat: float  #: of the running jobs; 0 where none runs
+    deliveries: dict[DeliveryState, int]  #: not, or not yet, arrived
+    oldest_delivery: float  #: that is to be sent
+    audit: LastVerification
+    oldest_verification: float  #: of an audit log; 0 where there is none
+    aliases: int
+    measured: Sequence[Measured]
+    objected: Sequence[Objected]
+    counts: dict[tuple[str, str], Count]
+
+
+def read(session: Session, lease: timedelta) -> Overview:
+    """Look at everything once; `lease` is what workers claim jobs for."""
+    now = clock(session)
+
+    def seconds(since: datetime | None) -> float:
+        return max(0.0, (now - since).total_seconds()) if since else 0.0
+
+    requests = {row.state: row for row in session.execute(_requests(now))}
+    due = min((row.due for row in requests.values()), default=None)
+    waiting = [requests[state].oldest for state in _WAITING if state in requests]
+    queued = session.scalars(select(func.count()).where(Job.state == State.QUEUED)).one()
+    running = session.execute(_running(now)).one()
+    unsent = {row.state: row for row in session.execute(_UNSENT)}
+    pending = unsent.get(DeliveryState.PENDING)
+    audited = verification.last_verification(session)
+    return Overview(
+        requests={state: requests[state].number if state in requests else 0 for state in UNSETTLED},
+        oldest_waiting=seconds(min(waiting, default=None)),
+        time_left=(due - now).total_seconds() if due else None,
+        overdue=sum(row.overdue for row in requests.values()),
+        queued_jobs=queued,
+        running_jobs=running.number,
+        expired_leases=running.expired,
+        oldest_heartbeat=seconds(running.first and running.first - lease),
+        deliveries={
+            state: unsent[state].number if state in unsent else 0
+            for state in (DeliveryState.PENDING, DeliveryState.FAILED)
+        },
+        oldest_delivery=seconds(pending and pending.oldest),
+        audit=audited,
+        oldest_verification=seconds(audited.oldest_at),
+        aliases=session.scalars(select(func.count()).select_from(Alias)).one(),
+        measured=[_measured(*row) for row in session.execute(_ALIASES)],
+        objected=[Objected(*row) for row in session.execute(_OBJECTED)],
+        counts=counters.read(session),
+    )
+
+
+def _requests(now: datetime) -> Any:
+    one = DeletionRequest
+    return (
+        select(
+            one.state,
+            func.count().label("number"),
+            func.min(one.received_at).label("oldest"),
+            func.min(one.due_at).label("due"),
+            func.count().filter(one.due_at < now).label("overdue"),
+        )
+        .where(one.samples.is_not(None), one.state.in_(UNSETTLED))
+        .group_by(one.state)
+    )
+
+
+def _running(now: datetime) -> Any:
+    return select(
+        func.count().label("number"),
+        func.count().filter(Job.lease_until < now).label("expired"),
+        func.min(Job.lease_until).label("first"),
+    ).where(Job.state == State.RUNNING)
+
+
+def _measured(
+    tenant: str, model: str, alias: str, number: int, of_version: dict[str, Any], of_run: dict[str, Any] | None
+) -> Measured:
+    after: dict[str, Any] = (of_run or {}).get("after") or {}
+    return Measured(tenant, model, alias, number, of_version | after)
+
+
+_UNSENT = (
+    select(WebhookDelivery.state, func.count().label("number"), func.min(WebhookDelivery.created_at).label("oldest"))
+    .where(WebhookDelivery.state != DeliveryState.SUCCEEDED)
+    .group_by(WebhookDelivery.state)
+)
+_ALIASES = (
+    select(Tenant.name, Model.name, Alias.name, Version.number, Version.metrics, Job.metrics)
+    .select_from(Alias)
+    .join(Version, Version.id == Alias.version_id)
+    .join(Model, Model.id == Alias.model_id)
+    .join(Tenant, Tenant.id == Model.tenant_id)
+    .outerjoin(Job, Job.id == Version.job_id)
+    .order_by(Tenant.name, Model.name, Alias.name)
+    .limit(MOST_ALIASES)
+)
+_OBJECTED = (
+    select(Tenant.name, Model.name, Model.gate_failures)
+    .join(Tenant, Tenant.id == Model.tenant_id)
+    .where(Model.gate_failures > 0)
+    .order_by(Tenant.name, Model.name)
+    .limit(MOST_ALIASES)
+)

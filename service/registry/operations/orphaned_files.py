@@ -1,0 +1,68 @@
+"""Files that no row names: a process was killed between a file's rename and the COMMIT that was to name it.
+
+No key is ever used for a second file, so what no row names a day after it was written, none will. Files that are older
+than the database are left alone: somebody has started with an empty one, or the wrong one, and shall not lose them.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database, batches, clock
+from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, Manifest, Tenant, Version
+
+_AGE = timedelta(days=1)  # longer than any upload, any measurement of a new version, and any transaction
+_PAUSE = timedelta(hours=1)
+
+#: Which column names the files of a folder. Those of `staging` are of processes at work, and named nowhere.
+NAMED_BY: dict[str, InstrumentedAttribute[str] | InstrumentedAttribute[str | None] | None] = {
+    "staging": None,
+    "samples": DeletionRequest.samples,
+    "checkpoints": Version.checkpoint,
+    "evaluation-sets": EvaluationSet.samples,
+    "manifests": Manifest.uris,
+    "anchor-sets": AnchorSet.anchors,
+}
+
+
+class Orphans:
+    """Removes them, a part of the artifact store at a time. Any number of processes may do so."""
+
+    def __init__(self, database: Database, artifacts: Artifacts) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._round: Iterator[tuple[str, list[str]]] = iter(())
+        self._next_round = 0.0
+
+    def remove_some(self) -> None:
+        """Look at the next thousand old files; after the last ones there is a pause."""
+        part = next(self._round, None)
+        if part is not None:
+            self._remove(*part)
+        elif time.monotonic() >= self._next_round:
+            self._next_round = time.monotonic() + _PAUSE.total_seconds()
+            self._round = self._parts()
+            self.remove_some()
+
+    def _parts(self) -> Iterator[tuple[str, list[str]]]:
+        with self._database.read() as session:
+            began, now = session.scalar(select(func.min(Tenant.created_at))), clock(session)
+        if began is None:
+            return
+        for folder in NAMED_BY:
+            for keys in batches(self._artifacts.written(folder, after=began, before=now - _AGE)):
+                yield folder, keys
+
+    def _remove(self, folder: str, keys: list[str]) -> None:
+        column = NAMED_BY[folder]
+        named: set[str | None] = set()
+        if column is not None:
+            with self._database.read() as session:
+                named.update(session.scalars(select(column).where(column.in_(keys))))
+        for key in keys:
+            if key not in named:
+                self._artifacts.delete(key)

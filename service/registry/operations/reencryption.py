@@ -1,0 +1,71 @@
+"""Encrypts what earlier releases have stored as it was, and all of it under another master key."""
+
+import shutil
+import uuid
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.registry.audit import audit_log
+from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.master_key import MasterKey
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import AUDIT_KEY, Database
+from service.registry.tables import DeletionRequest, Manifest, WebhookEndpoint
+from service.registry.training_data import manifests
+from service.registry.webhooks import endpoints
+
+_WRAPPED_BYTES = 60  # of a key of 32 bytes; what is plain is shorter
+_WRAPPED: dict[type[DeletionRequest | Manifest | WebhookEndpoint], tuple[str, ...]] = {
+    DeletionRequest: ("samples_key",),
+    Manifest: ("uris_key",),
+    WebhookEndpoint: ("secret", "previous_secret", "private_key"),
+}
+
+
+def seal_plain(database: Database, artifacts: Artifacts, master_key: MasterKey) -> None:
+    """Encrypt all secrets, and the URIs of some manifests. Any number of processes may do so, and die meanwhile."""
+    with database.read() as session:
+        are_plain, plain = endpoints.are_plain(session), manifests.plain(session)
+    if are_plain:
+        with database.write() as session:
+            endpoints.seal_plain(session, master_key)
+    for manifest in plain:
+        if artifacts.path(manifest.uris).exists():
+            _seal(database, artifacts, master_key, manifest)
+
+
+def _seal(database: Database, artifacts: Artifacts, master_key: MasterKey, manifest: Manifest) -> None:
+    key = f"manifests/{uuid.uuid4()}"
+    with artifacts.stage() as staged:
+        with artifacts.path(manifest.uris).open("rb") as source, SealedWriter(staged.path) as target:
+            shutil.copyfileobj(source, target)
+        with database.write() as session:
+            wrapped = master_key.wrap(target.key, manifest.id)
+            if manifests.replace_uris(session, manifest, uris=key, uris_key=wrapped):
+                staged.keep(key)
+    # Whoever dies here leaves a file that no row names, which is removed after a day.
+    artifacts.delete(manifest.uris)
+
+
+def rewrap(session: Session, old: MasterKey, new: MasterKey) -> int:
+    """Have the new master key open all that the old one does; how many keys and secrets that were.
+
+    Raises:
+        OtherMasterKey: something was wrapped by neither; nothing is changed then.
+    """
+    count = 0
+    for table, columns in _WRAPPED.items():
+        rows: Iterable[DeletionRequest | Manifest | WebhookEndpoint] = session.scalars(select(table).with_for_update())
+        for row in rows:
+            for name in columns:
+                stored = getattr(row, name)
+                if stored is not None and len(stored) == _WRAPPED_BYTES:
+                    setattr(row, name, new.wrap(old.unwrap(stored, row.id), row.id))
+                    count += 1
+    session.info[AUDIT_KEY] = old.audit_key  # the seals of what is not chained yet are of the old one, too
+    while waiting := audit_log.waiting(session):
+        for tenant_id in waiting:
+            audit_log.chain(session, tenant_id)
+    return count

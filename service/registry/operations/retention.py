@@ -1,0 +1,65 @@
+"""The records of requests, kept for as long as the policy says and then removed (11 CCR § 7101 asks for 24 months).
+
+The row stays, emptied, because others hang on it: which run has made which version, which versions still know what a
+person gave, and the yearly figures. So do the audit log, which nothing can be taken out of and which must hold all of
+it before anything is removed, and what stands for whom nobody shall train on again.
+"""
+
+import uuid
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import Session, aliased
+
+from service.registry.audit import audit_log
+from service.registry.settings import RegistrySettings
+from service.registry.states import ENDED
+from service.registry.storage.database import Database, clock
+from service.registry.tables import Certificate, DeletionRequest, Erasure, ImageView, SubjectIdentity, Transition
+
+_AT_ONCE = 100  # with one sweep
+
+
+def remove_old_records(database: Database, settings: RegistrySettings) -> None:
+    """Remove the records of requests that ended longer ago than the policy keeps them."""
+    if not settings.record_retention:
+        return
+    with database.read() as session:
+        old = select(DeletionRequest.id).where(
+            DeletionRequest.record_removed_at.is_(None),
+            DeletionRequest.ended_at < clock(session) - settings.record_retention,
+            DeletionRequest.state.in_(ENDED),
+            ~exists().where(Transition.request_id == DeletionRequest.id, ~Transition.chained),
+            DeletionRequest.samples.is_(None),  # what can still be retried has not ended for good
+        )
+        doomed = session.scalars(old.order_by(DeletionRequest.ended_at).limit(_AT_ONCE)).all()
+    for request_id in doomed:
+        with database.write() as session:
+            remove(session, request_id)
+
+
+def remove(session: Session, request_id: uuid.UUID) -> None:
+    """Empty the row of a request that has ended, and remove what hangs on it and is nothing but its record."""
+    request = session.get_one(DeletionRequest, request_id, with_for_update=True)
+    if request.record_removed_at is not None:
+        return
+    for table in (Transition, Certificate, ImageView):
+        session.execute(delete(table).where(table.request_id == request_id))
+    request.submitted_by = request.samples_hmac = ""
+    request.reason = request.metrics = request.duplicate_of_id = None
+    request.record_removed_at = clock(session)
+    audit_log.append(session, request.tenant_id, "deletion_request.record_removed", about=request_id)
+    session.flush()
+    _forget_identities(session, request_id)
+
+
+def _forget_identities(session: Session, request_id: uuid.UUID) -> None:
+    """Of an OpenDSR request whose last record this was, forget whom it named."""
+    whole = select(Erasure.request_id).where(Erasure.deletion_request_id == request_id).scalar_subquery()
+    other = aliased(Erasure)
+    kept = exists().where(
+        other.request_id == SubjectIdentity.request_id,
+        DeletionRequest.id == other.deletion_request_id,
+        DeletionRequest.record_removed_at.is_(None),
+    )
+    gone = delete(SubjectIdentity).where(SubjectIdentity.request_id == whole, ~kept)
+    session.execute(gone.execution_options(synchronize_session=False))

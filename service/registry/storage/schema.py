@@ -1,0 +1,83 @@
+"""Whether the database has the tables of this code, and how it gets them."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+import migrations
+from service.registry.storage.database import Database
+
+
+def upgrade(database: Database) -> None:
+    """Bring the schema up to this code; safe to run from several processes at once, and when there is nothing to do."""
+    config = _config()
+    with changing(database) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def changing(database: Database) -> Iterator[Connection]:
+    """A transaction in which tables may be changed.
+
+    SQLite changes most things by making a table anew and dropping the old one, which deletes the rows first, and with
+    them what refers to them. So there foreign keys mean nothing meanwhile, and are checked at the end.
+
+    Raises:
+        IntegrityError: a row refers to one that is not there; nothing has changed then.
+    """
+    with database.engine.connect() as connection:
+        if connection.dialect.name != "sqlite":
+            with connection.begin():
+                yield connection
+            return
+        connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")  # no transaction has begun, or it would not
+        try:
+            with connection.begin():
+                yield connection
+                if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise IntegrityError(None, None, sqlite3.IntegrityError(f"a row of {broken[0]} refers to none"))
+        finally:
+            connection.connection.cursor().execute("PRAGMA foreign_keys=ON")
+
+
+def is_current(database: Database) -> bool:
+    """Is the schema the one of this code?"""
+    return revisions(database) == heads()
+
+
+def standing(database: Database) -> Literal["current", "behind", "ahead", "empty"]:
+    """How the schema compares with the one of this code; "ahead" is one that this code knows nothing of."""
+    found = revisions(database)
+    if found == heads():
+        return "current"
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return "empty" if not found else "behind" if found <= known else "ahead"
+
+
+def revisions(database: Database) -> set[str]:
+    """Which migrations the database stands at."""
+    with database.read() as session:
+        return set(MigrationContext.configure(session.connection()).get_current_heads())
+
+
+@cache
+def heads() -> set[str]:
+    """The migrations that this code stands at, which does not change while it runs; every readiness check asks."""
+    return set(ScriptDirectory.from_config(_config()).get_heads())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(next(iter(migrations.__path__)))))
+    return config

@@ -1,0 +1,60 @@
+"""Lines of the log, as text or as JSON: one object a line, with the request, the job and the trace it is about."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+from pythonjsonlogger.core import LogData
+from pythonjsonlogger.json import JsonFormatter
+
+from service.registry.telemetry import traces
+
+Form = Literal["text", "json"]
+
+_TEXT = "time=%(asctime)s level=%(levelname)s logger=%(name)s message=%(message)s"
+
+#: What a line may have. Libraries attach more to theirs, and nobody knows what.
+_FIELDS = {
+    *("time", "level", "logger", "message", "exc_info"),
+    *("request", "tenant", "method", "route", "status", "milliseconds"),
+    *("job", "attempt", "trace"),
+}
+
+_about: ContextVar[dict[str, str | int]] = ContextVar("about", default={})  # noqa: B039  (it is never changed)
+
+
+@contextmanager
+def about(**known: str | int) -> Iterator[None]:
+    """Every line that is written in the block, and in the threads that it hands work to, has these fields."""
+    before = _about.set(_about.get() | known)
+    try:
+        yield
+    finally:
+        _about.reset(before)
+
+
+def configure(form: Form) -> None:
+    """Write everything from INFO on to the standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json() if form == "json" else logging.Formatter(_TEXT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it would tell of itself at every readiness check
+
+
+class _Json(JsonFormatter):
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger"},
+            timestamp="time",
+            json_ensure_ascii=False,
+        )
+
+    def process_log_record(self, log_data: LogData) -> LogData:
+        known: dict[str, Any] = log_data | _about.get()
+        trace = traces.traceparent()
+        if trace is not None:
+            known["trace"] = trace.split("-")[1]
+        return {name: value for name, value in known.items() if name in _FIELDS}

@@ -1,0 +1,137 @@
+"""How far what a person gave has spread: the versions that have learned it, and which of them still know it."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Select, literal, select
+from sqlalchemy.orm import Session, joinedload, load_only, selectinload
+
+from service.registry.states import ENDED, State
+from service.registry.storage.database import batches
+from service.registry.tables import (
+    DeletionRequest,
+    Manifest,
+    Model,
+    Record,
+    SubjectIdentity,
+    SubjectRequest,
+    Suppression,
+    Version,
+)
+
+
+class Reach(StrEnum):
+    """Where a version stands towards a person's records."""
+
+    UNLEARNED = "unlearned"  #: runs that passed were asked to forget all that it has learned of them
+    PENDING = "pending"  #: requests under way name, for its model, all that it still knows
+    NEEDS_UNLEARNING = "needs_unlearning"  #: nobody has asked for it
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A version that has learned some of the records, loaded with its model and aliases."""
+
+    version: Version
+    state: Reach
+
+
+def of_subject(session: Session, tenant_id: uuid.UUID, subject: bytes) -> list[Reached]:
+    """The versions that have learned a person's records."""
+    return _reached(session, tenant_id, select(literal(subject, Suppression.hmac.type).label("hmac")))
+
+
+def of_request(session: Session, request: DeletionRequest) -> list[Reached] | None:
+    """The versions that have learned what a request names, and of its subject what else there is.
+
+    Nothing if it brought images: nobody knows where else they are.
+    """
+    named = select(Suppression.hmac).where(Suppression.request_id == request.id)
+    if session.scalar(named.limit(1)) is None:
+        return None
+    return _reached(session, request.tenant_id, named)
+
+
+def of_subject_request(session: Session, request: SubjectRequest) -> list[Reached]:
+    """The versions that have learned the records of whom an OpenDSR request names."""
+    named = select(SubjectIdentity.hmac).where(SubjectIdentity.request_id == request.id)
+    return _reached(session, request.tenant_id, named)
+
+
+def family(session: Session, version: Version) -> list[Version]:
+    """A version, all that it descends from, and all that descends from these, parents first."""
+    line = select(Version.id, Version.parent_id).where(Version.id == version.id).cte("line", recursive=True)
+    line = line.union(select(Version.id, Version.parent_id).join(line, Version.id == line.c.parent_id))
+    return _descendants(session, session.scalars(select(line.c.id).where(line.c.parent_id.is_(None))))
+
+
+def _reached(session: Session, tenant_id: uuid.UUID, named: Select[bytes]) -> list[Reached]:
+    held = _held(session, tenant_id, named)
+    forgotten, pending = _asked(session, tenant_id, {record for records in held.values() for record in records})
+    known: dict[uuid.UUID | None, set[bytes]] = {}
+    reached = []
+    for version in _descendants(session, held.keys()):  # parents first
+        # A run forgets what its version has from its parents. What a manifest says of a later one was learned again.
+        inherited = known.get(version.parent_id, set())
+        known[version.id] = (inherited | held[version.id]) - (forgotten[version.job_id] if version.job_id else set())
+        if not known[version.id]:
+            state = Reach.UNLEARNED
+        elif known[version.id] <= pending[version.model_id]:
+            state = Reach.PENDING
+        else:
+            state = Reach.NEEDS_UNLEARNING
+        reached.append(Reached(version, state))
+    return sorted(reached, key=lambda found: (found.version.model.name, found.version.number))
+
+
+def _held(session: Session, tenant_id: uuid.UUID, named: Select[bytes]) -> defaultdict[uuid.UUID, set[bytes]]:
+    """The records that are meant, by the version whose manifest has them."""
+    wanted = named.subquery()
+    held: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
+    for column in (Record.subject_hmac, Record.sample_hmac):  # one after the other: each has an index
+        rows = (
+            select(Manifest.version_id, Record.sample_hmac)
+            .join(Manifest.version)
+            .join(Version.model)
+            .join(Record, Record.manifest_id == Manifest.id)
+            .join(wanted, wanted.c.hmac == column)
+            .where(Model.tenant_id == tenant_id)
+        )
+        for version_id, record in session.execute(rows):
+            held[version_id].add(record)
+    return held
+
+
+def _asked(
+    session: Session, tenant_id: uuid.UUID, records: set[bytes]
+) -> tuple[defaultdict[uuid.UUID, set[bytes]], defaultdict[uuid.UUID, set[bytes]]]:
+    """What runs that passed were asked to forget, by job; and what requests under way name, by model."""
+    forgotten: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
+    pending: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
+    asked = (
+        select(DeletionRequest.job_id, DeletionRequest.model_id, DeletionRequest.state, Suppression.hmac)
+        .join(DeletionRequest, DeletionRequest.id == Suppression.request_id)
+        .where(Suppression.tenant_id == tenant_id)
+    )
+    for batch in batches(records):
+        for job_id, model_id, state, record in session.execute(asked.where(Suppression.hmac.in_(batch))):
+            if state is State.COMPLETED:
+                forgotten[job_id].add(record)
+            elif state not in ENDED:
+                pending[model_id].add(record)
+    return forgotten, pending
+
+
+def _descendants(session: Session, roots: Iterable[uuid.UUID]) -> list[Version]:
+    """These versions and all that descend from them, parents first."""
+    family = select(Version.id).where(Version.id.in_(roots)).cte("family", recursive=True)
+    family = family.union(select(Version.id).join(family, Version.parent_id == family.c.id))
+    rows = select(Version).where(Version.id.in_(select(family.c.id))).order_by(Version.number)
+    columns = load_only(
+        *(Version.number, Version.parent_id, Version.job_id, Version.model_id),
+        *(Version.sha256, Version.gate, Version.disposition),
+    )
+    return list(session.scalars(rows.options(columns, joinedload(Version.model), selectinload(Version.aliases))))

@@ -1,0 +1,85 @@
+"""Reference models of membership inference: versions of other models that never learned the images to forget."""
+
+import uuid
+from collections.abc import Sequence
+from enum import StrEnum
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session, contains_eager
+
+from service.registry.errors import Fault, InvalidInput
+from service.registry.options import Reference
+from service.registry.states import Disposition
+from service.registry.tables import Model, Version
+from service.registry.training_data import manifests
+
+
+class LeftOut(StrEnum):
+    """Why a run did without a reference that it was asked to compare with."""
+
+    DELETED = "deleted"  #: the version was, after the request was accepted
+    QUARANTINED = "quarantined"  #: the same
+    MISSING = "missing"  #: its checkpoint is not in the artifact store
+    ALTERED = "altered"  #: its checkpoint is not the one that was registered
+    NO_TEST_SET = "no_test_set"  #: nothing to compare the images with: membership inference was not tried
+
+
+def find(session: Session, tenant_id: uuid.UUID, named: Sequence[Reference]) -> list[Version | None]:
+    """The tenant's versions that are named, in that order, with their models; nothing for those that do not exist."""
+    if not named:
+        return []
+    rows = (
+        select(Version)
+        .join(Version.model)
+        .where(
+            Model.tenant_id == tenant_id,
+            tuple_(Model.name, Version.number).in_([(one.model, one.version) for one in named]),
+        )
+        .options(contains_eager(Version.model))
+    )
+    found = {(version.model.name, version.number): version for version in session.scalars(rows)}
+    return [found.get((one.model, one.version)) for one in named]
+
+
+def check(
+    session: Session,
+    model: Model,
+    version: Version,
+    named: Sequence[Reference],
+    *,
+    subjects: Sequence[bytes],
+    records: Sequence[bytes],
+) -> None:
+    """Look whether versions can be references for a run that begins from `version`, and is to forget these records.
+
+    Whether one has learned images that come along nobody knows but the caller.
+
+    Raises:
+        InvalidInput: with a fault for each that cannot.
+    """
+    faults = []
+    for at, reference in enumerate(find(session, model.tenant_id, named)):
+        wrong = "there is no such version"
+        if reference is not None:
+            wrong = _wrong(reference, model, version) or _learned(session, reference, subjects, records)
+        if wrong:
+            faults.append(Fault(f"#/options/references/{at}", wrong))
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def _wrong(reference: Version, model: Model, version: Version) -> str:
+    channels = [one.architecture["in_channels"] for one in (reference, version)]
+    rules = {
+        "is a version of the very model, and may have learned the images": reference.model_id == model.id,
+        "came out of a run; a reference is as it was trained": reference.job_id is not None,
+        f"is {reference.disposition}": reference.disposition is not Disposition.KEPT,
+        "must have the classes of the model, in the same order": reference.classes != version.classes,
+        "must take images of as many channels as the model": channels[0] != channels[1],
+    }
+    return next((wrong for wrong, is_so in rules.items() if is_so), "")
+
+
+def _learned(session: Session, reference: Version, subjects: Sequence[bytes], records: Sequence[bytes]) -> str:
+    held = manifests.records(session, reference, records) or manifests.records_of_subjects(session, reference, subjects)
+    return "has a training manifest that holds what is to be forgotten" if held else ""

@@ -1,0 +1,143 @@
+"""`Idempotency-Key`: the same creating request has its effect once, and the same answer each time.
+
+The key is an RFC 8941 string (draft-ietf-httpapi-idempotency-key-header); without quotes it does too.
+"""
+
+import hashlib
+import re
+import uuid
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from service.registry.access import idempotency_keys
+from service.registry.access.idempotency_keys import Answered, Once
+from service.registry.access.scopes import Caller
+from service.registry.crypto.pseudonyms import Pseudonyms
+from service.registry.errors import Fault, InvalidInput
+from service.registry.storage.artifacts import CHUNK
+from service.registry.storage.database import Database
+from service.web.bodies import sent_body
+from service.web.dependencies import ResourcesDep, signed_in
+
+_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
+_BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
+
+
+class Replay(Exception):
+    """The request was answered before."""
+
+    def __init__(self, answered: Answered) -> None:
+        self.answered = answered
+
+
+class Creation:
+    """What a creating route answers through, so that the answer is stored with what it tells of."""
+
+    def __init__(self, once: Once | None) -> None:
+        self._once = once
+
+    def answer(
+        self, session: Session, document: BaseModel, status: int, *, location: str | None = None, **headers: str
+    ) -> Response:
+        """The response, stored in the transaction of `session` if the caller sent a key."""
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        if location is not None:
+            told["location"] = location
+        body = document.model_dump_json().encode()
+        if self._once is not None:
+            idempotency_keys.finish(session, self._once, status=status, headers=told, body=body)
+        return _response(status, told, body)
+
+
+def replayed(answered: Answered) -> Response:
+    """The stored answer."""
+    return _response(answered.status, answered.headers | {"idempotent-replayed": "true"}, answered.body)
+
+
+def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
+    return Response(body, status, headers, "application/json")
+
+
+# A coroutine: most callers send no key, and the framework takes two threads for any other generator.
+async def _creation(
+    request: Request,
+    resources: ResourcesDep,
+    caller: Annotated[Caller, Depends(signed_in)],
+    sent: Annotated[Any, Depends(sent_body)],
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            max_length=600,
+            json_schema_extra={"pattern": f"^({_QUOTED.pattern}|{_BARE.pattern})$"},
+            description="Any text of your own for this one creation. Sent again within 24 hours with the same body, it "
+            "gets the same answer, and nothing is created twice.",
+        ),
+    ] = None,
+) -> AsyncIterator[Creation]:
+    if key is None:
+        yield Creation(None)
+        return
+    # Some callers make their keys of what they ask for.
+    pseudonym = caller.pseudonyms.content(_read(key).encode())
+    once = Once(caller.tenant_id, f"{request.method} {request.url.path}", pseudonym, attempt=uuid.uuid4())
+    answered = await run_in_threadpool(_begin, resources.database, once, caller.pseudonyms, sent)
+    if answered is not None:
+        raise Replay(answered)
+    try:
+        with resources.reservations.hold(once):
+            yield Creation(once)
+    except BaseException:
+        await run_in_threadpool(_abandon, resources.database, once)
+        raise
+
+
+def _begin(database: Database, once: Once, pseudonyms: Pseudonyms, sent: FormData | bytes) -> Answered | None:
+    fingerprint = pseudonyms.content(_digest(sent))
+    with database.write() as session:
+        return idempotency_keys.begin(session, once, fingerprint)
+
+
+def _abandon(database: Database, once: Once) -> None:
+    with database.write() as session:
+        idempotency_keys.abandon(session, once)
+
+
+CreationDep = Annotated[Creation, Depends(_creation, scope="function")]
+"""For every route that creates. Declare it before a session, which must have ended when a failed try is given up."""
+
+
+def _read(key: str) -> str:
+    if quoted := _QUOTED.fullmatch(key):
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    if _BARE.fullmatch(key):
+        return key
+    raise InvalidInput(Fault("#/Idempotency-Key", "must be 1 to 255 printable ASCII characters, in quotes or without"))
+
+
+def _digest(sent: FormData | bytes) -> bytes:
+    """SHA-256 over what was sent; of a form over its parts, since each client separates them differently.
+
+    It is stored with a key only: a body that names a person is short enough to be guessed from its digest.
+    """
+    if isinstance(sent, bytes):
+        return hashlib.sha256(sent).digest()
+    whole = hashlib.sha256()
+    for name, part in sent.multi_items():
+        digest = _file_digest(part) if isinstance(part, UploadFile) else hashlib.sha256(part.encode()).digest()
+        whole.update(hashlib.sha256(name.encode()).digest() + digest)
+    return whole.digest()
+
+
+def _file_digest(part: UploadFile) -> bytes:
+    digest = hashlib.sha256()
+    while chunk := part.file.read(CHUNK):
+        digest.update(chunk)
+    part.file.seek(0)
+    return digest.digest()

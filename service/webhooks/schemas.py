@@ -1,0 +1,104 @@
+"""What the routes of webhooks answer with."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+from service.registry import tables
+from service.registry.crypto.master_key import MasterKey
+from service.registry.states import DeliveryState
+from service.registry.webhooks.endpoints import Event, opened
+from service.webhooks.signatures import shown_public_key, shown_secret
+
+
+class WebhookAnswer(BaseModel):
+    """Somebody who is called back, without the secret."""
+
+    id: uuid.UUID
+    url: str
+    events: list[Event] = Field(description="What it hears of; empty means everything.")
+    description: str
+    enabled: bool
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    public_key: str = Field(description="Verifies the `v1a` signatures (Ed25519).")
+    previous_secret_until: datetime | None = Field(description="How long the secret before this one signs as well.")
+    created_at: datetime
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **more: Any) -> Self:
+        """From its row."""
+        here = f"/v1/webhooks/{row.id}"
+        return cls(
+            id=row.id,
+            url=row.url,
+            events=[Event(event) for event in row.events],
+            description=row.description,
+            enabled=row.disabled_at is None,
+            disabled_at=row.disabled_at,
+            disabled_reason=row.disabled_reason,
+            public_key=shown_public_key(opened(row.private_key, row.id, master_key)),
+            previous_secret_until=row.previous_secret_until,
+            created_at=row.created_at,
+            links={"self": here, "deliveries": f"{here}/deliveries"},
+            **more,
+        )
+
+
+class NewSecretAnswer(WebhookAnswer):
+    """A webhook whose secret was just made."""
+
+    secret: str = Field(description="Verifies the `v1` signatures. It is shown here and never again.")
+
+    @classmethod
+    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **more: Any) -> Self:
+        """From its row."""
+        return super().of(row, master_key, secret=shown_secret(opened(row.secret, row.id, master_key)), **more)
+
+
+class AttemptAnswer(BaseModel):
+    """One POST to the endpoint."""
+
+    at: datetime
+    status: int | None = Field(description="What it answered, if it did.")
+    error: str | None = Field(
+        description="Why it did not: `not_allowed` (the address is not public), `unknown_host`, `connection`, `tls`, "
+        "`timeout`, or `internal`."
+    )
+    milliseconds: int
+
+
+class DeliveryAnswer(BaseModel):
+    """One message on its way to one endpoint."""
+
+    id: uuid.UUID
+    message: str = Field(description="The `webhook-id` of every attempt.")
+    type: str
+    state: DeliveryState
+    created_at: datetime
+    next_at: datetime | None = Field(description="When it is tried next.")
+    attempts: list[AttemptAnswer] = Field(description="Oldest first.")
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, row: tables.WebhookDelivery) -> Self:
+        """From its row, loaded with the message and the attempts."""
+        webhook = f"/v1/webhooks/{row.endpoint_id}"
+        return cls(
+            id=row.id,
+            message=row.message_id,
+            type=row.message.type,
+            state=row.state,
+            created_at=row.created_at,
+            next_at=row.next_at,
+            attempts=[
+                AttemptAnswer(
+                    at=attempt.at, status=attempt.status, error=attempt.error, milliseconds=attempt.milliseconds
+                )
+                for attempt in row.attempts
+            ],
+            links={"webhook": webhook, "replay": f"{webhook}/deliveries/{row.id}/replay"},
+        )

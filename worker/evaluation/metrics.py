@@ -1,0 +1,189 @@
+"""What a version is measured on, before and after."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from service.registry.models.quality_gate import LEAST_UNSEEN
+from worker.evaluation.outputs import Outputs, Seen
+from worker.unlearning import (
+    Batch,
+    SplitClassifier,
+    affinities,
+    robust_forget_accuracy,
+    structural_collapse,
+)
+from worker.unlearning.anchors import Structure, make_structure
+from worker.unlearning.losses import margins
+from worker.unlearning.membership import Membership, References, membership
+from worker.unlearning.relearning import MAX_STEPS, generalising_relearning, relearning_steps
+from worker.unlearning.retrieval import Retrieval, retrieval
+from worker.unlearning.similarity import agreement, jensen_shannon, linear_cka, mean_cosine
+from worker.unlearning.streisand import streisand
+
+PROBE = 512  # images on which collapse is followed; more would slow every check of the run
+_MOST_RELEARNED = 256  # images to forget; more would take longer to relearn than a report may
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How much of the parent is left on some images."""
+
+    images: int
+    cosine: float  # −1 to 1, mean over images of cos(g_u(x), g_o(x))
+    cka: float  # 0 to 1
+    agreement: float  # percent
+    jensen_shannon: float  # nats
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Retrieval from the test images, which are the gallery."""
+
+    retained: Retrieval | None  # the queries are the gallery's own images
+    forgotten: Retrieval | None  # they are the images to forget
+
+
+@dataclass(frozen=True)
+class Relearning:
+    """How quickly what was forgotten comes back."""
+
+    steps: int | None  # None = not within max_steps
+    max_steps: int
+    recovered_others: float | None  # percent; None = nothing was recovered, or there are no others
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Accuracies in percent; `None` means that there was nothing to measure it on."""
+
+    forget_accuracy: float  # A_f, share of the images to forget that are misclassified
+    robust_forget_accuracy: float  # the same, mean over fixed views of each image
+    robust_forget_accuracy_by_view: dict[str, float]
+    test_accuracy: float | None  # A_test
+    retain_accuracy: float | None  # A_r
+    collapse: float | None  # structural collapse against the parent
+    membership: Membership | None  # the test images are the unseen ones
+    retrieval: Searches | None
+    streisand: Membership | None  # the same by marks inside the model; the test images are the unseen ones
+    similarity: Similarity | None  # to the parent, on the test images, or else the retained ones; of a parent none
+    retained_similarity: Similarity | None  # to the parent, on the retained images; of a parent none
+    relearning: Relearning | None  # of a parent none, nor for more than 256 images
+
+    def of_version(self) -> dict[str, float | None]:
+        """What holds of the version as such, whichever images a job was about."""
+        return {"test_accuracy": self.test_accuracy, "retain_accuracy": self.retain_accuracy, "collapse": self.collapse}
+
+    def membership_advantage(self) -> float | None:
+        """|AUC − 0.5| of the worst attack against all unseen images."""
+        return self.membership.unseen.advantage if self.membership and self.membership.unseen else None
+
+
+class Probe:
+    """Images whose affinities to the anchors are compared with what they were (the paper's Figure 2a)."""
+
+    def __init__(self, model: SplitClassifier, images: Tensor, anchors: Tensor) -> None:
+        self._images = images
+        with torch.no_grad():
+            centre = model.split(images)[0].mean(0)
+        self._structure: Structure = make_structure(
+            anchors, rows=model.head.weight, centre=centre, raw=False, rng=torch.Generator().manual_seed(0)
+        )
+        self._original = affinities(model, images, self._structure)
+
+    def collapse(self, model: SplitClassifier) -> float:
+        """0 = every image stands to the anchors as before, 2 = the opposite way."""
+        return structural_collapse(self._original, affinities(model, self._images, self._structure))
+
+
+def measure(
+    model: SplitClassifier,
+    seen: Seen,
+    *,
+    forget: Batch,
+    probe: Probe | None,
+    parent: Seen | None = None,
+    references: References | None = None,
+) -> Metrics:
+    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent.
+
+    `references` are the log odds of reference models on the very images of which `seen` has outputs.
+    """
+    views = robust_forget_accuracy(model, forget)
+    return Metrics(
+        forget_accuracy=_forget_accuracy(seen.forget.logits, forget.labels),
+        robust_forget_accuracy=sum(views.values()) / len(views),
+        robust_forget_accuracy_by_view=views,
+        test_accuracy=seen.test.accuracy if seen.test else None,
+        retain_accuracy=seen.retain.accuracy if seen.retain else None,
+        collapse=probe.collapse(model) if probe else None,
+        membership=_membership(seen, references),
+        streisand=_streisand(seen),
+        retrieval=_searches(seen),
+        similarity=_similarity(seen.test, parent.test) or _similarity(seen.retain, parent.retain) if parent else None,
+        retained_similarity=_similarity(seen.retain, parent.retain) if parent else None,
+        relearning=_relearning(model, forget) if parent and len(forget) <= _MOST_RELEARNED else None,
+    )
+
+
+def measure_own(model: SplitClassifier, seen: Seen, *, forget: Batch, own: list[int]) -> dict[str, float]:
+    """What of the metrics can differ between the requests that share a run, over the images of one: those at `own`."""
+    mine = Batch(forget.images[own], forget.labels[own])
+    views = robust_forget_accuracy(model, mine)
+    return {
+        "forget_accuracy": _forget_accuracy(seen.forget.logits[own], mine.labels),
+        "robust_forget_accuracy": sum(views.values()) / len(views),
+    }
+
+
+def _forget_accuracy(logits: Tensor, labels: Tensor) -> float:
+    return 100 * (margins(logits, labels) < 0).double().mean().item()
+
+
+def _membership(seen: Seen, references: References | None) -> Membership | None:
+    if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
+        return None
+    forget, test = seen.forget, seen.test
+    return membership(forget.logits, forget.labels, test.logits, test.labels, references=references)
+
+
+def _streisand(seen: Seen) -> Membership | None:
+    if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
+        return None
+    forget, unseen = ((side.features, side.logits, side.labels) for side in (seen.forget, seen.test))
+    return streisand(forget, unseen)
+
+
+def _searches(seen: Seen) -> Searches | None:
+    if seen.test is None:
+        return None
+    gallery, labels = seen.test.features, seen.test.labels
+    own = torch.arange(len(labels), device=labels.device)
+    return Searches(
+        retained=retrieval(gallery, labels, gallery, labels, own=own),
+        forgotten=retrieval(seen.forget.features, seen.forget.labels, gallery, labels),
+    )
+
+
+def _similarity(now: Outputs | None, then: Outputs | None) -> Similarity | None:
+    if now is None or then is None:
+        return None
+    return Similarity(
+        images=len(now.labels),
+        cosine=mean_cosine(now.features, then.features),
+        cka=linear_cka(now.features, then.features),
+        agreement=agreement(now.logits, then.logits),
+        jensen_shannon=jensen_shannon(now.logits, then.logits),
+    )
+
+
+def _relearning(model: SplitClassifier, forget: Batch) -> Relearning:
+    def rng() -> torch.Generator:
+        return torch.Generator().manual_seed(0)
+
+    return Relearning(
+        steps=relearning_steps(model, forget, rng=rng()),
+        max_steps=MAX_STEPS,
+        recovered_others=generalising_relearning(model, forget, rng=rng()),
+    )

@@ -1,0 +1,135 @@
+"""What a job works on: rows of the registry, files of the artifact store, and the network they make."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from service.registry.errors import RegistryError
+from service.registry.images import archive
+from service.registry.job_queue import jobs
+from service.registry.job_queue.claims import Claim
+from service.registry.models import models
+from service.registry.models.architectures import Architecture
+from service.registry.models.preprocessing import Preprocessing
+from service.registry.options import Options
+from service.registry.settings import RegistrySettings
+from service.registry.states import Disposition
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
+from service.registry.tables import DeletionRequest, EvaluationSet, Model, Version
+from service.registry.training_data import reference_models
+from service.registry.training_data.reference_models import LeftOut
+from worker.inputs.images import Labelled
+from worker.networks import architectures
+from worker.unlearning import SplitClassifier
+
+_OUT_OF_USE = {Disposition.QUARANTINED: LeftOut.QUARANTINED, Disposition.DELETED: LeftOut.DELETED}
+
+
+class CheckpointAltered(RegistryError):
+    """The stored checkpoint is not the one that was registered; restore it from a backup, then retry."""
+
+
+class EvaluationSetAltered(RegistryError):
+    """A stored evaluation set is not the one that was registered; restore it from a backup, then retry."""
+
+
+class ImagesDamaged(RegistryError):
+    """The images cannot be decoded: their file is damaged; restore it from a backup, then retry."""
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """A version that membership inference is to compare with, and why it is left out, if it is."""
+
+    version: Version  # with its model
+    left_out: LeftOut | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the registry says about a job."""
+
+    options: Options
+    model: Model
+    base: Version  # what to unlearn from
+    checkpoint: Path  # of the base version, its digest checked
+    requests: list[DeletionRequest]
+    sets: list[EvaluationSet]  # what it is measured on, at most one of a kind
+    test: Path | None  # their digests checked
+    retain: Path | None
+    references: list[ReferenceModel]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the base version's images are prepared; the new version's too."""
+        return Preprocessing.model_validate(self.base.preprocessing)
+
+
+def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
+    """Everything the job needs; the newest version is what it builds on.
+
+    Raises:
+        CheckpointAltered, EvaluationSetAltered: the file is not what its digest says.
+    """
+    with database.read() as session:
+        job = jobs.read(session, claim.job_id)
+        requests = jobs.requests_of(session, claim.job_id)
+        base = models.require_latest_version(session, job.model)
+        newest = [models.newest_evaluation_set(session, job.model_id, kind) for kind in ("test", "retain")]
+        options = Options.model_validate(job.options)
+        named = reference_models.find(session, job.tenant_id, options.references)
+    sets = [kept for kept in newest if kept is not None]
+    paths = {kept.kind: verified(artifacts.path(kept.samples), kept.sha256, EvaluationSetAltered) for kept in sets}
+    return Inputs(
+        options=options,
+        model=job.model,
+        base=base,
+        checkpoint=verified(artifacts.path(base.checkpoint), base.sha256, CheckpointAltered),
+        requests=requests,
+        sets=sets,
+        test=paths.get("test"),
+        retain=paths.get("retain"),
+        references=[ReferenceModel(version, _OUT_OF_USE.get(version.disposition)) for version in named if version],
+    )
+
+
+def images_of(request: DeletionRequest, artifacts: Artifacts, settings: RegistrySettings) -> list[Labelled]:
+    """The images that a request wants forgotten, with their labels.
+
+    Raises:
+        ImagesMissing, ImagesDamaged, OtherMasterKey, SealBroken: there is something with these images.
+        MasterKeyUnusable: there is something with all of them.
+    """
+    assert request.samples is not None  # they are destroyed when their request ends
+    try:
+        with archive.open_of(request, artifacts.path(request.samples), settings) as file:
+            return list(archive.read(file))
+    except (RegistryError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk is away; what Pillow raises has no number
+            raise
+        raise ImagesDamaged from error
+
+
+def classifier(version: Version, checkpoint: Path, device: torch.device) -> SplitClassifier:
+    """The classifier of `version`'s kind with the weights of `checkpoint`."""
+    preprocessing = Preprocessing.model_validate(version.preprocessing)
+    network = architectures.load(
+        Architecture.model_validate(version.architecture),
+        checkpoint,
+        num_classes=len(version.classes),
+        image_size=preprocessing.size,
+    )
+    return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
+
+
+def verified(file: Path, sha256: str, otherwise: type[RegistryError]) -> Path:
+    """The file, if it is the one of this digest; otherwise that error."""
+    with file.open("rb") as content:
+        if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
+            raise otherwise
+    return file

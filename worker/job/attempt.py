@@ -1,0 +1,204 @@
+"""One attempt at one job, in a process of its own: `python -m worker.job JOB_ID FENCE ATTEMPT`, run by the supervisor.
+
+Exit code 0 means that the job has ended, well or badly, and the table says how. Anything else is a lost attempt.
+"""
+
+import json
+import logging
+import os
+import resource
+import sys
+import threading
+import uuid
+from contextlib import closing
+from dataclasses import asdict, replace
+from importlib.metadata import version as package_version
+
+import torch
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.registry.crypto.encrypted_files import SealBroken
+from service.registry.crypto.master_key import OtherMasterKey
+from service.registry.errors import FenceLost, RegistryError
+from service.registry.images.archive import ImagesMissing
+from service.registry.job_queue import claims
+from service.registry.job_queue.claims import CancelRequested, Claim, GateObjected
+from service.registry.options import Options
+from service.registry.states import Phase
+from service.registry.storage.artifacts import Artifacts
+from service.registry.storage.database import Database
+from service.registry.storage.disk_full import ran_out
+from service.registry.telemetry import logs, traces
+from worker.anchors.anchors import anchors_for
+from worker.evaluation.evaluation import device_of, evaluate, objections, probe_of
+from worker.evaluation.reference_models import compare
+from worker.inputs.images import Labelled, as_batch, batches, distinct_images
+from worker.inputs.inputs import ImagesDamaged, Inputs, classifier, images_of, read_inputs
+from worker.job.progress_report import Report, numbers
+from worker.job.provenance import provenance
+from worker.networks import architectures
+from worker.settings import WorkerSettings
+from worker.unlearning import DEFAULT, PAPER, VIEWS, Config, SplitClassifier, batch_margins, unlearn
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the attempt that the command line names."""
+    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    job_id, fence, attempt = sys.argv[1:]
+    settings = WorkerSettings()
+    logs.configure(settings.log_format)
+    traces.start("worker")
+    try:
+        with logs.about(job=job_id, attempt=int(attempt)):
+            _attempt(settings, Claim(uuid.UUID(job_id), int(fence), int(attempt)))
+    finally:
+        traces.stop()
+    logging.shutdown()
+    os._exit(0)  # the job has ended, and taking torch apart would keep the worker from the next one for seconds
+
+
+def _attempt(settings: WorkerSettings, claim: Claim) -> None:
+    database = Database.of(settings)
+    report = Report(database, claim, traces.inherited())
+    try:
+        with closing(report):
+            run(database, Artifacts(settings.data_dir), settings, claim, report)
+    except FenceLost:
+        logger.warning("job %s changed hands, what was computed here is void", claim.job_id)
+    except CancelRequested:
+        with database.write() as session:
+            claims.cancel(session, claim)
+    except GateObjected as error:
+        with database.write() as session:
+            claims.fail(session, claim, reason=str(error))
+    except Exception as error:
+        if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
+            raise  # the database or the disk was away: a lost attempt, not a failed job
+        logger.exception("job %s failed", claim.job_id)
+        with database.write() as session:
+            claims.fail(session, claim, reason=_reason(error, report.phase))
+
+
+def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
+    """Unlearn what the job's requests ask for, and publish the new version."""
+    report.enter(Phase.LOAD)
+    inputs = read_inputs(database, artifacts, claim)
+    device = device_of(settings.device)
+    images = _images(database, artifacts, settings, claim, inputs)
+    if not images:
+        return  # the job has failed with its last request
+    distinct, own = distinct_images(images)
+    forget = as_batch(distinct, inputs.preprocessing).to(device)
+    compared = compare(inputs, artifacts, settings, distinct, device)
+    del images, distinct  # from here on all that is needed of them are pixels
+    model = classifier(inputs.base, inputs.checkpoint, device)
+    vectors, anchor_set = anchors_for(
+        database, artifacts, settings, inputs.model.tenant_id, inputs.base, inputs.options
+    )
+    anchors = torch.from_numpy(vectors).to(device)
+    probe = probe_of(inputs, model, anchors, device)
+    config = _config(inputs.options)
+
+    rng = torch.Generator().manual_seed(inputs.options.seed)
+    unseen = _unseen_margins(inputs, model, settings, device) if config.goal == "indistinguishable" else None
+    for step in unlearn(model, forget, anchors=anchors, unseen=unseen, config=config, rng=rng):
+        collapse = probe.collapse(model) if probe and step.forget_accuracy is not None else None
+        report.step(step, collapse)
+
+    report.enter(Phase.EVALUATE)
+    with artifacts.stage() as staged:
+        origin = {"job": str(claim.job_id), "parent_sha256": inputs.base.sha256}
+        architectures.save(model.network, staged.path, {"structguard": json.dumps(origin)})
+        # Both versions are measured from their files, because that is what gets served.
+        base = classifier(inputs.base, inputs.checkpoint, device)
+        unlearned = classifier(inputs.base, staged.path, device)
+        found = evaluate(
+            inputs,
+            settings,
+            device,
+            base=base,
+            unlearned=unlearned,
+            forget=forget,
+            own=own,
+            probe=probe,
+            references=compared.odds,
+            tell=report.measured,
+        )
+        objected = objections(inputs, found, unlearned)
+
+        report.enter(Phase.PUBLISH)
+        sha256, size = staged.digest()
+        staged.keep(claim.checkpoint)
+        with database.write() as session:
+            claims.publish(
+                session,
+                claim,
+                model=inputs.model,
+                parent=inputs.base,
+                parent_metrics=numbers(found.before.of_version()),
+                objections=objected,
+                results={
+                    "metrics": {"before": numbers(asdict(found.before)), "after": numbers(asdict(found.after))},
+                    "provenance": provenance(inputs, anchor_set, compared.models, settings, device, objected),
+                    "seconds": report.seconds(),
+                    "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+                },
+                own_metrics=found.of_each,
+                checkpoint=claim.checkpoint,
+                sha256=sha256,
+                size=size,
+                method="structguard",
+                config=asdict(config) | {"profile": inputs.options.profile, "seed": inputs.options.seed},
+                code_version=package_version("structguard"),
+                metrics=numbers(found.after.of_version()),
+            )
+
+
+def _images(
+    database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, inputs: Inputs
+) -> dict[uuid.UUID, list[Labelled]]:
+    """The images to forget of each request. One whose images cannot be had fails, and the others go on."""
+    images = {}
+    for request in inputs.requests:
+        try:
+            images[request.id] = images_of(request, artifacts, settings)
+        except (ImagesMissing, ImagesDamaged, OtherMasterKey, SealBroken) as error:
+            logger.exception("request %s failed", request.id)
+            with database.write() as session:
+                claims.drop(session, claim, request.id, reason=_reason(error, Phase.LOAD))
+    return images
+
+
+def _config(options: Options) -> Config:
+    if options.profile == "paper":
+        return PAPER
+    return replace(VIEWS if options.resolved_scope() == "views" else DEFAULT, goal=options.goal)
+
+
+def _unseen_margins(
+    inputs: Inputs, model: SplitClassifier, settings: WorkerSettings, device: torch.device
+) -> torch.Tensor | None:
+    """How sure the model is of each test image, (n,): all that unlearning learns about them."""
+    if inputs.test is None:
+        return None
+    shown = batches(inputs.test, inputs.preprocessing, size=settings.evaluation_batch, device=device)
+    return torch.cat([batch_margins(model, batch) for batch in shown])
+
+
+def _reason(error: Exception, phase: Phase) -> str:
+    """What an operator needs to know, without anything that a caller sent."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"{phase}: out of memory on the device; use a larger one, then retry"
+    if ran_out(error):
+        return f"{phase}: a disk has no room left; make some, then retry"
+    if isinstance(error, RegistryError):
+        return f"{phase}: {error.detail}"
+    return f"{phase}: {type(error).__name__}; the worker's log has the details"
+
+
+def _end_with_the_supervisor() -> None:
+    while os.read(sys.stdin.fileno(), 1):  # nothing is ever sent; it ends when the other end closes, also by SIGKILL
+        pass
+    os._exit(3)
