@@ -29,7 +29,7 @@ fuzz: .venv/.installed
 
 # A Python client for the API as it is here, in ./structguard-client.
 client: .venv/.installed
-	$(BIN)/python -m service.openapi > .openapi.json
+	$(BIN)/python -m service --openapi > .openapi.json
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/openapi-python-client generate --overwrite --config service/openapi/client.yaml --meta uv \
 	    --path .openapi.json --output-path structguard-client
 	rm .openapi.json

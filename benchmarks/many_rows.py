@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from benchmarks.post import new_postgresql
 from service.registry.access import api_keys, idempotency_keys
 from service.registry.deletion_requests import lifecycle
-from service.registry.job_queue import claims, jobs, reaper
+from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.batching import Batching
-from service.registry.models import aliases, models
+from service.registry.models import aliases, models, versions
 from service.registry.models.quality_gate import Policy
 from service.registry.operations import installation_status
 from service.registry.options import Options
@@ -95,7 +95,7 @@ def fill(database: Database, count: int, waiting: int) -> Model:
         for n in range(499):  # as many as there are before they are folded
             counters.add(session, Counted.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
         for model in made:
-            version = models.register_version(session, model, parent=None, **_VERSION)
+            version = versions.register_version(session, model, parent=None, **_VERSION)
             how: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}
             aliases.point(session, model, "production", version, **how)
         session.execute(_FILL, {"count": count, "waiting": waiting, "models": _MODELS})
@@ -147,7 +147,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         f"claim a run for {_SHARED} requests": lambda session: claims.take(
             session, worker="w", lease=_LEASE, job_id=shared, batching=Batching(images=_SHARED)
         ),
-        "return expired leases": lambda session: reaper.reap(session, max_attempts=3),
+        "return expired leases": lambda session: claims.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
         "find images to destroy": lambda session: lifecycle.with_samples_to_destroy(session, RegistrySettings()),
         "forget stored answers": idempotency_keys.forget_expired,

@@ -27,7 +27,7 @@ from benchmarks.post_load import Load, body, burst, request
 from service.cli.stack import free_port
 from service.registry.access import api_keys
 from service.registry.access.scopes import Scope
-from service.registry.models import models
+from service.registry.models import models, versions
 from service.registry.models.quality_gate import Policy
 from service.registry.storage import schema
 from service.registry.storage.database import Database
@@ -66,7 +66,7 @@ def prepare(database: Database) -> str:
         model = models.register_model(
             session, tenant.id, name="bench", description="", policy=Policy(), approval_required=False
         )
-        models.register_version(
+        versions.register_version(
             session,
             model,
             parent=None,

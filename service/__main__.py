@@ -1,7 +1,9 @@
-"""`python -m service` answers HTTP until SIGTERM or SIGINT."""
+"""`python -m service` answers HTTP until SIGTERM or SIGINT; with `--openapi` it prints the API's description."""
 
 import gc
+import json
 import resource
+import sys
 
 import uvicorn
 
@@ -37,5 +39,10 @@ def main() -> None:
     traces.stop()
 
 
+def openapi() -> None:
+    """Print the description of the API (OpenAPI 3.1); it takes no database."""
+    json.dump(create_app(ServiceSettings()).openapi(), sys.stdout, indent=2)
+
+
 if __name__ == "__main__":
-    main()
+    openapi() if sys.argv[1:] == ["--openapi"] else main()

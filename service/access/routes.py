@@ -5,14 +5,14 @@ import uuid
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from service.models.schemas import ApiKeyAnswer, Listing, NewKeyAnswer
+from service.access.schemas import ApiKeyAnswer, NewApiKey, NewKeyAnswer
 from service.registry.access import api_keys
 from service.registry.access.scopes import Caller
 from service.registry.audit import audit_log
 from service.registry.storage.database import Database
 from service.registry.tables import ApiKey
 from service.web.dependencies import Admin, Cursor, Identifier, Limit, ReadSession, ResourcesDep, WriteSession
-from service.web.fields import NewApiKey
+from service.web.fields import Listing
 from service.web.problems import documented
 
 router = APIRouter(prefix="/v1/api-keys", tags=["API keys"])

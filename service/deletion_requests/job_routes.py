@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from service.deletion_requests.schemas import JobAnswer, StepAnswer
-from service.models.schemas import Everything, Listing
 from service.registry.job_queue import jobs
 from service.web.dependencies import Cursor, Identifier, Limit, ReadSession, RequestReader
+from service.web.fields import Everything, Listing
 from service.web.problems import documented
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])

@@ -8,13 +8,13 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from service.deletion_requests.image_fetching import fetch
+from service.deletion_requests.schemas import NewDeletionRequest
 from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.images.validation import Labelled
 from service.registry.tables import Manifest, Record, Version
 from service.registry.training_data import manifest_files, manifests
 from service.web.dependencies import Resources
-from service.web.fields import NewDeletionRequest
 
 
 @dataclass(frozen=True)

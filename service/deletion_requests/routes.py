@@ -8,11 +8,17 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.orm import Session
 
-from service.deletion_requests import events
-from service.deletion_requests.schemas import RETRY_AFTER, AcceptedRequest, RequestAnswer, RequestDetails, Retried
+from service.deletion_requests import events, submission
+from service.deletion_requests.schemas import (
+    RETRY_AFTER,
+    AcceptedRequest,
+    Refusal,
+    RequestAnswer,
+    RequestDetails,
+    Retried,
+    Retries,
+)
 from service.deletion_requests.submission import JSON_BODY, AskedDep
-from service.models import uploads
-from service.models.schemas import Everything, Listing
 from service.registry.access.scopes import Caller
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import DeletionRequestNotFound, NotRetriable
@@ -32,7 +38,7 @@ from service.web.dependencies import (
     ResourcesDep,
     WriteSession,
 )
-from service.web.fields import Refusal, Retries
+from service.web.fields import Everything, Listing
 from service.web.idempotency import CreationDep
 from service.web.problems import documented
 
@@ -55,7 +61,7 @@ def submit_deletion_request(
     They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
     training manifests say they are: all of a `subject_id`, or those of `sample_ids`, in a form or as plain JSON.
     """
-    return uploads.submit_deletion_request(resources, creation, caller, asked.given, asked.images)
+    return submission.submit_deletion_request(resources, creation, caller, asked.given, asked.images)
 
 
 @router.get("", summary="List deletion requests", responses=documented(404, 422))

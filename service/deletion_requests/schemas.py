@@ -1,20 +1,63 @@
-"""How far a deletion request and its job are, as the service answers it."""
+"""Bodies of requests and answers about deletion requests and their jobs. Times are UTC, links are paths."""
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, Field
 
-from service.models.record_answers import ReachedVersion
 from service.registry import tables
 from service.registry.evidence.certificates import CERTIFIED
+from service.registry.fields import NAME, Unique
 from service.registry.measurements import BeforeAndAfter
 from service.registry.options import Options
-from service.registry.states import ENDED, Phase, State
-from service.registry.training_data.affected_versions import Reached
+from service.registry.states import ENDED, Disposition, Phase, State
+from service.registry.training_data.affected_versions import Reach, Reached
 from service.registry.training_data.reference_models import LeftOut
+from service.web.fields import Labels, RecordIdentifier, RequestBody, Text
+
+RETRY_AFTER = 5
+"""Seconds until it is worth looking again; a run takes seconds to minutes."""
+
+
+RecordIdentifiers = Annotated[Unique[RecordIdentifier], Field(min_length=1, max_length=100_000)]
+
+
+class NewDeletionRequest(RequestBody):
+    """What is to be forgotten, and how: images come along, or are those of a subject, or of records by identifier."""
+
+    model: str = Field(pattern=NAME)
+    labels: Labels | None = None
+    subject_id: RecordIdentifier | None = Field(
+        default=None, description="Every record of this person in the manifests of the model's lineage."
+    )
+    sample_ids: RecordIdentifiers | None = Field(
+        default=None, description="These records, from the manifests of the model's lineage."
+    )
+    regulation: str = Field(
+        default="gdpr", pattern="^[a-z0-9_-]{1,40}$", description="Sets the deadline: `gdpr`, `ccpa`, or another name."
+    )
+    options: Options = Options()
+
+
+class Subject(RequestBody):
+    """Somebody, by the identifier that training manifests have for them."""
+
+    subject_id: RecordIdentifier
+
+
+class Refusal(RequestBody):
+    """Why a deletion request is declined."""
+
+    reason: Text = Field(min_length=1, max_length=500, description="Shown to whoever asked. Name no person.")
+
+
+class Retries(RequestBody):
+    """Which failed deletion requests to try again."""
+
+    ids: list[uuid.UUID] = Field(min_length=1, max_length=100)
+
 
 #: Who has to act next. Nobody, while it runs or when it has come to its end.
 _WAITING_ON = {
@@ -23,10 +66,6 @@ _WAITING_ON = {
     State.NEEDS_REVIEW: "operator",
     State.FAILED: "operator",
 }
-
-
-RETRY_AFTER = 5
-"""Seconds until it is worth looking again; a run takes seconds to minutes."""
 
 
 class Progress(BaseModel):
@@ -78,6 +117,56 @@ class ReferenceAnswer(BaseModel):
                 cls(model=model, version=int(version), sha256=kept["digest"]["sha256"], left_out=kept["left_out"])
             )
         return found
+
+
+class ReachedVersion(BaseModel):
+    """A version that has learned from the records, by a manifest of its own or of a version that it descends from."""
+
+    model: str
+    number: int
+    aliases: list[str] = Field(description="Names that point to it now.")
+    state: Reach = Field(
+        description="`unlearned`: it, or a version that it descends from, has come out of a run that passed the gate "
+        "and was asked to forget them. `pending`: requests under way for this model name them. `needs_unlearning`: "
+        "neither; a version from before such a run stays so, and is the owner's, or the model's policy, to take out of "
+        "use."
+    )
+    disposition: Disposition = Field(description="Whether it is in use: `kept`, `quarantined` or `deleted`.")
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, reached: Reached) -> Self:
+        """From its row, loaded with the model and the aliases."""
+        version, name = reached.version, reached.version.model.name
+        return cls(
+            model=name,
+            number=version.number,
+            aliases=[alias.name for alias in version.aliases],
+            state=reached.state,
+            disposition=version.disposition,
+            links={"version": f"/v1/models/{name}/versions/{version.number}"},
+        )
+
+
+class SuppressionAnswer(BaseModel):
+    """A subject or a record that somebody has asked to be forgotten."""
+
+    kind: str = Field(description="`subject` or `record`.")
+    hmac: str = Field(description="How the HMAC that stands for it begins, in hex: the same means the same.")
+    request: uuid.UUID
+    at: datetime
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, row: tables.Suppression) -> Self:
+        """From its row."""
+        return cls(
+            kind=row.kind,
+            hmac=row.hmac.hex()[:12],
+            request=row.request_id,
+            at=row.at,
+            links={"request": f"/v1/deletion-requests/{row.request_id}"},
+        )
 
 
 class RequestAnswer(BaseModel):

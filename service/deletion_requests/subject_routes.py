@@ -2,11 +2,10 @@
 
 from fastapi import APIRouter
 
-from service.models.record_answers import ReachedVersion, SuppressionAnswer
-from service.models.schemas import Everything, Listing
+from service.deletion_requests.schemas import ReachedVersion, Subject, SuppressionAnswer
 from service.registry.training_data import affected_versions, suppression_list
 from service.web.dependencies import Cursor, Limit, ReadSession, RequestReader
-from service.web.fields import Subject
+from service.web.fields import Everything, Listing
 from service.web.problems import documented
 
 router = APIRouter(prefix="/v1", tags=["Subjects"])

@@ -1,14 +1,31 @@
 """The body of a deletion request, in either of its forms: multipart with images, or plain JSON that names records."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, UploadFile
+from fastapi import Depends, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
-from service.web.fields import Metadata, NewDeletionRequest
+from service.deletion_requests.named_records import Named, look_up
+from service.deletion_requests.schemas import RETRY_AFTER, AcceptedRequest, NewDeletionRequest
+from service.registry.access.scopes import Caller
+from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.deletion_requests import lifecycle
+from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
+from service.registry.images import validation
+from service.registry.models import anchor_sets
+from service.registry.options import Options
+from service.registry.storage.artifacts import Staged
+from service.registry.tables import DeletionRequest, Model
+from service.registry.training_data import affected_versions, reference_models, suppression_list
+from service.web.dependencies import Resources
+from service.web.fields import Metadata
+from service.web.idempotency import Creation
+from service.web.uploads import image_limits, uploads_of
 
 JSON_BODY: dict[str, Any] = {
     "requestBody": {
@@ -49,3 +66,131 @@ def _parsed(body: bytes) -> NewDeletionRequest:
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from error
+
+
+def submit_deletion_request(
+    resources: Resources,
+    creation: Creation,
+    caller: Caller,
+    given: NewDeletionRequest,
+    images: Sequence[UploadFile],
+) -> Response:
+    """Keep the images to forget, and store the request; the answer. Once this returns, it cannot be lost.
+
+    Images that the caller only names are fetched here, so that the request does not depend on where they lie.
+
+    Raises:
+        InvalidInput: with a fault for every field, file and label that is wrong.
+        QueueFull: too many wait already.
+    """
+    _check_one_way(given, images)
+    with resources.database.read() as session:
+        try:
+            model, version = lifecycle.find_model_to_unlearn(
+                session, caller.tenant_id, given.model, most_waiting=resources.settings.max_queued_requests
+            )
+        except ModelNotFound as error:  # the path exists; a field of the body is wrong
+            raise InvalidInput(Fault("#/model", error.detail)) from error
+        classes = version.classes
+        _check_anchors(session, caller.tenant_id, given.options, classes)
+        named = Named() if images else look_up(session, resources, caller.pseudonyms, version, given)
+        reference_models.check(
+            session, model, version, given.options.references, subjects=named.subjects, records=named.records
+        )
+    with resources.artifacts.stage() as staged:
+        if images:
+            limits = image_limits(resources, resources.settings.max_images)
+            with SealedWriter(staged.path) as target:
+                kept = validation.keep(uploads_of(images), given.labels, target, classes=classes, limits=limits)
+            brought = _brought(resources, staged, target, kept, named)
+        else:
+            brought = bring(resources, named, staged)
+        with resources.database.write() as session:
+            request = store_deletion_request(session, caller, model, brought, given.regulation, given.options)
+            # Where else images are that were brought, nobody knows.
+            answer = AcceptedRequest.with_reach(
+                request, None if images else affected_versions.of_request(session, request)
+            )
+            response = creation.answer(
+                session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
+            )
+    resources.committed(session)
+    return response
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Images that were checked and wait in an encrypted file, and whom and what they were named by."""
+
+    request_id: uuid.UUID
+    staged: Staged
+    samples_key: bytes  # of the file, wrapped; of use to this request only
+    kept: validation.Kept
+    named: Named
+
+
+def bring(resources: Resources, named: Named, staged: Staged) -> Brought:
+    """Fetch the images that are named.
+
+    Raises:
+        InvalidInput: with a fault for every one that cannot be had, or is none.
+    """
+    limits = image_limits(resources, resources.settings.max_images)
+    with SealedWriter(staged.path) as target:
+        kept = validation.keep_images(named.images, target, limits)
+    return _brought(resources, staged, target, kept, named)
+
+
+def _brought(
+    resources: Resources, staged: Staged, sealed: SealedWriter, kept: validation.Kept, named: Named
+) -> Brought:
+    request_id = uuid.uuid4()
+    return Brought(request_id, staged, resources.master_key.wrap(sealed.key, request_id), kept, named)
+
+
+def store_deletion_request(
+    session: Session, caller: Caller, model: Model, brought: Brought, regulation: str, options: Options
+) -> DeletionRequest:
+    """Write the request, its job and whom it names, and make the images durable; all with the caller's transaction.
+
+    The model has a version; it may come from another session.
+    """
+    key = f"samples/{brought.request_id}"
+    with brought.staged.keeping(key):
+        request = lifecycle.submit(
+            session,
+            model,
+            request_id=brought.request_id,
+            regulation=regulation,
+            samples=key,
+            samples_key=brought.samples_key,
+            sample_count=brought.kept.count,
+            samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
+            submitted_by=caller.subject,
+            options=options,
+        )
+        suppression_list.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
+    return request
+
+
+def _check_one_way(given: NewDeletionRequest, images: Sequence[UploadFile]) -> None:
+    ways = {"images": bool(images), "subject_id": given.subject_id is not None, "sample_ids": bool(given.sample_ids)}
+    if not any(ways.values()):
+        raise InvalidInput(Fault("#/images", "images are needed, or a `subject_id`, or `sample_ids`"))
+    taken = [way for way, is_taken in ways.items() if is_taken]
+    faults = [Fault(f"#/{way}", f"cannot go with `{taken[0]}`") for way in taken[1:]]
+    if not images and given.labels is not None:
+        faults.append(Fault("#/labels", "stand in the manifest, leave these out"))
+    if faults:
+        raise InvalidInput(*faults)
+
+
+def _check_anchors(session: Session, tenant_id: uuid.UUID, options: Options, classes: list[str]) -> None:
+    if options.anchor_set is None:
+        return
+    try:
+        anchor_set = anchor_sets.find(session, tenant_id, options.anchor_set)
+    except AnchorSetNotFound as error:
+        raise InvalidInput(Fault("#/options/anchor_set", error.detail)) from error
+    if set(anchor_set.classes) != set(classes):
+        raise InvalidInput(Fault("#/options/anchor_set", "has other classes than the model"))

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from service.deletion_requests.schemas import JobAnswer, Move, RequestDetails
-from service.evidence.certificates import HTML, JSON, PDF, ZIP, certificate_of, rendered
+from service.evidence.certificates import ZIP, certificate_of, rendered
 from service.evidence.renderings.curves import curves
 from service.registry.access.scopes import Caller
 from service.registry.audit import inclusion_proof
@@ -28,6 +28,7 @@ from service.registry.states import State
 from service.registry.tables import Certificate, DeletionRequest
 from service.registry.training_data import affected_versions
 from service.web.dependencies import Resources
+from service.web.negotiation import HTML, JSON, PDF
 
 _README = (Path(__file__).parent / "renderings" / "bundle_readme.txt").read_text()
 

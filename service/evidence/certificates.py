@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field
 from service.evidence.renderings.facts import document
 from service.evidence.renderings.page import SECURITY, page
 from service.evidence.renderings.pdf import pdf
-from service.models.downloads import matches
 from service.registry.access.scopes import Caller
 from service.registry.crypto import dsse
 from service.registry.crypto.signing_keys import PublicKey, signer
@@ -18,8 +17,8 @@ from service.registry.deletion_requests import lifecycle
 from service.registry.evidence import certificates
 from service.registry.tables import Certificate
 from service.web.dependencies import Resources
+from service.web.negotiation import HTML, JSON, PDF, matches, preferred
 
-JSON, HTML, PDF = "application/json", "text/html", "application/pdf"
 PEM, ZIP = "application/x-pem-file", "application/zip"
 
 
@@ -96,29 +95,6 @@ def rendered(certificate: Certificate, kind: str) -> tuple[bytes, dict[str, str]
     if kind == HTML:
         return page(words).encode(), dict(SECURITY)
     return pdf(words, certificate.issued_at), {}
-
-
-def preferred(accept: str) -> str:
-    """Of JSON, HTML and PDF the one that `Accept` likes best (RFC 9110, section 12.5.1); JSON if it likes none."""
-    liked = dict(_weight(part) for part in accept.lower().split(","))
-
-    def weight(kind: str) -> float:
-        family = f"{kind.partition('/')[0]}/*"
-        return next((liked[one] for one in (kind, family, "*/*") if one in liked), 0.0)
-
-    return max((JSON, HTML, PDF), key=weight)
-
-
-def _weight(part: str) -> tuple[str, float]:
-    kind, *parameters = (piece.strip() for piece in part.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "q":
-            try:
-                return kind, float(value)
-            except ValueError:
-                return kind, 0.0
-    return kind, 1.0
 
 
 CERTIFICATE_RESPONSES: dict[int | str, dict[str, Any]] = {

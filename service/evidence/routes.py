@@ -6,10 +6,10 @@ from fastapi import APIRouter, Path, Request, Response
 
 from service.evidence import bundle, certificates
 from service.evidence.certificates import CERTIFICATE_RESPONSES, PEM, ZIP, CertificateAnswer, SigningKeyAnswer
-from service.models.schemas import Everything
 from service.registry.crypto import signing_keys
 from service.registry.errors import SigningKeyNotFound
 from service.web.dependencies import Auditor, Identifier, ResourcesDep
+from service.web.fields import Everything
 from service.web.problems import documented
 
 router = APIRouter(prefix="/v1", tags=["Evidence"])

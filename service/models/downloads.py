@@ -15,6 +15,7 @@ from service.registry.access.scopes import Caller
 from service.registry.audit import audit_log
 from service.registry.models.dispositions import check_usable
 from service.registry.tables import Model, Version
+from service.web.negotiation import matches
 
 OCTETS = "application/octet-stream"
 
@@ -56,12 +57,6 @@ def log(session: Session, caller: Caller, version: Version) -> None:
     """Write down who has got a checkpoint, or a range of it."""
     facts = {"model": str(version.model_id), "number": version.number, "sha256": version.sha256}
     audit_log.append(session, caller.tenant_id, "checkpoint.downloaded", about=version.id, by=caller.subject, **facts)
-
-
-def matches(if_none_match: str | None, etag: str) -> bool:
-    """RFC 9110, section 13.1.2: a list of tags, compared weakly, or `*`."""
-    tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
-    return bool(tags & {etag, "*"})
 
 
 class _Ranged(FileResponse):

@@ -1,41 +1,119 @@
-"""What the service answers with, made from the registry's rows. Times are UTC, links are paths."""
+"""Bodies of requests and answers about models. Times are UTC, links are paths."""
 
 import uuid
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from service.registry import tables
-from service.registry.access.scopes import Scope
+from service.registry.fields import NAME, VersionNumber
 from service.registry.measurements import Measurements
 from service.registry.models.architectures import Architecture, Shapes
 from service.registry.models.preprocessing import Preprocessing
 from service.registry.models.quality_gate import Policy
+from service.registry.settings import DEFAULT_POOL, Pool
 from service.registry.states import Disposition
-from service.registry.storage.pagination import Page
-
-Item = TypeVar("Item")
-Row = TypeVar("Row")
+from service.web.fields import Classes, ClassName, Labels, RequestBody, Text
 
 
-class Listing(BaseModel, Generic[Item]):
-    """Some items, newest first."""
-
-    items: list[Item]
-    next: str | None = Field(description="Cursor of the next page, if there is one.")
-
-    @classmethod
-    def of(cls, page: Page[Row], make: Callable[[Row], Item]) -> Self:
-        """A page of rows, each made into an answer."""
-        return cls(items=[make(row) for row in page.items], next=page.next)
+def _named_by_pattern(schema: dict[str, Any]) -> None:
+    """Keys that do not match would be allowed anything, and generated clients know no `patternProperties`."""
+    [(pattern, values)] = schema.pop("patternProperties").items()
+    schema |= {"additionalProperties": values, "propertyNames": {**schema["propertyNames"], "pattern": pattern}}
 
 
-class Everything(BaseModel, Generic[Item]):
-    """All items there are."""
+def _attributes(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return check(value)
+    except ValidationError:  # it would point to the key, which is the caller's own text
+        raise ValueError("must name words of 1 to 200 characters for each class, without NUL characters") from None
 
-    items: list[Item]
+
+class NewModel(RequestBody):
+    """A classifier that will have versions."""
+
+    name: str = Field(pattern=NAME)
+    description: Text = Field(default="", max_length=2000)
+    policy: Policy = Policy()
+    approval_required: bool = Field(
+        default=False, strict=True, description="Whether somebody else has to agree before a deletion request is run."
+    )
+    pool: Pool = Field(default=DEFAULT_POOL, description="Workers that run its jobs: one of the operator's pools.")
+
+
+class ModelChange(RequestBody):
+    """What is left out stays as it is."""
+
+    pool: Pool | None = Field(default=None, description="Workers that run its jobs: one of the operator's pools.")
+
+
+class NewVersion(RequestBody):
+    """What the uploaded checkpoint is."""
+
+    architecture: Architecture
+    classes: Classes
+    preprocessing: Preprocessing
+    attributes: Annotated[
+        dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]], WrapValidator(_attributes)
+    ] = Field(
+        default={},
+        description="Visual attributes per class, for the anchors. May be left out.",
+        json_schema_extra=_named_by_pattern,
+    )
+    # Not a `Repr-Digest` of the part: RFC 7578, section 4.8, has servers ignore such fields there.
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-fA-F]{64}$",
+        description="SHA-256 of the checkpoint in hex. If what arrives has another one, it is refused.",
+    )
+    parent: VersionNumber | None = Field(default=None, description="Number of the version that it was made from.")
+
+
+class Pointer(RequestBody):
+    """Where an alias shall point."""
+
+    version: VersionNumber = Field(description="Number of the version.")
+    follows_gate: bool = Field(
+        default=True,
+        strict=True,
+        description="Whether it moves on by itself when a run makes a new version of this one that passes the gate.",
+    )
+    override_gate: bool = Field(
+        default=False, strict=True, description="Point to a version that did not pass the gate, after looking at it."
+    )
+
+
+class Tag(RequestBody):
+    """The value of a tag."""
+
+    value: Text = Field(max_length=1000, description="Name no person.")
+
+
+class NewManifest(RequestBody):
+    """What the uploaded manifest is called."""
+
+    name: str = Field(pattern=NAME)
+
+
+class NewEvaluationSet(RequestBody):
+    """What the uploaded images measure."""
+
+    name: str = Field(pattern=NAME)
+    kind: Literal["test", "retain"] = Field(description="`test` gives A_test, `retain` gives A_r.")
+    labels: Labels | None = None
+
+
+class NewAnchorSet(RequestBody):
+    """Whose anchors these are."""
+
+    classes: Classes
+
+
+class NewDisposition(RequestBody):
+    """What is to become of a version."""
+
+    disposition: Disposition
 
 
 class ModelAnswer(BaseModel):
@@ -236,35 +314,25 @@ class ArchitectureAnswer(BaseModel):
         )
 
 
-class ApiKeyAnswer(BaseModel):
-    """An API key, without the secret."""
+class ManifestAnswer(BaseModel):
+    """What a version was trained on, without the rows."""
 
-    id: uuid.UUID
     name: str
-    prefix: str = Field(description="How the key begins.")
-    last_four: str = Field(description="How it ends.")
-    scopes: list[Scope]
+    records: int = Field(description="Rows.")
+    suppressed_records: int = Field(
+        description="Rows whose record or subject somebody had asked to be forgotten when the manifest was registered."
+    )
     created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    links: dict[str, str]
 
     @classmethod
-    def of(cls, row: tables.ApiKey, **more: Any) -> Self:
+    def of(cls, model: tables.Model, version: tables.Version, row: tables.Manifest) -> Self:
         """From its row."""
+        here = f"/v1/models/{model.name}/versions/{version.number}"
         return cls(
-            id=row.id,
             name=row.name,
-            prefix=row.prefix,
-            last_four=row.last_four,
-            scopes=[Scope(scope) for scope in row.scopes],
+            records=row.count,
+            suppressed_records=row.suppressed,
             created_at=row.created_at,
-            expires_at=row.expires_at,
-            revoked_at=row.revoked_at,
-            **more,
+            links={"self": f"{here}/manifests/{row.name}", "version": here},
         )
-
-
-class NewKeyAnswer(ApiKeyAnswer):
-    """A key that was just made."""
-
-    key: str = Field(description="The secret. It is shown here and never again.")

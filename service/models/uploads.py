@@ -1,32 +1,40 @@
-"""What arrives with files: check them, keep them, and write the row, all of it or nothing."""
+"""What arrives with files about a model: check them, keep them, and write the row, all of it or nothing."""
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from typing import BinaryIO
 
+import numpy as np
 from fastapi import Response, UploadFile
 from sqlalchemy.orm import Session
 
-from service.deletion_requests.named_records import Named, look_up
-from service.deletion_requests.schemas import RETRY_AFTER, AcceptedRequest
-from service.models.schemas import EvaluationSetAnswer, VersionAnswer
+from service.models.schemas import (
+    AnchorSetAnswer,
+    EvaluationSetAnswer,
+    ManifestAnswer,
+    NewAnchorSet,
+    NewEvaluationSet,
+    NewManifest,
+    NewVersion,
+    VersionAnswer,
+)
 from service.registry.access.scopes import Caller
 from service.registry.audit import audit_log
 from service.registry.crypto.encrypted_files import SealedWriter
 from service.registry.deletion_requests import lifecycle
-from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
+from service.registry.errors import Fault, InvalidInput
 from service.registry.images import validation
-from service.registry.models import anchor_sets, checkpoint_files, models
+from service.registry.models import anchor_files, anchor_sets, checkpoint_files, evaluation_sets, models, versions
 from service.registry.models.architectures import expected_tensors
-from service.registry.options import Options
-from service.registry.storage.artifacts import Staged
-from service.registry.tables import DeletionRequest, Model
-from service.registry.training_data import affected_versions, reference_models, suppression_list
+from service.registry.tables import AnchorSet
+from service.registry.training_data import (
+    manifest_files,
+    manifests,
+)
 from service.web.dependencies import Resources
-from service.web.fields import NewDeletionRequest, NewEvaluationSet, NewVersion
 from service.web.idempotency import Creation
+from service.web.uploads import image_limits, uploads_of
 
 # All of these look the model up before the files are read, because many mistakes show there. The file becomes durable
 # inside the transaction that writes, so that none is left when it fails.
@@ -61,7 +69,7 @@ def register_version(
         with resources.database.write() as session:
             audit_log.acting(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
-            version = models.register_version(
+            version = versions.register_version(
                 session,
                 model,
                 parent=given.parent,
@@ -75,7 +83,7 @@ def register_version(
                 code_version=package_version("structguard"),
                 gate=None,
             )
-            answer = VersionAnswer.of(model, models.find_version(session, model, version.number))
+            answer = VersionAnswer.of(model, versions.find_version(session, model, version.number))
             response = creation.answer(session, answer, 201, location=answer.links["self"])
             staged.keep(key)
     return response
@@ -107,16 +115,16 @@ def add_evaluation_set(
         InvalidInput: with a fault for every file and label that is wrong.
     """
     with resources.database.read() as session:
-        classes = models.find_model_to_unlearn(session, caller.tenant_id, model_name)[1].classes
-    limits = _limits(resources, resources.settings.max_evaluation_images)
+        classes = lifecycle.find_model_to_unlearn(session, caller.tenant_id, model_name)[1].classes
+    limits = image_limits(resources, resources.settings.max_evaluation_images)
     with resources.artifacts.stage() as staged:
-        kept = validation.keep(_uploads(images), given.labels, staged.path, classes=classes, limits=limits)
+        kept = validation.keep(uploads_of(images), given.labels, staged.path, classes=classes, limits=limits)
         sha256, size = staged.digest()
         key = f"evaluation-sets/{uuid.uuid4()}"
         with resources.database.write() as session:
             audit_log.acting(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
-            evaluation_set = models.add_evaluation_set(
+            evaluation_set = evaluation_sets.add_evaluation_set(
                 session,
                 model,
                 name=given.name,
@@ -132,138 +140,91 @@ def add_evaluation_set(
     return response
 
 
-def submit_deletion_request(
+def add_manifest(
     resources: Resources,
     creation: Creation,
     caller: Caller,
-    given: NewDeletionRequest,
-    images: Sequence[UploadFile],
+    model_name: str,
+    reference: int | str,
+    given: NewManifest,
+    manifest: BinaryIO,
 ) -> Response:
-    """Keep the images to forget, and store the request; the answer. Once this returns, it cannot be lost.
-
-    Images that the caller only names are fetched here, so that the request does not depend on where they lie.
+    """Register what a version was trained on; the answer.
 
     Raises:
-        InvalidInput: with a fault for every field, file and label that is wrong.
-        QueueFull: too many wait already.
+        InvalidInput: with a fault for every cell that is wrong.
     """
-    _check_one_way(given, images)
+    settings = resources.settings
     with resources.database.read() as session:
-        try:
-            model, version = models.find_model_to_unlearn(
-                session, caller.tenant_id, given.model, most_waiting=resources.settings.max_queued_requests
-            )
-        except ModelNotFound as error:  # the path exists; a field of the body is wrong
-            raise InvalidInput(Fault("#/model", error.detail)) from error
-        classes = version.classes
-        _check_anchors(session, caller.tenant_id, given.options, classes)
-        named = Named() if images else look_up(session, resources, caller.pseudonyms, version, given)
-        reference_models.check(
-            session, model, version, given.options.references, subjects=named.subjects, records=named.records
-        )
+        model = models.find_model(session, caller.tenant_id, model_name)
+        version = versions.find_version(session, model, reference)
+    limits = manifest_files.Limits(rows=settings.max_manifest_rows, bytes=settings.max_manifest_bytes)
     with resources.artifacts.stage() as staged:
-        if images:
-            limits = _limits(resources, resources.settings.max_images)
-            with SealedWriter(staged.path) as target:
-                kept = validation.keep(_uploads(images), given.labels, target, classes=classes, limits=limits)
-            brought = _brought(resources, staged, target, kept, named)
-        else:
-            brought = bring(resources, named, staged)
+        with SealedWriter(staged.path) as target:
+            rows = manifest_files.keep(
+                manifest, target, classes=version.classes, pseudonyms=caller.pseudonyms, limits=limits
+            )
+        manifest_id = uuid.uuid4()
+        key = f"manifests/{uuid.uuid4()}"
         with resources.database.write() as session:
-            request = store_deletion_request(session, caller, model, brought, given.regulation, given.options)
-            # Where else images are that were brought, nobody knows.
-            answer = AcceptedRequest.with_reach(
-                request, None if images else affected_versions.of_request(session, request)
+            audit_log.acting(session, caller.subject)
+            row = manifests.add(
+                session,
+                caller.tenant_id,
+                version,
+                rows,
+                manifest_id=manifest_id,
+                name=given.name,
+                uris=key,
+                uris_key=resources.master_key.wrap(target.key, manifest_id),
             )
-            response = creation.answer(
-                session, answer, 202, location=answer.links["self"], retry_after=str(RETRY_AFTER)
-            )
-    resources.committed(session)
+            answer = ManifestAnswer.of(model, version, row)
+            response = creation.answer(session, answer, 201, location=answer.links["self"])
+            staged.keep(key)
     return response
 
 
-@dataclass(frozen=True)
-class Brought:
-    """Images that were checked and wait in an encrypted file, and whom and what they were named by."""
-
-    request_id: uuid.UUID
-    staged: Staged
-    samples_key: bytes  # of the file, wrapped; of use to this request only
-    kept: validation.Kept
-    named: Named
-
-
-def bring(resources: Resources, named: Named, staged: Staged) -> Brought:
-    """Fetch the images that are named.
+def register_anchors(
+    resources: Resources, creation: Creation, caller: Caller, given: NewAnchorSet, file: BinaryIO
+) -> Response:
+    """Keep uploaded anchors, with their rows in the order of the classes; the answer, 200 if they were there already.
 
     Raises:
-        InvalidInput: with a fault for every one that cannot be had, or is none.
+        InvalidInput: the file is no such npz, or does not have every class exactly once.
     """
-    limits = _limits(resources, resources.settings.max_images)
-    with SealedWriter(staged.path) as target:
-        kept = validation.keep_images(named.images, target, limits)
-    return _brought(resources, staged, target, kept, named)
+    digest = anchor_files.digest(file)
+    cache_key = anchor_sets.cache_key("precomputed", digest, given.classes, [])
+    with resources.database.write() as session:
+        audit_log.acting(session, caller.subject)
+        known = anchor_sets.cached(session, caller.tenant_id, cache_key)
+        if known is not None:
+            return _answer(session, creation, known, 200)
+    vectors = anchor_files.read(file, given.classes)
+    with resources.artifacts.stage() as staged:
+        with staged.path.open("wb") as target:
+            np.savez(target, emb=vectors, names=np.array(given.classes))
+        sha256, _ = staged.digest()
+        key = f"anchor-sets/{uuid.uuid4()}.npz"
+        with resources.database.write() as session:
+            audit_log.acting(session, caller.subject)
+            anchor_set, is_new = anchor_sets.add(
+                session,
+                caller.tenant_id,
+                cache_key=cache_key,
+                encoder="precomputed",
+                encoder_digest=digest,
+                classes=given.classes,
+                descriptions=[],
+                dimension=vectors.shape[1],
+                anchors=key,
+                sha256=sha256,
+            )
+            response = _answer(session, creation, anchor_set, 201 if is_new else 200)
+            if is_new:
+                staged.keep(key)
+    return response
 
 
-def _brought(
-    resources: Resources, staged: Staged, sealed: SealedWriter, kept: validation.Kept, named: Named
-) -> Brought:
-    request_id = uuid.uuid4()
-    return Brought(request_id, staged, resources.master_key.wrap(sealed.key, request_id), kept, named)
-
-
-def store_deletion_request(
-    session: Session, caller: Caller, model: Model, brought: Brought, regulation: str, options: Options
-) -> DeletionRequest:
-    """Write the request, its job and whom it names, and make the images durable; all with the caller's transaction.
-
-    The model has a version; it may come from another session.
-    """
-    key = f"samples/{brought.request_id}"
-    with brought.staged.keeping(key):
-        request = lifecycle.submit(
-            session,
-            model,
-            request_id=brought.request_id,
-            regulation=regulation,
-            samples=key,
-            samples_key=brought.samples_key,
-            sample_count=brought.kept.count,
-            samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
-            submitted_by=caller.subject,
-            options=options,
-        )
-        suppression_list.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
-    return request
-
-
-def _check_one_way(given: NewDeletionRequest, images: Sequence[UploadFile]) -> None:
-    ways = {"images": bool(images), "subject_id": given.subject_id is not None, "sample_ids": bool(given.sample_ids)}
-    if not any(ways.values()):
-        raise InvalidInput(Fault("#/images", "images are needed, or a `subject_id`, or `sample_ids`"))
-    taken = [way for way, is_taken in ways.items() if is_taken]
-    faults = [Fault(f"#/{way}", f"cannot go with `{taken[0]}`") for way in taken[1:]]
-    if not images and given.labels is not None:
-        faults.append(Fault("#/labels", "stand in the manifest, leave these out"))
-    if faults:
-        raise InvalidInput(*faults)
-
-
-def _check_anchors(session: Session, tenant_id: uuid.UUID, options: Options, classes: list[str]) -> None:
-    if options.anchor_set is None:
-        return
-    try:
-        anchor_set = anchor_sets.find(session, tenant_id, options.anchor_set)
-    except AnchorSetNotFound as error:
-        raise InvalidInput(Fault("#/options/anchor_set", error.detail)) from error
-    if set(anchor_set.classes) != set(classes):
-        raise InvalidInput(Fault("#/options/anchor_set", "has other classes than the model"))
-
-
-def _uploads(images: Sequence[UploadFile]) -> list[validation.Upload]:
-    return [validation.Upload(f"#/images/{at}", image.file) for at, image in enumerate(images)]
-
-
-def _limits(resources: Resources, images: int) -> validation.Limits:
-    settings = resources.settings
-    return validation.Limits(images=images, pixels=settings.max_image_pixels, bytes=settings.max_upload_bytes)
+def _answer(session: Session, creation: Creation, anchor_set: AnchorSet, status: int) -> Response:
+    answer = AnchorSetAnswer.of(anchor_set)
+    return creation.answer(session, answer, status, location=answer.links["self"])

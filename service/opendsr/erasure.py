@@ -5,9 +5,8 @@ from contextlib import ExitStack
 
 from sqlalchemy.orm import Session
 
-from service.deletion_requests import named_records
+from service.deletion_requests import named_records, submission
 from service.deletion_requests.named_records import Named
-from service.models import uploads
 from service.opendsr.schemas import SubjectRequestBody
 from service.registry.access.scopes import Caller
 from service.registry.audit import audit_log
@@ -15,7 +14,7 @@ from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.deletion_requests import subject_requests
 from service.registry.errors import Fault, InvalidInput, ModelNotFound
 from service.registry.job_queue import jobs
-from service.registry.models import models
+from service.registry.models import models, versions
 from service.registry.options import Options
 from service.registry.tables import Model, SubjectRequest
 from service.registry.training_data import manifests
@@ -49,7 +48,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
             jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
     with ExitStack() as stages:
         brought = {
-            model: uploads.bring(resources, of_model, stages.enter_context(resources.artifacts.stage()))
+            model: submission.bring(resources, of_model, stages.enter_context(resources.artifacts.stage()))
             for model, of_model in named.items()
         }
         with resources.database.write() as session:
@@ -69,7 +68,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
                 assert known is not None
                 return known
             for model, images in brought.items():
-                request = uploads.store_deletion_request(session, caller, model, images, given.regulation, Options())
+                request = submission.store_deletion_request(session, caller, model, images, given.regulation, Options())
                 subject_requests.serve(session, whole, request)
             opendsr_status.settle(session, whole, at=whole.received_at)
     resources.committed(session)
@@ -125,7 +124,7 @@ def _named(
 ) -> dict[Model, Named]:
     """What is to be forgotten by the newest version of each model; nothing of one that never learned it."""
     found = {
-        model: named_records.of_subjects(session, resources, models.require_latest_version(session, model), subjects)
+        model: named_records.of_subjects(session, resources, versions.require_latest_version(session, model), subjects)
         for model in wanted
     }
     return {model: named for model, named in found.items() if named.records}

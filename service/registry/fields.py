@@ -1,15 +1,30 @@
-"""Kinds of fields that several bodies have."""
+"""Kinds of fields that several bodies have. Numbers are as JSON has them: 1.0 is 1, and neither "1" nor true is one."""
 
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field
-
-from service.registry.numbers import Whole
+from pydantic import AfterValidator, BeforeValidator, Field
 
 T = TypeVar("T")
 
+
 NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
 """Of models, sets, aliases and manifests. There is no `/` in it: `pets/2` is version 2 of `pets`."""
+
+
+def whole(value: object) -> int:
+    """The integer that this is; ValueError if it is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("must be an integer")
+
+
+Whole = BeforeValidator(whole)
+"""For an `int`, as the last of its annotations: JSON Schema shows no limits that come after it."""
+
+
+Real = Annotated[float, Field(strict=True)]
 
 
 def _each_once(found: list[T]) -> list[T]:

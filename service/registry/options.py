@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.registry.fields import NAME, Unique, VersionNumber
-from service.registry.numbers import Whole
+from service.registry.fields import NAME, Unique, VersionNumber, Whole
 
 
 class Reference(BaseModel):

@@ -6,10 +6,13 @@ The key is an RFC 8941 string (draft-ietf-httpapi-idempotency-key-header); witho
 import hashlib
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -22,11 +25,11 @@ from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.errors import Fault, InvalidInput
 from service.registry.storage.artifacts import CHUNK
 from service.registry.storage.database import Database
-from service.web.bodies import sent_body
 from service.web.dependencies import ResourcesDep, signed_in
 
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
 _BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class Replay(Exception):
@@ -62,6 +65,28 @@ def replayed(answered: Answered) -> Response:
 
 def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
     return Response(body, status, headers, "application/json")
+
+
+async def sent_body(request: Request) -> FormData | bytes:
+    """What the framework has read already, and keeps with the request.
+
+    Raises:
+        RequestValidationError: a form has parts that the route does not know; what is JSON may not have such fields.
+    """
+    if not request.headers.get("content-type", "").lower().startswith(_FORMS):
+        return await request.body()
+    form = await request.form()
+    route: APIRoute = request.scope["route"]
+    if strangers := sorted(form.keys() - set(_parts(route.dependant))):
+        extra = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted"}
+        raise RequestValidationError([{**extra, "loc": ("body", name)} for name in strangers])
+    return form
+
+
+def _parts(dependant: Dependant) -> Iterator[str]:
+    yield from (part.alias for part in dependant.body_params)
+    for further in dependant.dependencies:
+        yield from _parts(further)
 
 
 # A coroutine: most callers send no key, and the framework takes two threads for any other generator.

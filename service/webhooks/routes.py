@@ -2,15 +2,14 @@
 
 from fastapi import APIRouter, Response
 
-from service.models.schemas import Listing
 from service.registry.errors import Fault, InvalidInput
 from service.registry.webhooks import endpoints, outbox
 from service.settings import ServiceSettings
 from service.web.dependencies import Admin, Cursor, Identifier, Limit, ReadSession, ResourcesDep, WriteSession
-from service.web.fields import NewWebhook, WebhookChange
+from service.web.fields import Listing
 from service.web.problems import documented
 from service.webhooks import addresses
-from service.webhooks.schemas import DeliveryAnswer, NewSecretAnswer, WebhookAnswer
+from service.webhooks.schemas import DeliveryAnswer, NewSecretAnswer, NewWebhook, WebhookAnswer, WebhookChange
 
 router = APIRouter(prefix="/v1/webhooks", tags=["Webhooks"])
 

@@ -2,15 +2,37 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field
 
 from service.registry import tables
 from service.registry.crypto.master_key import MasterKey
+from service.registry.fields import Unique
 from service.registry.states import DeliveryState
 from service.registry.webhooks.endpoints import Event, opened
+from service.web.fields import RequestBody, Text, WebhookUrl
 from service.webhooks.signatures import shown_public_key, shown_secret
+
+Events = Annotated[Unique[Event], Field(max_length=len(Event), description="What it hears of; empty means everything.")]
+WebhookDescription = Annotated[Text, Field(max_length=2000, description="Name no person.")]
+
+
+class NewWebhook(RequestBody):
+    """Who wants to be called back, and about what."""
+
+    url: WebhookUrl
+    events: Events = Field(default=[])
+    description: WebhookDescription = ""
+
+
+class WebhookChange(RequestBody):
+    """What is left out stays as it is."""
+
+    url: WebhookUrl | None = None
+    events: Events | None = None
+    description: WebhookDescription | None = None
+    enabled: Annotated[bool, Field(strict=True)] | None = None
 
 
 class WebhookAnswer(BaseModel):

@@ -15,10 +15,11 @@ from types import SimpleNamespace
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.registry.deletion_requests import publication
 from service.registry.errors import FenceLost
 from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.claims import CancelRequested, Claim
-from service.registry.models import models
+from service.registry.models import versions
 from service.registry.states import Phase
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
@@ -65,7 +66,7 @@ def run(database: Database, artifacts: Artifacts, claim: Claim, report: Report) 
     with database.read() as session:
         job = jobs.read(session, claim.job_id)
         samples = [request.samples for request in jobs.requests_of(session, claim.job_id)]
-        base = models.require_latest_version(session, job.model)
+        base = versions.require_latest_version(session, job.model)
     assert hashlib.sha256(artifacts.path(base.checkpoint).read_bytes()).hexdigest() == base.sha256
     assert all(artifacts.path(key).stat().st_size for key in samples if key)
 
@@ -84,7 +85,7 @@ def run(database: Database, artifacts: Artifacts, claim: Claim, report: Report) 
         sha256, size = staged.digest()
         staged.keep(claim.checkpoint)
         with database.write() as session:
-            claims.publish(
+            publication.publish(
                 session,
                 claim,
                 model=job.model,

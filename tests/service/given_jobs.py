@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+from service.registry.deletion_requests import publication
 from service.registry.job_queue import claims, jobs
-from service.registry.models import models
+from service.registry.models import versions
 
 
 class Jobs:
@@ -30,8 +31,8 @@ class Jobs:
         """Give a claimed job its new version: the parent's file, under another number."""
         with self._database.write() as session:
             job = jobs.read(session, claim.job_id)
-            parent = models.require_latest_version(session, job.model)
-            return claims.publish(
+            parent = versions.require_latest_version(session, job.model)
+            return publication.publish(
                 session,
                 claim,
                 model=job.model,

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from service.registry.job_queue import broker, jobs
-from service.registry.models import pools
+from service.registry.models import models
 from service.registry.states import State
 from service.registry.storage.database import Database
 from service.registry.tables import Job
@@ -50,7 +50,7 @@ class Worker:
     def runs_a_job(self) -> Job:
         with self.database.write() as session:
             large = model_with_version(session, "large")
-            pools.move_model(session, large, "a100")
+            models.move_model(session, large, "a100")
             job_id = request(session, large).job_id
         self.ring()
         self.wait_for(lambda: self.job(job_id).state is State.RUNNING)

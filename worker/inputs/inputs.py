@@ -10,7 +10,7 @@ from service.registry.errors import RegistryError
 from service.registry.images import archive
 from service.registry.job_queue import jobs
 from service.registry.job_queue.claims import Claim
-from service.registry.models import models
+from service.registry.models import evaluation_sets, versions
 from service.registry.models.architectures import Architecture
 from service.registry.models.preprocessing import Preprocessing
 from service.registry.options import Options
@@ -77,8 +77,8 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
     with database.read() as session:
         job = jobs.read(session, claim.job_id)
         requests = jobs.requests_of(session, claim.job_id)
-        base = models.require_latest_version(session, job.model)
-        newest = [models.newest_evaluation_set(session, job.model_id, kind) for kind in ("test", "retain")]
+        base = versions.require_latest_version(session, job.model)
+        newest = [evaluation_sets.newest_evaluation_set(session, job.model_id, kind) for kind in ("test", "retain")]
         options = Options.model_validate(job.options)
         named = reference_models.find(session, job.tenant_id, options.references)
     sets = [kept for kept in newest if kept is not None]

@@ -19,10 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.registry.crypto.encrypted_files import SealBroken
 from service.registry.crypto.master_key import OtherMasterKey
+from service.registry.deletion_requests import publication
+from service.registry.deletion_requests.publication import GateObjected
 from service.registry.errors import FenceLost, RegistryError
 from service.registry.images.archive import ImagesMissing
 from service.registry.job_queue import claims
-from service.registry.job_queue.claims import CancelRequested, Claim, GateObjected
+from service.registry.job_queue.claims import CancelRequested, Claim
 from service.registry.options import Options
 from service.registry.states import Phase
 from service.registry.storage.artifacts import Artifacts
@@ -132,7 +134,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
         sha256, size = staged.digest()
         staged.keep(claim.checkpoint)
         with database.write() as session:
-            claims.publish(
+            publication.publish(
                 session,
                 claim,
                 model=inputs.model,

@@ -5,7 +5,7 @@ import queue
 import threading
 from datetime import timedelta
 
-from service.registry.job_queue import claims, reaper
+from service.registry.job_queue import claims
 from service.registry.job_queue.batching import Batching
 from service.registry.operations import housekeeping
 from service.registry.storage.artifacts import Artifacts
@@ -71,7 +71,7 @@ class Runner:
             return False
         database, artifacts, settings = self._database, self._artifacts, self._settings
         with database.write() as session:
-            reaper.reap(session, max_attempts=settings.max_attempts)
+            claims.reap(session, max_attempts=settings.max_attempts)
         with database.write() as session:
             claim = claims.take(
                 session,

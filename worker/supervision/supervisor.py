@@ -16,7 +16,7 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.registry.errors import FenceLost
-from service.registry.job_queue import claims, supervision
+from service.registry.job_queue import claims
 from service.registry.job_queue.claims import Claim
 from service.registry.storage.database import Database
 from service.registry.telemetry import logs, traces
@@ -97,7 +97,7 @@ def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, r
     try:
         with database.write() as session:
             if end is End.STOPPED:
-                supervision.hand_back(session, claim, reason=reason)
+                claims.hand_back(session, claim, reason=reason)
             elif end is End.OVERDUE:
                 claims.fail(session, claim, reason=reason)
             else:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.registry.errors import FenceLost
-from service.registry.job_queue import claims, supervision
+from service.registry.job_queue import claims
 from service.registry.job_queue.claims import CancelRequested, Claim
 from service.registry.storage.database import Database
 from worker.settings import WorkerSettings
@@ -66,7 +66,7 @@ class Watch:
             self._beaten = now
         if now - self._looked >= _LOOK:
             with self._database.read() as session:
-                seen = supervision.watch(session, self._claim)
+                seen = claims.watch(session, self._claim)
             self._looked = now
             if seen != self._seen:
                 self._seen, self._moved = seen, now

@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 from service.cli.backup.archive import Damaged, extract
 from service.cli.backup.taking import DATABASE, MASTER_KEY, database_file
 from service.cli.exits import CommandError
+from service.registry.crypto.key_files import flush
 from service.registry.crypto.master_key import MasterKey
 from service.registry.errors import RegistryError
 from service.registry.settings import RegistrySettings
 from service.registry.storage import schema
-from service.registry.storage.artifacts import flush
 from service.registry.storage.database import Database
 
 _WAITING = (

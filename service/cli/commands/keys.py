@@ -49,7 +49,7 @@ def create(
 @app.command("list", epilog=EPILOG)
 def list_(*, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """Show the newest keys of a tenant, without the secrets."""
-    from service.models.schemas import ApiKeyAnswer  # noqa: PLC0415
+    from service.access.schemas import ApiKeyAnswer  # noqa: PLC0415
     from service.registry.access import api_keys  # noqa: PLC0415
 
     output = Output(as_json=as_json)

@@ -8,7 +8,7 @@ from service.dashboard import curves, lineage, listed, measured
 from service.dashboard.pages import page
 from service.dashboard.visitors import ModelReader
 from service.models import comparison
-from service.registry.models import models
+from service.registry.models import models, versions
 from service.registry.models.quality_gate import Policy
 from service.registry.storage.database import clock
 from service.web.dependencies import ReadSession, ResourcesDep
@@ -62,7 +62,7 @@ def compare(
 ) -> Response:
     """Two versions: metrics, digests, and how far the parameters moved. Reads both checkpoints."""
     model = models.find_model(session, visitor.caller.tenant_id, name)
-    one, other = (models.find_version(session, model, number) for number in (first, second))
+    one, other = (versions.find_version(session, model, number) for number in (first, second))
     found = comparison.compare(model, one, other, resources.artifacts)
     metrics = listed.measured(session, [one, other])
     rows = measured.side_by_side(metrics[one.id], metrics[other.id], {})

@@ -11,7 +11,7 @@ from service.dashboard.headers import WITH_IMAGES
 from service.dashboard.pages import page
 from service.dashboard.visitors import ImageViewer
 from service.registry.deletion_requests import lifecycle
-from service.registry.models import models
+from service.registry.models import versions
 from service.web.dependencies import ResourcesDep
 
 router = APIRouter(prefix="/requests/{request_id}/images")
@@ -31,7 +31,7 @@ def show(
     by = visitor.caller.subject
     with resources.database.write() as session:
         found = lifecycle.find(session, visitor.caller.tenant_id, request_id)
-        classes = models.require_latest_version(session, found.model).classes
+        classes = versions.require_latest_version(session, found.model).classes
         if found.samples is not None:
             pictures.view(session, found, by=by, first=first)
             logger.info("request %s: images from %d on are shown to %s", request_id, first, by)

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Response
 
-from service.models.schemas import AliasAnswer, Everything
+from service.models.schemas import AliasAnswer, Pointer
 from service.registry.errors import Fault, InvalidInput, VersionNotFound
 from service.registry.fields import NAME
-from service.registry.models import aliases, models
+from service.registry.models import aliases, models, versions
 from service.web.dependencies import ModelName, ModelReader, ReadSession, Registrar, WriteSession
-from service.web.fields import Pointer
+from service.web.fields import Everything
 from service.web.problems import documented
 
 router = APIRouter(prefix="/v1/models/{name}/aliases", tags=["Aliases"])
@@ -58,7 +58,7 @@ def point_alias(
     """Make the alias, or move it. A version that did not pass the quality gate takes `override_gate`."""
     model = models.find_model(session, caller.tenant_id, name)
     try:
-        version = models.find_version(session, model, to.version)
+        version = versions.find_version(session, model, to.version)
     except VersionNotFound as error:
         raise InvalidInput(Fault("#/version", error.detail)) from error
     row, is_new = aliases.point(

@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Response, UploadFile
 
-from service.models import anchor_uploads
-from service.models.schemas import AnchorSetAnswer, Listing
+from service.models import uploads
+from service.models.schemas import AnchorSetAnswer, NewAnchorSet
 from service.registry.models import anchor_sets
 from service.web.dependencies import Cursor, Identifier, Limit, ModelReader, ReadSession, Registrar, ResourcesDep
-from service.web.fields import Metadata, NewAnchorSet
+from service.web.fields import Listing, Metadata
 from service.web.idempotency import CreationDep
 from service.web.problems import documented
 
@@ -31,7 +31,7 @@ def register_anchor_set(
     resources: ResourcesDep,
 ) -> Response:
     """Keep one vector per class: an npz with `emb` (b, d) and `names` (b). The same upload again gets 200."""
-    return anchor_uploads.register_anchors(resources, creation, caller, metadata, anchors.file)
+    return uploads.register_anchors(resources, creation, caller, metadata, anchors.file)
 
 
 @router.get("", summary="List anchor sets", responses=documented(422))

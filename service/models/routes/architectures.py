@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
-from service.models.schemas import ArchitectureAnswer, Everything
+from service.models.schemas import ArchitectureAnswer
 from service.registry.models import architectures
 from service.web.dependencies import ModelReader
+from service.web.fields import Everything
 
 router = APIRouter(prefix="/v1/architectures", tags=["Architectures"])
 

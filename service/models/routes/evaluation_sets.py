@@ -5,8 +5,8 @@ from functools import partial
 from fastapi import APIRouter, Response, UploadFile
 
 from service.models import uploads
-from service.models.schemas import EvaluationSetAnswer, Listing
-from service.registry.models import models
+from service.models.schemas import EvaluationSetAnswer, NewEvaluationSet
+from service.registry.models import evaluation_sets, models
 from service.web.dependencies import (
     Cursor,
     EvaluationSetName,
@@ -17,7 +17,7 @@ from service.web.dependencies import (
     Registrar,
     ResourcesDep,
 )
-from service.web.fields import Metadata, NewEvaluationSet
+from service.web.fields import Listing, Metadata
 from service.web.idempotency import CreationDep
 from service.web.problems import documented
 
@@ -49,7 +49,7 @@ def list_evaluation_sets(
 ) -> Listing[EvaluationSetAnswer]:
     """All evaluation sets of a model, newest first, without the images."""
     model = models.find_model(session, caller.tenant_id, name)
-    page = models.list_evaluation_sets(session, model, cursor=cursor, limit=limit)
+    page = evaluation_sets.list_evaluation_sets(session, model, cursor=cursor, limit=limit)
     return Listing.of(page, partial(EvaluationSetAnswer.of, model))
 
 
@@ -59,4 +59,4 @@ def read_evaluation_set(
 ) -> EvaluationSetAnswer:
     """One evaluation set: what it measures, how many images it has, and the digest of its file."""
     model = models.find_model(session, caller.tenant_id, name)
-    return EvaluationSetAnswer.of(model, models.find_evaluation_set(session, model, evaluation_set))
+    return EvaluationSetAnswer.of(model, evaluation_sets.find_evaluation_set(session, model, evaluation_set))

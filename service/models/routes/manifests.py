@@ -5,11 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response, UploadFile
 
-from service.models import manifest_uploads
-from service.models.record_answers import ManifestAnswer
-from service.models.schemas import Listing
+from service.models import uploads
+from service.models.schemas import ManifestAnswer, NewManifest
 from service.registry.fields import NAME
-from service.registry.models import models
+from service.registry.models import models, versions
 from service.registry.training_data import manifests
 from service.web.dependencies import (
     Cursor,
@@ -21,7 +20,7 @@ from service.web.dependencies import (
     Registrar,
     ResourcesDep,
 )
-from service.web.fields import Metadata, NewManifest
+from service.web.fields import Listing, Metadata
 from service.web.idempotency import CreationDep
 from service.web.problems import documented
 
@@ -51,7 +50,7 @@ def add_manifest(
     CSV or Parquet with the columns `sample_id`, `subject_id` (may be empty), `label` and `uri`. Identifiers are kept as
     keyed HMACs only.
     """
-    return manifest_uploads.add_manifest(resources, creation, caller, name, number, metadata, manifest.file)
+    return uploads.add_manifest(resources, creation, caller, name, number, metadata, manifest.file)
 
 
 @router.get("", summary="List training manifests", responses=documented(404, 422))
@@ -65,7 +64,7 @@ def list_manifests(
 ) -> Listing[ManifestAnswer]:
     """All manifests of one version, newest first, without those of the versions that it descends from."""
     model = models.find_model(session, caller.tenant_id, name)
-    version = models.find_version(session, model, number)
+    version = versions.find_version(session, model, number)
     page = manifests.list_manifests(session, version, cursor=cursor, limit=limit)
     return Listing.of(page, partial(ManifestAnswer.of, model, version))
 
@@ -76,5 +75,5 @@ def read_manifest(
 ) -> ManifestAnswer:
     """One manifest: how many records it has, and how many of them should not be there."""
     model = models.find_model(session, caller.tenant_id, name)
-    version = models.find_version(session, model, number)
+    version = versions.find_version(session, model, number)
     return ManifestAnswer.of(model, version, manifests.find(session, version, manifest))

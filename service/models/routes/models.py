@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from service.models.schemas import Listing, ModelAnswer
+from service.models.schemas import ModelAnswer, ModelChange, NewModel
 from service.registry.errors import Fault, InvalidInput
-from service.registry.models import models, pools
+from service.registry.models import models
 from service.web.dependencies import (
     Cursor,
     Limit,
@@ -16,7 +16,7 @@ from service.web.dependencies import (
     ResourcesDep,
     WriteSession,
 )
-from service.web.fields import ModelChange, NewModel
+from service.web.fields import Listing
 from service.web.idempotency import CreationDep
 from service.web.problems import documented
 
@@ -70,7 +70,7 @@ def change_model(
     model = models.find_model(session, caller.tenant_id, name)
     if to.pool is not None:
         _check_pool(to.pool, resources)
-        pools.move_model(session, model, to.pool)
+        models.move_model(session, model, to.pool)
     return ModelAnswer.of(model)
 
 

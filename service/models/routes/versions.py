@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Request, Response, UploadFile
 from service.models import comparison, downloads, uploads
 from service.models.comparison import ComparisonAnswer
 from service.models.downloads import FILE_HEADERS, OCTETS
-from service.models.schemas import Listing, VersionAnswer
+from service.models.schemas import NewDisposition, NewVersion, Tag, VersionAnswer
 from service.registry.access.scopes import Scope
 from service.registry.errors import ScopeMissing
-from service.registry.models import dispositions, models
+from service.registry.models import dispositions, models, versions
 from service.registry.states import Disposition
 from service.web.dependencies import (
     Cursor,
@@ -25,7 +25,7 @@ from service.web.dependencies import (
     ResourcesDep,
     WriteSession,
 )
-from service.web.fields import Metadata, NewDisposition, NewVersion, Tag
+from service.web.fields import Listing, Metadata
 from service.web.idempotency import CreationDep
 from service.web.problems import documented
 
@@ -59,7 +59,7 @@ def list_versions(
 ) -> Listing[VersionAnswer]:
     """All versions of a model, newest first."""
     model = models.find_model(session, caller.tenant_id, name)
-    page = models.list_versions(session, model, cursor=cursor, limit=limit)
+    page = versions.list_versions(session, model, cursor=cursor, limit=limit)
     return Listing.of(page, partial(VersionAnswer.of, model))
 
 
@@ -67,7 +67,7 @@ def list_versions(
 def read_version(name: ModelName, number: Reference, caller: ModelReader, session: ReadSession) -> VersionAnswer:
     """One version: what it is, where it came from, what came of it, and how it was measured."""
     model = models.find_model(session, caller.tenant_id, name)
-    return VersionAnswer.of(model, models.find_version(session, model, number))
+    return VersionAnswer.of(model, versions.find_version(session, model, number))
 
 
 @router.put("/{number}/tags/{key:path}", summary="Tag a version", responses=documented(400, 404, 413, 422))
@@ -76,8 +76,8 @@ def tag_version(
 ) -> VersionAnswer:
     """Set a tag. Tags are for people and pipelines; the service itself reads none of them."""
     model = models.find_model(session, caller.tenant_id, name)
-    version = models.find_version(session, model, number)
-    models.tag(session, version, key, tag.value)
+    version = versions.find_version(session, model, number)
+    versions.tag(session, version, key, tag.value)
     return VersionAnswer.of(model, version)
 
 
@@ -87,8 +87,8 @@ def untag_version(
 ) -> VersionAnswer:
     """Remove a tag; it may be gone already."""
     model = models.find_model(session, caller.tenant_id, name)
-    version = models.find_version(session, model, number)
-    models.tag(session, version, key, None)
+    version = versions.find_version(session, model, number)
+    versions.tag(session, version, key, None)
     return VersionAnswer.of(model, version)
 
 
@@ -108,7 +108,7 @@ def dispose_of_version(
     if given.disposition is Disposition.DELETED and not caller.may([Scope.ADMIN]):
         raise ScopeMissing([Scope.ADMIN])
     model = models.find_model(session, caller.tenant_id, name)
-    version = models.find_version(session, model, number)
+    version = versions.find_version(session, model, number)
     dispositions.dispose(session, model, version, given.disposition)
     return VersionAnswer.of(model, version)
 
@@ -124,7 +124,7 @@ def compare_versions(
 ) -> ComparisonAnswer:
     """What differs from the first version to the second: metrics, digests, and how far the parameters moved."""
     model = models.find_model(session, caller.tenant_id, name)
-    first, second = (models.find_version(session, model, reference) for reference in (number, other))
+    first, second = (versions.find_version(session, model, reference) for reference in (number, other))
     return comparison.compare(model, first, second, resources.artifacts)
 
 
@@ -161,7 +161,7 @@ def download_checkpoint(
 ) -> Response:
     """The weights. `Range`, `If-Range` and `If-None-Match` work; `Repr-Digest` is that of the whole file."""
     model = models.find_model(session, caller.tenant_id, name)
-    version = models.find_version(session, model, number)
+    version = versions.find_version(session, model, number)
     answer = downloads.checkpoint(request, model, version, resources.artifacts.path(version.checkpoint))
     if request.method == "GET" and answer.status_code != 304:
         with resources.database.write() as writing:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from service.registry.storage.artifacts import flush
-
 
 def made_once(path: Path, content: Callable[[], bytes]) -> Path:
     """The file, made with this content if there is none; for all processes that start at once the same one."""
@@ -34,3 +32,12 @@ def _draft(path: Path, content: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return draft
+
+
+def flush(path: Path) -> None:
+    """Have what was written to a file, or a folder's entries, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

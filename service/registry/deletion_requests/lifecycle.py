@@ -5,25 +5,29 @@ from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
 from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload, load_only
 from sqlalchemy.orm.attributes import set_committed_value
 
 from service.registry.audit import audit_log, row_macs
 from service.registry.errors import (
     DeletionRequestNotFound,
     ImagesDestroyed,
+    ModelNotFound,
     NotAwaitingApproval,
     NotRetriable,
     OwnRequest,
     PastCommitPoint,
+    QueueFull,
+    VersionMissing,
 )
 from service.registry.job_queue import jobs
+from service.registry.models.versions import may_be_built_on
 from service.registry.options import Options
 from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED, State
 from service.registry.storage.database import clock, clock_with, insert_new
 from service.registry.storage.pagination import Page, paginate
-from service.registry.tables import DeletionRequest, Job, Model, Transition
+from service.registry.tables import DeletionRequest, Job, Model, Transition, Version
 from service.registry.telemetry import traces
 from service.registry.webhooks import outbox
 
@@ -264,3 +268,47 @@ _EARLIEST = (
     .limit(1)
     .scalar_subquery()
 )
+
+
+_newest = aliased(Version)
+
+
+_TO_UNLEARN = (
+    select(Model, Version, jobs.HAS_NO_ROOM)
+    .where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
+    .outerjoin(
+        Version,
+        Version.id
+        == select(_newest.id)
+        .where(_newest.model_id == Model.id, *may_be_built_on(_newest))
+        .order_by(_newest.number.desc())
+        .limit(1)
+        .correlate(Model)
+        .scalar_subquery(),
+    )
+    .options(load_only(Version.model_id, Version.number, Version.parent_id, Version.classes))
+)
+
+
+def find_model_to_unlearn(
+    session: Session, tenant_id: uuid.UUID, name: str, *, most_waiting: int = 0
+) -> tuple[Model, Version]:
+    """The tenant's model of this name, with the version that the next run would start from.
+
+    With `most_waiting` it also looks whether there is room for one more job, as `jobs.check_room` does by itself.
+
+    Raises:
+        ModelNotFound: there is none.
+        VersionMissing: it has no version yet.
+        QueueFull: as many jobs of the tenant wait already.
+    """
+    asked = {"tenant_id": tenant_id, "name": name, "most_waiting": max(most_waiting, 1)}
+    row = session.execute(_TO_UNLEARN, asked).one_or_none()
+    if row is None:
+        raise ModelNotFound
+    model, version, has_no_room = row
+    if version is None:
+        raise VersionMissing
+    if most_waiting and has_no_room:
+        raise QueueFull
+    return model, version

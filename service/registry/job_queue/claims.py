@@ -5,7 +5,7 @@ is void once another worker has claimed the job. So a job may run twice, but it 
 """
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,17 +14,13 @@ from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from service.registry.audit import audit_log
 from service.registry.errors import FenceLost
 from service.registry.job_queue import jobs
 from service.registry.job_queue.batching import Batching, gather, need_not_wait
-from service.registry.job_queue.jobs import lock, move, move_requests, part, requests_to_move
-from service.registry.job_queue.reaper import return_to_queue
-from service.registry.models import aliases, dispositions
-from service.registry.models.models import add_version
+from service.registry.job_queue.jobs import cancel_withdrawn, lock, move, move_requests, part, requests_to_move
 from service.registry.states import Phase, State
 from service.registry.storage.database import clock
-from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Version
+from service.registry.tables import DeletionRequest, Job, Model, StepMetric
 from service.registry.telemetry import counters
 from service.registry.telemetry.counters import Counted, Loss
 
@@ -45,10 +41,6 @@ class Claim:
 
 class CancelRequested(Exception):
     """Somebody withdrew a request while its job was running."""
-
-
-class GateObjected(Exception):
-    """The quality gate objects to what came of several requests. It may be because of one of them."""
 
 
 def take(
@@ -124,6 +116,25 @@ def heartbeat(session: Session, claim: Claim, lease: timedelta) -> None:
     held(session, claim).lease_until = clock(session) + lease
 
 
+def watch(session: Session, claim: Claim) -> tuple[Phase | None, int, int]:
+    """How far the job is: phase, step, and of how many steps. Takes no lock.
+
+    Raises:
+        FenceLost: the job is no longer this worker's.
+        CancelRequested: it should stop.
+    """
+    found = session.execute(
+        select(Job.phase, Job.step, Job.total_steps, Job.cancel_requested).where(
+            Job.id == claim.job_id, Job.fence == claim.fence, Job.state == State.RUNNING
+        )
+    ).one_or_none()
+    if found is None:
+        raise FenceLost
+    if found.cancel_requested:
+        raise CancelRequested
+    return found.phase, found.step, found.total_steps
+
+
 def progress(
     session: Session,
     claim: Claim,
@@ -145,77 +156,6 @@ def progress(
     job.phase, job.step, job.total_steps = phase, step, total
     for at, values in points:  # the last step of a run may be measured a second time, after its line search
         session.merge(StepMetric(job_id=claim.job_id, fence=claim.fence, step=at, values=values))
-
-
-def publish(
-    session: Session,
-    claim: Claim,
-    *,
-    model: Model,
-    parent: Version,
-    parent_metrics: dict[str, Any],
-    objections: Sequence[str],
-    results: dict[str, Any],
-    own_metrics: Mapping[uuid.UUID, dict[str, Any]] | None = None,
-    **columns: Any,
-) -> Version:
-    """The commit point: version, metrics and the end of the request become visible together, or not at all.
-
-    `objections` are the quality gate's; `results` are columns of the job, `columns` those of the version. An uploaded
-    parent that was never measured gets `parent_metrics`, and each request of several its `own_metrics`.
-
-    Raises:
-        FenceLost: the job is no longer this worker's, and nothing was written.
-        CancelRequested: it was withdrawn in time, and nothing was written.
-        GateObjected: the job serves several requests, and nothing was written.
-    """
-    job = held(session, claim)
-    if job.cancel_requested:
-        raise CancelRequested
-    requests = requests_to_move(session, job.id)
-    if objections and len(requests) > 1:
-        raise GateObjected("; ".join(objections))
-    version = add_version(
-        session,
-        model,
-        parent_id=parent.id,
-        job_id=job.id,
-        architecture=parent.architecture,
-        classes=parent.classes,
-        preprocessing=parent.preprocessing,
-        attributes=parent.attributes,
-        gate="needs_review" if objections else "passed",
-        **columns,
-    )
-    for name, value in results.items():
-        setattr(job, name, value)
-    for phase, seconds in job.seconds.items():
-        counters.add(session, Counted.PHASE_SECONDS, phase, seconds=seconds)
-    in_a_row = Model.gate_failures + 1 if objections else 0
-    session.execute(update(Model).where(Model.id == job.model_id).values(gate_failures=in_a_row))
-    for request in requests:
-        request.metrics = (own_metrics or {}).get(request.id)
-    job.base_number = parent.number
-    audit_log.append(
-        session,
-        model.tenant_id,
-        "version.published",
-        about=version.id,
-        by=f"job:{job.id}",
-        model=str(model.id),
-        number=version.number,
-        parent=parent.number,
-        sha256=version.sha256,
-        gate=version.gate,
-        requests=[str(request.id) for request in requests],
-    )
-    measured = session.get_one(Version, parent.id)
-    measured.metrics = measured.metrics or parent_metrics
-    if not objections:
-        aliases.move_on(session, model, parent, version)
-        dispositions.follow_policy(session, model, measured, by=f"job:{job.id}")
-    move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)
-    return version
 
 
 def drop(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: str) -> None:
@@ -247,6 +187,20 @@ def fail(session: Session, claim: Claim, *, reason: str) -> None:
     jobs.fail(session, held(session, claim), reason=reason)
 
 
+def hand_back(session: Session, claim: Claim, *, reason: str) -> None:
+    """The worker was asked to stop, and the job has done nothing wrong: queue it again, which costs no attempt.
+
+    Raises:
+        FenceLost: the job is no longer this worker's.
+    """
+    job = held(session, claim)
+    if job.cancel_requested:
+        cancel_withdrawn(session, job)
+    else:
+        job.attempt -= 1
+        move(session, job, State.QUEUED, reason=reason)
+
+
 def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int) -> None:
     """The worker's child died: queue the job again, or fail it when it has had all its attempts.
 
@@ -256,6 +210,29 @@ def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int)
     job = held(session, claim)
     counters.add(session, Counted.ATTEMPTS_LOST, Loss.PROCESS_DIED)
     return_to_queue(session, job, reason=reason, max_attempts=max_attempts)
+
+
+def reap(session: Session, *, max_attempts: int) -> int:
+    """Return jobs whose lease has run out; how many there were."""
+    expired = session.scalars(
+        select(Job)
+        .where(Job.state == State.RUNNING, Job.lease_until < clock(session))
+        .with_for_update(skip_locked=True)
+    ).all()
+    for job in expired:
+        counters.add(session, Counted.ATTEMPTS_LOST, Loss.LEASE_EXPIRED)
+        return_to_queue(session, job, reason="the worker stopped answering", max_attempts=max_attempts)
+    return len(expired)
+
+
+def return_to_queue(session: Session, job: Job, *, reason: str, max_attempts: int) -> None:
+    """Queue a running job again, or fail it when it has had all its attempts."""
+    if job.cancel_requested:
+        cancel_withdrawn(session, job)
+    elif job.attempt < max_attempts:
+        move(session, job, State.QUEUED, reason=reason)
+    else:
+        jobs.fail(session, job, reason=f"{reason}, {job.attempt} times")
 
 
 def held(session: Session, claim: Claim) -> Job:

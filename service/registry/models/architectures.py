@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, TypeAdapter, model_validator
 
 from service.registry.errors import RegistryError
-from service.registry.numbers import Whole
+from service.registry.fields import Whole
 
 MANIFEST = Path(__file__).with_name("architectures.json")
 COUNTER = ".num_batches_tracked"  # batch norm's step counter: older files lack it, and prediction never reads it

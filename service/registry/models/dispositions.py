@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from service.registry.audit import audit_log
 from service.registry.errors import VersionDeleted, VersionInUse, VersionQuarantined
-from service.registry.models.models import latest_version
 from service.registry.models.quality_gate import Policy
+from service.registry.models.versions import latest_version
 from service.registry.states import Disposition, State
 from service.registry.storage.database import clock
 from service.registry.tables import Alias, Job, Model, Version

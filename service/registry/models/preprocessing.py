@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.registry.numbers import Real, Whole
+from service.registry.fields import Real, Whole
 
 _Side = Annotated[int, Field(ge=1, le=2048), Whole]
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.registry.numbers import Real
+from service.registry.fields import Real
 from service.registry.options import Options
 
 LEAST_UNSEEN = 100  # test images without which membership inference is not measured

@@ -2,7 +2,7 @@
 
 from service.registry.access import idempotency_keys
 from service.registry.deletion_requests import lifecycle, subject_requests
-from service.registry.job_queue import reaper
+from service.registry.job_queue import claims
 from service.registry.models import dispositions
 from service.registry.operations import retention
 from service.registry.settings import RegistrySettings
@@ -15,7 +15,7 @@ from service.registry.webhooks import endpoints, outbox
 def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Return expired leases to the queue, and remove what is no longer needed: images, answers, messages, records."""
     with database.write() as session:
-        reaper.reap(session, max_attempts=settings.max_attempts)
+        claims.reap(session, max_attempts=settings.max_attempts)
         idempotency_keys.forget_expired(session)
         outbox.forget_old(session)
         subject_requests.forget_callbacks(session)

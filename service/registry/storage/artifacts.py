@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from sqlalchemy.exc import OperationalError
 
+from service.registry.crypto.key_files import flush
 from service.registry.errors import StorageFull
 from service.registry.storage.disk_full import ran_out
 
@@ -128,12 +129,3 @@ class Artifacts:
         """Raise `OSError` or `StorageFull` when a file cannot be written and removed."""
         with self.stage() as staged:
             staged.path.write_bytes(b"structguard")
-
-
-def flush(path: Path) -> None:
-    """Have what was written to a file, or a folder's entries, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

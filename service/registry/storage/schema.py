@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Literal
 
 from alembic import command
@@ -14,7 +14,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-import migrations
 from service.registry.storage.database import Database
 
 
@@ -78,6 +77,10 @@ def heads() -> set[str]:
 
 
 def _config() -> Config:
+    # Found by name: migrations import the registry, and an import here would close a circle.
+    package = find_spec("migrations")
+    assert package is not None
+    assert package.submodule_search_locations is not None
     config = Config()
-    config.set_main_option("script_location", str(Path(next(iter(migrations.__path__)))))
+    config.set_main_option("script_location", next(iter(package.submodule_search_locations)))
     return config

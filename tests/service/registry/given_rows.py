@@ -4,10 +4,10 @@ import uuid
 from datetime import timedelta
 
 from service.registry.access import api_keys
-from service.registry.deletion_requests import lifecycle
+from service.registry.deletion_requests import lifecycle, publication
 from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.batching import Batching
-from service.registry.models import models
+from service.registry.models import models, versions
 from service.registry.models.quality_gate import Policy
 from service.registry.options import Options
 
@@ -40,7 +40,7 @@ def register_model(session, name="pets", of="acme", approval_required=False):
 
 def model_with_version(session, name="pets", **more):
     registered = register_model(session, name, **more)
-    models.register_version(session, registered, parent=None, **VERSION, **FILE)
+    versions.register_version(session, registered, parent=None, **VERSION, **FILE)
     return registered
 
 
@@ -77,11 +77,11 @@ def claim(database, worker="w", lease=LEASE, job_id=None, batching=Batching()): 
 
 def publish(session, held, objections=(), own_metrics=None):
     job = jobs.read(session, held.job_id)
-    return claims.publish(
+    return publication.publish(
         session,
         held,
         model=job.model,
-        parent=models.require_latest_version(session, job.model),
+        parent=versions.require_latest_version(session, job.model),
         parent_metrics={"A_test": 90.0},
         objections=objections,
         results={"metrics": {"before": {}, "after": {}}, "seconds": {"load": 1.0}, "peak_memory": 5},

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from service.registry.access import api_keys
 from service.registry.crypto.canonical_json import leaves
 from service.registry.job_queue import claims, jobs
-from service.registry.models import dispositions, models
+from service.registry.models import dispositions, evaluation_sets, models, versions
 from service.registry.models.architectures import Architecture
 from service.registry.models.preprocessing import Preprocessing
 from service.registry.models.quality_gate import Policy
@@ -111,7 +111,7 @@ def model(sqlite, artifacts, known):
     def register(session, model, trained):
         checkpoint = f"checkpoints/{uuid.uuid4()}"
         file = keep(checkpoint, lambda path: architectures.save(trained.network, path, {}))
-        models.register_version(
+        versions.register_version(
             session,
             model,
             parent=None,
@@ -140,7 +140,7 @@ def model(sqlite, artifacts, known):
         for trained in known.references:
             register(session, others, trained)
         test = keep("test", save({"images": known.test.images[..., None], "labels": known.test.labels}))
-        models.add_evaluation_set(
+        evaluation_sets.add_evaluation_set(
             session, found, name="test", kind="test", samples="test", count=len(known.test.labels), **test
         )
         add_anchors(session, artifacts, tenant_id, CLASSES)

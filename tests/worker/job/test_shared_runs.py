@@ -15,7 +15,7 @@ from service.registry.deletion_requests import lifecycle
 from service.registry.images.archive import Writer
 from service.registry.job_queue import claims
 from service.registry.job_queue.batching import Batching
-from service.registry.models import models
+from service.registry.models import models, versions
 from service.registry.models.preprocessing import Preprocessing
 from service.registry.models.quality_gate import Policy
 from service.registry.options import Options
@@ -57,7 +57,7 @@ def model(sqlite, artifacts, network):
         found = models.register_model(
             session, tenant_id, name="pets", description="", policy=Policy(), approval_required=False
         )
-        models.register_version(
+        versions.register_version(
             session,
             found,
             parent=None,

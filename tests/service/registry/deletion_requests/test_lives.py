@@ -15,9 +15,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete, select
 
-from service.registry.deletion_requests import lifecycle
+from service.registry.deletion_requests import lifecycle, publication
 from service.registry.errors import FenceLost, NotAwaitingApproval, NotRetriable, PastCommitPoint
-from service.registry.job_queue import claims, jobs, reaper
+from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.batching import Batching
 from service.registry.options import Options
 from service.registry.states import ENDED, Phase, State, may_move
@@ -200,7 +200,7 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def reap(self):
         with self.database.write() as session:
-            reaper.reap(session, max_attempts=ATTEMPTS)
+            claims.reap(session, max_attempts=ATTEMPTS)
 
     def write(self, which, work):
         """As a worker: whoever has lost the job writes nothing, whoever hears of a withdrawal stops."""
@@ -217,7 +217,7 @@ class Lives(RuleBasedStateMachine):
             with self.database.write() as session:
                 claims.cancel(session, held)
             return False
-        except claims.GateObjected:
+        except publication.GateObjected:
             with self.database.write() as session:
                 claims.fail(session, held, reason="x")
             return False
@@ -274,7 +274,7 @@ class Lives(RuleBasedStateMachine):
             for job in session.scalars(select(Job).where(Job.state == State.RUNNING)):
                 job.lease_until = job.created_at
             session.flush()
-            reaper.reap(session, max_attempts=100)
+            claims.reap(session, max_attempts=100)
         while held := claim(self.database, worker=uuid.uuid4().hex, batching=TOGETHER):
             with self.database.write() as session:
                 publish(session, held)

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, func, select, update
 
-from service.registry.deletion_requests import lifecycle
+from service.registry.deletion_requests import lifecycle, publication
 from service.registry.errors import FenceLost, NotAwaitingApproval, PastCommitPoint
-from service.registry.job_queue import claims, jobs, reaper
+from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.batching import Batching
 from service.registry.options import Options, Reference
 from service.registry.states import Phase, State
@@ -239,7 +239,7 @@ def test_one_that_runs_with_others_is_withdrawn_and_they_begin_anew(database, th
         if how == "stop":
             claims.cancel(session, held)
         elif how == "reap":
-            assert reaper.reap(session, max_attempts=1) == 1
+            assert claims.reap(session, max_attempts=1) == 1
         else:
             claims.give_back(session, held, reason="x", max_attempts=1)
     assert states(database, three) == [State.CANCELLED, State.QUEUED, State.QUEUED]
@@ -272,7 +272,7 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
         if how == "stop":
             claims.fail(session, held, reason="unlearn: out of memory")
         else:
-            reaper.reap(session, max_attempts=1)
+            claims.reap(session, max_attempts=1)
     why = "unlearn: out of memory" if how == "stop" else "the worker stopped answering, 1 times"
     told = f"the run for 3 requests failed ({why}); each is tried by itself"
     assert [moves(database, one)[-1] for one in three] == [(State.QUEUED, told)] * 3
@@ -307,7 +307,7 @@ def test_what_was_withdrawn_is_not_tried_by_itself(database, three):
 def test_the_gate_s_objections_to_several_publish_nothing(database, three):
     """It may object because of one of them."""
     held = claim(database, batching=TOGETHER)
-    with pytest.raises(claims.GateObjected, match="A_test fell; collapse"), database.write() as session:
+    with pytest.raises(publication.GateObjected, match="A_test fell; collapse"), database.write() as session:
         publish(session, held, ["A_test fell", "collapse"])
     assert states(database, three) == [State.RUNNING] * 3
     with database.read() as session:

@@ -8,8 +8,8 @@ from sqlalchemy.exc import IntegrityError
 
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import FenceLost, JobNotFound
-from service.registry.job_queue import claims, jobs, reaper
-from service.registry.models import models
+from service.registry.job_queue import claims, jobs
+from service.registry.models import models, versions
 from service.registry.states import Phase, State
 from service.registry.storage.database import clock
 from service.registry.tables import Job, Transition, Version
@@ -121,7 +121,7 @@ def test_a_heartbeat_keeps_the_lease(database, accepted):
     held = claim(database, lease=GONE)
     with database.write() as session:
         claims.heartbeat(session, held, LEASE)
-        assert reaper.reap(session, max_attempts=3) == 0
+        assert claims.reap(session, max_attempts=3) == 0
         assert jobs.read(session, held.job_id).lease_until > clock(session)
     assert state(database, accepted) is State.RUNNING
 
@@ -132,7 +132,7 @@ def test_a_lost_worker_s_job_is_run_again_and_in_the_end_fails(database, accepte
         held = claim(database, lease=GONE)
         assert (held.attempt, held.fence) == (attempt, attempt)
         with database.write() as session:
-            assert reaper.reap(session, max_attempts=3) == 1
+            assert claims.reap(session, max_attempts=3) == 1
     assert state(database, accepted) is State.FAILED
     with database.read() as session:
         found = lifecycle.find(session, accepted.tenant_id, accepted.id)
@@ -152,7 +152,7 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
     """Not a version, not a step, not an end: another worker has the job."""
     old = claim(database, lease=GONE)
     with database.write() as session:
-        reaper.reap(session, max_attempts=3)
+        claims.reap(session, max_attempts=3)
     new = claim(database)
     assert new.fence == old.fence + 1
 
@@ -208,7 +208,7 @@ def test_a_version_that_failed_the_gate_is_not_built_on(database, accepted):
         version = publish(session, held, ["A_test fell", "collapse"])
         model = models.find_model(session, tenant(session), "pets")
         assert (version.number, version.gate) == (2, "needs_review")
-        assert models.require_latest_version(session, model).number == 1
+        assert versions.require_latest_version(session, model).number == 1
         found = lifecycle.find(session, accepted.tenant_id, accepted.id)
         assert (found.state, found.reason) == (State.NEEDS_REVIEW, "A_test fell; collapse")
         assert found.job.version.number == 2
@@ -245,7 +245,7 @@ def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepte
     with database.write() as session:
         lifecycle.cancel(session, lifecycle.find(session, accepted.tenant_id, accepted.id))
         if lose == "reap":
-            reaper.reap(session, max_attempts=3)
+            claims.reap(session, max_attempts=3)
         else:
             claims.give_back(session, held, reason="x", max_attempts=3)
     assert state(database, accepted) is State.CANCELLED
@@ -258,7 +258,7 @@ def test_curves_are_those_of_the_latest_attempt(database, accepted):
     with database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN, step=7, total=9, points=[(7, {"forget_accuracy": 50.0})])
         assert [point.step for point in jobs.curve(session, jobs.read(session, held.job_id))] == [7]
-        reaper.reap(session, max_attempts=3)
+        claims.reap(session, max_attempts=3)
     held = claim(database)
     with database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN, points=[(0, {"a": 1}), (1, {"a": 2})])

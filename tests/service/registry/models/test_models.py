@@ -11,7 +11,7 @@ from service.registry.errors import (
     ModelNotFound,
     VersionNotFound,
 )
-from service.registry.models import anchor_sets, models
+from service.registry.models import anchor_sets, evaluation_sets, models, versions
 from tests.service.registry.given_rows import FILE, VERSION, model_with_version, tenant
 
 SAMPLES = {"samples": "evaluation-sets/x", "sha256": "0" * 64, "size": 1, "count": 1}
@@ -33,9 +33,9 @@ def test_what_is_not_there_is_not_found(database):
         with pytest.raises(ModelNotFound):
             models.find_model(session, tenant(session), "cows")
         with pytest.raises(VersionNotFound):
-            models.find_version(session, model, 2)
+            versions.find_version(session, model, 2)
         with pytest.raises(EvaluationSetNotFound):
-            models.find_evaluation_set(session, model, "x")
+            evaluation_sets.find_evaluation_set(session, model, "x")
         with pytest.raises(AnchorSetNotFound):
             anchor_sets.find(session, tenant(session), uuid.uuid4())
 
@@ -51,7 +51,7 @@ def test_versions_of_one_moment_get_two_numbers(database):
         try:
             with database.write() as session:
                 pets = models.find_model(session, tenant(session), "pets")
-                models.register_version(session, pets, parent=1, **VERSION, **FILE)
+                versions.register_version(session, pets, parent=1, **VERSION, **FILE)
         except Exception as error:  # noqa: BLE001  (to be seen by the main thread)
             failures.append(error)
 
@@ -62,7 +62,9 @@ def test_versions_of_one_moment_get_two_numbers(database):
         thread.join()
     assert failures == []
     with database.read() as session:
-        page = models.list_versions(session, models.find_model(session, tenant(session), "pets"), cursor=None, limit=10)
+        page = versions.list_versions(
+            session, models.find_model(session, tenant(session), "pets"), cursor=None, limit=10
+        )
         assert sorted(version.number for version in page.items) == [1, 2, 3, 4, 5]
         assert {version.parent.number for version in page.items if version.parent} == {1}
 
@@ -75,7 +77,7 @@ def test_a_version_fits_to_those_before(database, changed, pointer):
     with database.write() as session:
         model = model_with_version(session)
         with pytest.raises(InvalidInput) as caught:
-            models.register_version(session, model, **(VERSION | FILE | changed))
+            versions.register_version(session, model, **(VERSION | FILE | changed))
         assert [fault.pointer for fault in caught.value.faults] == [pointer]
 
 
@@ -84,13 +86,13 @@ def test_the_newest_evaluation_set_of_a_kind_is_measured_on(database):
     with database.write() as session:
         model, other = model_with_version(session), model_with_version(session, "cars")
         for name, kind in (("a", "test"), ("b", "test"), ("c", "retain")):
-            models.add_evaluation_set(session, model, name=name, kind=kind, **SAMPLES)
+            evaluation_sets.add_evaluation_set(session, model, name=name, kind=kind, **SAMPLES)
         with pytest.raises(EvaluationSetNameTaken):
-            models.add_evaluation_set(session, model, name="a", kind="test", **SAMPLES)
-        models.add_evaluation_set(session, other, name="a", kind="test", **SAMPLES)
-        assert models.newest_evaluation_set(session, model.id, "test").name == "b"
-        assert models.newest_evaluation_set(session, model.id, "retain").name == "c"
-        assert models.newest_evaluation_set(session, other.id, "retain") is None
+            evaluation_sets.add_evaluation_set(session, model, name="a", kind="test", **SAMPLES)
+        evaluation_sets.add_evaluation_set(session, other, name="a", kind="test", **SAMPLES)
+        assert evaluation_sets.newest_evaluation_set(session, model.id, "test").name == "b"
+        assert evaluation_sets.newest_evaluation_set(session, model.id, "retain").name == "c"
+        assert evaluation_sets.newest_evaluation_set(session, other.id, "retain") is None
 
 
 def test_anchors_are_kept_once(database):

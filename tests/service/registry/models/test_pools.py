@@ -3,7 +3,7 @@
 import threading
 
 from service.registry.job_queue import claims, jobs
-from service.registry.models import pools
+from service.registry.models import models
 from service.registry.operations import housekeeping
 from service.registry.settings import RegistrySettings
 from service.registry.states import State
@@ -23,7 +23,7 @@ def test_a_worker_takes_jobs_of_its_pools_and_no_others(database):
     with database.write() as session:
         small = request(session, model_with_version(session, "small"))
         large = model_with_version(session, "large")
-        pools.move_model(session, large, "a100")
+        models.move_model(session, large, "a100")
         big = request(session, large)
     assert take(database, "a100", job_id=small.job_id) is None
     assert take(database, "cpu") is None
@@ -37,11 +37,11 @@ def test_a_job_is_announced_to_its_pool_and_to_another_one_when_its_model_moves(
         model = model_with_version(session)
         accepted = request(session, model)
         assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
-        pools.move_model(session, model, "a100")
+        models.move_model(session, model, "a100")
         assert jobs.to_announce(session, LEASE) == {accepted.job_id: "a100"}
     held = claim(database)
     with database.write() as session:
-        pools.move_model(session, model, "default")
+        models.move_model(session, model, "default")
         assert jobs.read(session, held.job_id).state is State.RUNNING
 
 

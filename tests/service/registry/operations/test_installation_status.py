@@ -9,7 +9,7 @@ from sqlalchemy import update
 from service.registry.crypto.master_key import MasterKey
 from service.registry.deletion_requests import lifecycle
 from service.registry.job_queue import claims
-from service.registry.models import aliases, models
+from service.registry.models import aliases, versions
 from service.registry.operations import installation_status
 from service.registry.operations.installation_status import Overview
 from service.registry.settings import RegistrySettings
@@ -104,7 +104,7 @@ def test_an_alias_shows_what_was_measured_of_its_version(database: Database) -> 
         model = model_with_version(session)
         request(session, model)
         for name, follows in (("production", True), ("old", False)):
-            version = models.require_latest_version(session, model)
+            version = versions.require_latest_version(session, model)
             how = {"follows_gate": follows, "override_gate": False, "only_from": None, "by": "key:1"}
             aliases.point(session, model, name, version, **how)
     held = claim(database)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from service.registry.job_queue import claims, jobs, reaper
+from service.registry.job_queue import claims, jobs
 from service.registry.storage.database import Database
 from service.registry.tables import Tally
 from service.registry.telemetry import counters
@@ -126,5 +126,5 @@ def test_a_lease_that_runs_out_is_a_lost_attempt(database: Database) -> None:
         request(session, model_with_version(session))
     claim(database, lease=timedelta(seconds=-1))
     with database.write() as session:
-        reaper.reap(session, max_attempts=3)
+        claims.reap(session, max_attempts=3)
     assert counts(database)["attempts_lost", "lease_expired"].count == 1

@@ -1,86 +1,34 @@
 """Anchors that somebody computed themselves: an npz with the vectors `emb` (b, d) and their classes' `names` (b)."""
 
 import hashlib
-import uuid
 import zipfile
 from typing import BinaryIO
 
 import numpy as np
-from fastapi import Response
 from numpy.lib import format as npy
-from sqlalchemy.orm import Session
 
-from service.models.schemas import AnchorSetAnswer
-from service.registry.access.scopes import Caller
-from service.registry.audit import audit_log
 from service.registry.errors import Fault, InvalidInput
 from service.registry.images.validation import BROKEN_ZIP
-from service.registry.models import anchor_sets
 from service.registry.storage.artifacts import CHUNK
-from service.registry.tables import AnchorSet
-from service.web.dependencies import Resources
-from service.web.fields import NewAnchorSet
-from service.web.idempotency import Creation
 
 _MOST_DIMENSIONS = 16_384  # the largest text encoders have a quarter of it
 _LONGEST_NAME = 4 * 200  # bytes of one class name in UTF-32
 
 
-def register_anchors(
-    resources: Resources, creation: Creation, caller: Caller, given: NewAnchorSet, file: BinaryIO
-) -> Response:
-    """Keep uploaded anchors, with their rows in the order of the classes; the answer, 200 if they were there already.
+def digest(file: BinaryIO) -> str:
+    """SHA-256 of the file, in hex."""
+    whole = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        whole.update(chunk)
+    return whole.hexdigest()
+
+
+def read(file: BinaryIO, classes: list[str]) -> "np.ndarray":
+    """The vectors (b, d) in the order of `classes`, as float32.
 
     Raises:
         InvalidInput: the file is no such npz, or does not have every class exactly once.
     """
-    digest = _digest(file)
-    cache_key = anchor_sets.cache_key("precomputed", digest, given.classes, [])
-    with resources.database.write() as session:
-        audit_log.acting(session, caller.subject)
-        known = anchor_sets.cached(session, caller.tenant_id, cache_key)
-        if known is not None:
-            return _answer(session, creation, known, 200)
-    vectors = _read(file, given.classes)
-    with resources.artifacts.stage() as staged:
-        with staged.path.open("wb") as target:
-            np.savez(target, emb=vectors, names=np.array(given.classes))
-        sha256, _ = staged.digest()
-        key = f"anchor-sets/{uuid.uuid4()}.npz"
-        with resources.database.write() as session:
-            audit_log.acting(session, caller.subject)
-            anchor_set, is_new = anchor_sets.add(
-                session,
-                caller.tenant_id,
-                cache_key=cache_key,
-                encoder="precomputed",
-                encoder_digest=digest,
-                classes=given.classes,
-                descriptions=[],
-                dimension=vectors.shape[1],
-                anchors=key,
-                sha256=sha256,
-            )
-            response = _answer(session, creation, anchor_set, 201 if is_new else 200)
-            if is_new:
-                staged.keep(key)
-    return response
-
-
-def _answer(session: Session, creation: Creation, anchor_set: AnchorSet, status: int) -> Response:
-    answer = AnchorSetAnswer.of(anchor_set)
-    return creation.answer(session, answer, status, location=answer.links["self"])
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read(file: BinaryIO, classes: list[str]) -> "np.ndarray":
-    """The vectors (b, d) in the order of `classes`, as float32."""
     try:
         with zipfile.ZipFile(file) as archive:
             present = set(archive.namelist())

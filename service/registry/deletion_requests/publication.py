@@ -1,0 +1,93 @@
+"""The commit point of a run."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from service.registry.audit import audit_log
+from service.registry.job_queue.claims import CancelRequested, Claim, held
+from service.registry.job_queue.jobs import move, requests_to_move
+from service.registry.models import aliases, dispositions
+from service.registry.models.versions import add_version
+from service.registry.states import State
+from service.registry.tables import Model, Version
+from service.registry.telemetry import counters
+from service.registry.telemetry.counters import Counted
+
+
+class GateObjected(Exception):
+    """The quality gate objects to what came of several requests. It may be because of one of them."""
+
+
+def publish(
+    session: Session,
+    claim: Claim,
+    *,
+    model: Model,
+    parent: Version,
+    parent_metrics: dict[str, Any],
+    objections: Sequence[str],
+    results: dict[str, Any],
+    own_metrics: Mapping[uuid.UUID, dict[str, Any]] | None = None,
+    **columns: Any,
+) -> Version:
+    """The commit point: version, metrics and the end of the request become visible together, or not at all.
+
+    `objections` are the quality gate's; `results` are columns of the job, `columns` those of the version. An uploaded
+    parent that was never measured gets `parent_metrics`, and each request of several its `own_metrics`.
+
+    Raises:
+        FenceLost: the job is no longer this worker's, and nothing was written.
+        CancelRequested: it was withdrawn in time, and nothing was written.
+        GateObjected: the job serves several requests, and nothing was written.
+    """
+    job = held(session, claim)
+    if job.cancel_requested:
+        raise CancelRequested
+    requests = requests_to_move(session, job.id)
+    if objections and len(requests) > 1:
+        raise GateObjected("; ".join(objections))
+    version = add_version(
+        session,
+        model,
+        parent_id=parent.id,
+        job_id=job.id,
+        architecture=parent.architecture,
+        classes=parent.classes,
+        preprocessing=parent.preprocessing,
+        attributes=parent.attributes,
+        gate="needs_review" if objections else "passed",
+        **columns,
+    )
+    for name, value in results.items():
+        setattr(job, name, value)
+    for phase, seconds in job.seconds.items():
+        counters.add(session, Counted.PHASE_SECONDS, phase, seconds=seconds)
+    in_a_row = Model.gate_failures + 1 if objections else 0
+    session.execute(update(Model).where(Model.id == job.model_id).values(gate_failures=in_a_row))
+    for request in requests:
+        request.metrics = (own_metrics or {}).get(request.id)
+    job.base_number = parent.number
+    audit_log.append(
+        session,
+        model.tenant_id,
+        "version.published",
+        about=version.id,
+        by=f"job:{job.id}",
+        model=str(model.id),
+        number=version.number,
+        parent=parent.number,
+        sha256=version.sha256,
+        gate=version.gate,
+        requests=[str(request.id) for request in requests],
+    )
+    measured = session.get_one(Version, parent.id)
+    measured.metrics = measured.metrics or parent_metrics
+    if not objections:
+        aliases.move_on(session, model, parent, version)
+        dispositions.follow_policy(session, model, measured, by=f"job:{job.id}")
+    move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)
+    return version
