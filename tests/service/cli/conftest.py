@@ -15,6 +15,9 @@ from service.cli.processes import start, stop
 from service.cli.stack import first_key, free_port, migrate, url, wait_until_ready
 from service.registry.models.architectures import Architecture, expected_tensors
 from service.registry.settings import RegistrySettings
+from tests.conftest import database
+
+__all__ = ["database"]  # one that no service works on, unless the test starts one
 
 
 @dataclass(frozen=True)
