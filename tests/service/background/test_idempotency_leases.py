@@ -23,7 +23,7 @@ KEY = {"Idempotency-Key": "k"}
 # The service, which comes no further than into the transaction of a POST.
 HANGS = """
 import time
-from service.registry import models
+from service.registry.models import models
 from service.__main__ import main
 
 def hang(*_, **__):

@@ -75,7 +75,7 @@ def test_a_child_that_tells_of_progress_does_not_hang(sqlite: Database, monkeypa
     claim = claimed(sqlite)
     progress = f"""
 import time, uuid
-from service.registry import claims
+from service.registry.job_queue import claims
 from service.registry.storage.database import Database
 from service.registry.states import Phase
 database = Database({str(sqlite.engine.url)!r})
