@@ -18,7 +18,7 @@ from sqlalchemy import insert, select
 from benchmarks.post import prepare, serving
 from benchmarks.post_load import body, request
 from service.cli.stack import free_port
-from service.registry.job_queue import jobs
+from service.registry.job_queue import state_machine
 from service.registry.options import Options
 from service.registry.storage.database import Database, batches
 from service.registry.tables import Job, Model
@@ -31,7 +31,7 @@ def wait_in_line(database: Database, count: int) -> None:
     """Have so many jobs wait."""
     with database.write() as session:
         model = session.scalars(select(Model)).one()
-        first = jobs.enqueue(session, model, Options(), at=model.created_at)
+        first = state_machine.enqueue(session, model, Options(), at=model.created_at)
         names = [column.key for column in Job.__table__.columns if column.key != "id"]
         row = {name: getattr(first, name) for name in names}
         for batch in batches([row] * (count - 1)):

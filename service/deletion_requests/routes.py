@@ -129,7 +129,7 @@ async def follow_deletion_request(
 def cancel_deletion_request(request_id: Identifier, caller: Canceller, session: WriteSession) -> RequestAnswer:
     """Withdraw it. A run in progress stops at its next step, unless it reaches the commit point first."""
     request = lifecycle.find(session, caller.tenant_id, request_id)
-    return RequestAnswer.of(lifecycle.cancel(session, request))
+    return RequestAnswer.of(lifecycle.withdraw(session, request))
 
 
 @router.post(

@@ -142,5 +142,5 @@ def cancel_subject_request(
     api_version: ApiVersion,
 ) -> Response:
     """Withdraw a request that is still `pending`, with all its deletion requests."""
-    whole = subject_requests.cancel(session, subject_requests.find(session, caller.tenant_id, subject_request_id))
+    whole = subject_requests.withdraw(session, subject_requests.find(session, caller.tenant_id, subject_request_id))
     return signed(resources.processor, CancellationAnswer.of(whole, api_version=api_version), 202)

@@ -1,4 +1,4 @@
-"""The life of a deletion request, of the job that serves it, of the OpenDSR request behind it, and of messages."""
+"""Where deletion requests, jobs, versions, OpenDSR requests and messages stand, in words that are stored and sent."""
 
 from enum import StrEnum
 
@@ -52,32 +52,5 @@ class RequestStatus(StrEnum):
     CANCELLED = "cancelled"  #: withdrawn, or ended otherwise than asked
 
 
-class IllegalMove(ValueError):
-    """The state machine has no such move."""
-
-
-_MOVES: dict[State, frozenset[State]] = {
-    State.RECEIVED: frozenset({State.AWAITING_APPROVAL, State.QUEUED, State.CANCELLED}),
-    State.AWAITING_APPROVAL: frozenset({State.QUEUED, State.REJECTED, State.CANCELLED}),
-    State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
-    State.RUNNING: frozenset({State.QUEUED, State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.CANCELLED}),
-    State.NEEDS_REVIEW: frozenset(),
-    State.FAILED: frozenset({State.QUEUED}),
-    State.COMPLETED: frozenset(),
-    State.REJECTED: frozenset(),
-    State.CANCELLED: frozenset(),
-}
-
 #: States in which nothing happens any more unless a person acts.
 ENDED = frozenset({State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.REJECTED, State.CANCELLED})
-
-
-def may_move(before: State, after: State) -> bool:
-    """Is `before -> after` a legal move?"""
-    return after in _MOVES[before]
-
-
-def check_move(before: State, after: State) -> None:
-    """Raise `IllegalMove` unless `before -> after` is legal."""
-    if not may_move(before, after):
-        raise IllegalMove(f"{before} -> {after}")

@@ -50,13 +50,13 @@ def main() -> None:
         logging.warning("job %s changed hands, what was computed here is void", job_id)
     except CancelRequested:
         with database.write() as session:
-            claims.cancel(session, claim)
+            claims.stop_withdrawn(session, claim)
     except (SQLAlchemyError, OSError):
         raise
     except Exception as error:
         logging.exception("job %s failed", job_id)
         with database.write() as session:
-            claims.fail(session, claim, reason=type(error).__name__)
+            claims.report_failure(session, claim, reason=type(error).__name__)
     os._exit(0)
 
 

@@ -16,8 +16,9 @@ from service.registry.audit import audit_log
 from service.registry.audit.hash_chain import Broken
 from service.registry.audit.verification import verify_all
 from service.registry.crypto import signing_keys
+from service.registry.job_queue.state_machine import may_move
 from service.registry.settings import RegistrySettings
-from service.registry.states import ENDED, State, may_move
+from service.registry.states import ENDED, State
 from service.registry.storage.database import Database
 from service.registry.tables import DeletionRequest, Job, Tenant, Transition, Version
 from tests.faults.clients import NUMBERED, Clients

@@ -23,7 +23,7 @@ class Jobs:
 
     def fail(self, claim, reason):
         with self._database.write() as session:
-            claims.fail(session, claim, reason=reason)
+            claims.report_failure(session, claim, reason=reason)
 
     def publish(
         self, claim, *objections, measured=None, metrics=None, parent_metrics=None, own_metrics=None, **results

@@ -71,16 +71,16 @@ def _attempt(settings: WorkerSettings, claim: Claim) -> None:
         logger.warning("job %s changed hands, what was computed here is void", claim.job_id)
     except CancelRequested:
         with database.write() as session:
-            claims.cancel(session, claim)
+            claims.stop_withdrawn(session, claim)
     except GateObjected as error:
         with database.write() as session:
-            claims.fail(session, claim, reason=str(error))
+            claims.report_failure(session, claim, reason=str(error))
     except Exception as error:
         if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
             raise  # the database or the disk was away: a lost attempt, not a failed job
         logger.exception("job %s failed", claim.job_id)
         with database.write() as session:
-            claims.fail(session, claim, reason=_reason(error, report.phase))
+            claims.report_failure(session, claim, reason=_reason(error, report.phase))
 
 
 def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:

@@ -99,7 +99,7 @@ def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, r
             if end is End.STOPPED:
                 claims.hand_back(session, claim, reason=reason)
             elif end is End.OVERDUE:
-                claims.fail(session, claim, reason=reason)
+                claims.report_failure(session, claim, reason=reason)
             else:
                 claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:

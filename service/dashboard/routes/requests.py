@@ -92,7 +92,7 @@ def show(request: Request, request_id: uuid.UUID, visitor: RequestReader, sessio
 @router.post("/{request_id}/cancel", dependencies=[FROM_OUR_PAGE])
 def cancel(request_id: uuid.UUID, visitor: Canceller, session: WriteSession) -> Response:
     """Withdraw it."""
-    lifecycle.cancel(session, lifecycle.find(session, visitor.caller.tenant_id, request_id))
+    lifecycle.withdraw(session, lifecycle.find(session, visitor.caller.tenant_id, request_id))
     return _back(request_id, "cancelled")
 
 

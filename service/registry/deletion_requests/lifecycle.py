@@ -4,11 +4,11 @@ import uuid
 from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, load_only
 from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry.audit import audit_log, row_macs
+from service.registry.audit import audit_log
 from service.registry.errors import (
     DeletionRequestNotFound,
     ImagesDestroyed,
@@ -20,7 +20,7 @@ from service.registry.errors import (
     QueueFull,
     VersionMissing,
 )
-from service.registry.job_queue import jobs
+from service.registry.job_queue import jobs, state_machine
 from service.registry.models.versions import may_be_built_on
 from service.registry.options import Options
 from service.registry.settings import RegistrySettings
@@ -60,7 +60,7 @@ def submit(
     """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
     known = {"tenant_id": model.tenant_id, "model_id": model.id, "samples_hmac": samples_hmac}
     now, (earlier, somebody_listens) = clock_with(session, _EARLIEST, outbox.SOMEBODY_LISTENS, parameters=known)
-    job = jobs.enqueue(session, model, options, at=now)
+    job = state_machine.enqueue(session, model, options, at=now)
     request = DeletionRequest(
         id=request_id,
         tenant_id=model.tenant_id,
@@ -82,18 +82,7 @@ def submit(
     insert_new(session, request)
     set_committed_value(request, "model", model)
     set_committed_value(request, "job", job)
-    moves = ((None, State.RECEIVED), (State.RECEIVED, job.state))
-    values = [
-        {
-            "request_id": request_id,
-            "at": now,
-            "before": before,
-            "after": after,
-            "seal": row_macs.of_move(session, request, request_id, now, before, after),
-        }
-        for before, after in moves
-    ]
-    session.connection().execute(_MOVES, values)
+    state_machine.receive(session, request, at=now)
     if somebody_listens:
         outbox.announce(session, [request], at=now)
     return request
@@ -142,7 +131,7 @@ def transitions(session: Session, request_id: uuid.UUID, *, after: int = 0) -> l
     return list(session.scalars(moves.order_by(Transition.id)))
 
 
-def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
+def withdraw(session: Session, request: DeletionRequest) -> DeletionRequest:
     """Withdraw a request, and look at it again. A running job hears of it at its next step.
 
     Raises:
@@ -153,7 +142,7 @@ def cancel(session: Session, request: DeletionRequest) -> DeletionRequest:
     if job.state is State.RUNNING:
         job.cancel_requested = request.withdrawn = True
     elif job.state in (State.QUEUED, State.AWAITING_APPROVAL):
-        jobs.move(session, jobs.part(session, job, request), State.CANCELLED, reason="withdrawn")
+        state_machine.move_one(session, job, request, State.CANCELLED, reason="withdrawn")
     else:
         raise PastCommitPoint
     audit_log.append(session, request.tenant_id, "deletion_request.withdrawn", about=request.id)
@@ -167,7 +156,7 @@ def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionR
         NotAwaitingApproval: it does not wait for that.
         OwnRequest: `by` asked for it.
     """
-    jobs.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
+    state_machine.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
     audit_log.append(session, request.tenant_id, "deletion_request.approved", about=request.id, by=by)
     return read(session, request.id)
 
@@ -179,7 +168,7 @@ def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) 
         NotAwaitingApproval: it does not wait for that.
         OwnRequest: `by` asked for it, and may cancel it.
     """
-    jobs.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
+    state_machine.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
     audit_log.append(session, request.tenant_id, "deletion_request.rejected", about=request.id, by=by)
     return read(session, request.id)
 
@@ -208,7 +197,7 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
     if any(served.samples is None for served in jobs.requests_of(session, job.id)):
         raise ImagesDestroyed
     job.attempt, job.alone = 0, True
-    jobs.move(session, job, State.QUEUED, reason="retried")
+    state_machine.move(session, job, State.QUEUED, reason="retried")
     audit_log.append(session, request.tenant_id, "deletion_request.retried", about=request.id)
     return read(session, request.id)
 
@@ -254,7 +243,6 @@ def _with_everything() -> Select[DeletionRequest]:
 
 
 _BY_ID = _with_everything().where(DeletionRequest.id == bindparam("id"))
-_MOVES = insert(Transition)
 
 #: The first request for these images of this model that has not been given up.
 _EARLIEST = (

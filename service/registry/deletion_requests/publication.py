@@ -8,8 +8,9 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from service.registry.audit import audit_log
+from service.registry.job_queue import state_machine
 from service.registry.job_queue.claims import CancelRequested, Claim, held
-from service.registry.job_queue.jobs import move, requests_to_move
+from service.registry.job_queue.jobs import requests_to_move
 from service.registry.models import aliases, dispositions
 from service.registry.models.versions import add_version
 from service.registry.states import State
@@ -89,5 +90,6 @@ def publish(
     if not objections:
         aliases.move_on(session, model, parent, version)
         dispositions.follow_policy(session, model, measured, by=f"job:{job.id}")
-    move(session, job, State.NEEDS_REVIEW if objections else State.COMPLETED, reason="; ".join(objections) or None)
+    after = State.NEEDS_REVIEW if objections else State.COMPLETED
+    state_machine.move(session, job, after, reason="; ".join(objections) or None)
     return version

@@ -103,7 +103,7 @@ def find(
     return found
 
 
-def cancel(session: Session, whole: SubjectRequest) -> SubjectRequest:
+def withdraw(session: Session, whole: SubjectRequest) -> SubjectRequest:
     """Withdraw all of its deletion requests, and look at it again. Doing it again changes nothing.
 
     Raises:
@@ -118,7 +118,7 @@ def cancel(session: Session, whole: SubjectRequest) -> SubjectRequest:
             raise NotPending
         for request in whole.deletion_requests:
             if request.state not in ENDED:
-                lifecycle.cancel(session, request)
+                lifecycle.withdraw(session, request)
         whole.cancelled_at = clock(session)
         audit_log.append(session, whole.tenant_id, "subject_request.withdrawn", about=whole.id)
     return find(session, whole.tenant_id, whole.subject_request_id)

@@ -1,6 +1,7 @@
-"""Which requests share a run: a job that is claimed takes others along that wait for the same model."""
+"""Which requests share a run: a job that is claimed takes others along that wait for the same model, or loses some."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -74,3 +75,38 @@ def gather(session: Session, job_id: uuid.UUID, model_id: uuid.UUID, options: di
     moved = update(DeletionRequest).where(DeletionRequest.job_id.in_(taken)).values(job_id=job_id)
     session.execute(moved.execution_options(synchronize_session=False))
     session.execute(delete(Job).where(Job.id.in_(taken)).execution_options(synchronize_session=False))
+
+
+def split_off(session: Session, job: Job, request: DeletionRequest) -> Job:
+    """A job that serves this request of a locked one and no other; its only request keeps the job that it has.
+
+    A new one is queued, whatever the state of its request, which the caller moves.
+    """
+    others = exists().where(DeletionRequest.job_id == job.id, DeletionRequest.id != request.id)
+    if not session.scalar(select(others)):
+        return job
+    split(session, job, [request], alone=False)
+    return session.get_one(Job, request.job_id)
+
+
+def split(session: Session, job: Job, requests: Sequence[DeletionRequest], *, alone: bool) -> None:
+    """Give each of these requests of a locked job a job of its own, which is queued where the request's was."""
+    own = [
+        Job(
+            id=uuid.uuid4(),
+            tenant_id=job.tenant_id,
+            model_id=job.model_id,
+            state=State.QUEUED,
+            options=job.options,
+            fence=job.fence,  # goes on growing, so that whoever follows the request can tell the attempts apart
+            alone=alone,
+            metrics={},
+            seconds={},
+            created_at=request.received_at,  # its place in the queue
+        )
+        for request in requests
+    ]
+    session.add_all(own)
+    session.flush()
+    for request, of_it in zip(requests, own, strict=True):
+        request.job_id = of_it.id

@@ -1,4 +1,4 @@
-"""A worker's hold on a job: claim, lease, fence, publish.
+"""A worker's hold on a job: claim, lease, fence, and what its holder may do with it.
 
 A worker claims a job with one conditional UPDATE that bumps `fence`. Everything it writes later names that fence, and
 is void once another worker has claimed the job. So a job may run twice, but it has its effect once.
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import exists, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from service.registry.errors import FenceLost
-from service.registry.job_queue import jobs
-from service.registry.job_queue.batching import Batching, gather, need_not_wait
-from service.registry.job_queue.jobs import cancel_withdrawn, lock, move, move_requests, part, requests_to_move
+from service.registry.job_queue import state_machine
+from service.registry.job_queue.batching import Batching, need_not_wait
+from service.registry.job_queue.jobs import lock
 from service.registry.states import Phase, State
 from service.registry.storage.database import clock
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric
@@ -78,33 +77,11 @@ def take(
     chosen = session.scalar(free.order_by(Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True))
     if chosen is None:
         return None
-    try:
-        with session.begin_nested():
-            taken = session.execute(
-                update(Job)
-                .where(Job.id == chosen, Job.state == State.QUEUED)
-                .values(
-                    state=State.RUNNING,
-                    reason=None,
-                    attempt=Job.attempt + 1,
-                    fence=Job.fence + 1,
-                    lease_until=now + lease,
-                    worker=worker,
-                    phase=Phase.LOAD,
-                    step=0,
-                    total_steps=0,
-                    started_at=func.coalesce(Job.started_at, now),
-                )
-                .returning(Job.fence, Job.attempt, Job.alone, Job.model_id, Job.options)
-            ).one_or_none()
-    except IntegrityError:  # another job of the model began to run in between
+    started = state_machine.start(session, chosen, worker=worker, lease=lease, at=now, images=batching.images)
+    if started is None:
         return None
-    if taken is None:
-        return None
-    if batching.images and taken.attempt == 1 and not taken.alone:
-        gather(session, chosen, taken.model_id, taken.options, images=batching.images)
-    move_requests(session, requests_to_move(session, chosen), State.RUNNING, at=now)
-    return Claim(job_id=chosen, fence=taken.fence, attempt=taken.attempt)
+    fence, attempt = started
+    return Claim(job_id=chosen, fence=fence, attempt=attempt)
 
 
 def heartbeat(session: Session, claim: Claim, lease: timedelta) -> None:
@@ -166,25 +143,25 @@ def drop(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: str) 
     """
     job = held(session, claim)
     request = session.get_one(DeletionRequest, request_id, populate_existing=True)
-    move(session, part(session, job, request), State.FAILED, reason=reason)
+    state_machine.move_one(session, job, request, State.FAILED, reason=reason)
 
 
-def cancel(session: Session, claim: Claim) -> None:
+def stop_withdrawn(session: Session, claim: Claim) -> None:
     """Stop, because a request was withdrawn: it is cancelled, and the others of the run begin anew.
 
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    jobs.cancel_withdrawn(session, held(session, claim))
+    state_machine.cancel(session, held(session, claim))
 
 
-def fail(session: Session, claim: Claim, *, reason: str) -> None:
+def report_failure(session: Session, claim: Claim, *, reason: str) -> None:
     """The run has failed, and with it its request; of several each is tried by itself.
 
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    jobs.fail(session, held(session, claim), reason=reason)
+    state_machine.fail(session, held(session, claim), reason=reason)
 
 
 def hand_back(session: Session, claim: Claim, *, reason: str) -> None:
@@ -193,12 +170,7 @@ def hand_back(session: Session, claim: Claim, *, reason: str) -> None:
     Raises:
         FenceLost: the job is no longer this worker's.
     """
-    job = held(session, claim)
-    if job.cancel_requested:
-        cancel_withdrawn(session, job)
-    else:
-        job.attempt -= 1
-        move(session, job, State.QUEUED, reason=reason)
+    state_machine.hand_back(session, held(session, claim), reason=reason)
 
 
 def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int) -> None:
@@ -209,7 +181,7 @@ def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int)
     """
     job = held(session, claim)
     counters.add(session, Counted.ATTEMPTS_LOST, Loss.PROCESS_DIED)
-    return_to_queue(session, job, reason=reason, max_attempts=max_attempts)
+    state_machine.return_to_queue(session, job, reason=reason, max_attempts=max_attempts)
 
 
 def reap(session: Session, *, max_attempts: int) -> int:
@@ -221,18 +193,8 @@ def reap(session: Session, *, max_attempts: int) -> int:
     ).all()
     for job in expired:
         counters.add(session, Counted.ATTEMPTS_LOST, Loss.LEASE_EXPIRED)
-        return_to_queue(session, job, reason="the worker stopped answering", max_attempts=max_attempts)
+        state_machine.return_to_queue(session, job, reason="the worker stopped answering", max_attempts=max_attempts)
     return len(expired)
-
-
-def return_to_queue(session: Session, job: Job, *, reason: str, max_attempts: int) -> None:
-    """Queue a running job again, or fail it when it has had all its attempts."""
-    if job.cancel_requested:
-        cancel_withdrawn(session, job)
-    elif job.attempt < max_attempts:
-        move(session, job, State.QUEUED, reason=reason)
-    else:
-        jobs.fail(session, job, reason=f"{reason}, {job.attempt} times")
 
 
 def held(session: Session, claim: Claim) -> Job:

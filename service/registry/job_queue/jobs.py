@@ -1,47 +1,18 @@
-"""The job table is the queue. What a job is, how it is found, and how it and its requests move from state to state."""
+"""The job table is the queue: who waits in it, how a job is found and locked, and which requests it serves."""
 
 import uuid
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 
-from sqlalchemy import Select, bindparam, exists, insert, literal, or_, select, update
+from sqlalchemy import Select, bindparam, exists, literal, or_, select, update
 from sqlalchemy.orm import Session, joinedload
-from sqlalchemy.orm.attributes import set_committed_value
 
-from service.registry.audit import row_macs
 from service.registry.errors import JobNotFound, QueueFull
-from service.registry.options import Options
-from service.registry.states import ENDED, State, check_move
-from service.registry.storage.database import batches, clock, insert_new
+from service.registry.states import State
+from service.registry.storage.database import batches, clock
 from service.registry.storage.pagination import Page, paginate
-from service.registry.tables import DeletionRequest, Job, Model, StepMetric, Transition
-from service.registry.telemetry import counters
-from service.registry.telemetry.counters import Counted
-from service.registry.webhooks import opendsr_status, outbox
-
-
-def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -> Job:
-    """Put a job into the queue; where the model asks for approval, it waits outside until there is one."""
-    job = Job(
-        id=uuid.uuid4(),
-        tenant_id=model.tenant_id,
-        model_id=model.id,
-        state=State.AWAITING_APPROVAL if model.approval_required else State.QUEUED,
-        options=options.stored(),
-        attempt=0,
-        fence=0,
-        cancel_requested=False,
-        alone=False,
-        step=0,
-        total_steps=0,
-        metrics={},
-        seconds={},
-        created_at=at,
-    )
-    insert_new(session, job)
-    set_committed_value(job, "model", model)
-    set_committed_value(job, "version", None)
-    return job
+from service.registry.tables import DeletionRequest, Job, Model, StepMetric
+from service.registry.webhooks import opendsr_status
 
 
 def check_room(session: Session, tenant_id: uuid.UUID, most: int) -> None:
@@ -149,119 +120,9 @@ def lock_of(session: Session, request: DeletionRequest) -> Job:
             return job
 
 
-def part(session: Session, job: Job, request: DeletionRequest) -> Job:
-    """A job that serves this request of a locked one and no other; its only request keeps the job that it has.
-
-    A new one is queued, whatever the state of its request, which the caller moves.
-    """
-    others = exists().where(DeletionRequest.job_id == job.id, DeletionRequest.id != request.id)
-    if not session.scalar(select(others)):
-        return job
-    _part(session, job, [request], alone=False)
-    return session.get_one(Job, request.job_id)
-
-
-def _part(session: Session, job: Job, requests: Sequence[DeletionRequest], *, alone: bool) -> None:
-    own = [
-        Job(
-            id=uuid.uuid4(),
-            tenant_id=job.tenant_id,
-            model_id=job.model_id,
-            state=State.QUEUED,
-            options=job.options,
-            fence=job.fence,  # goes on growing, so that whoever follows the request can tell the attempts apart
-            alone=alone,
-            metrics={},
-            seconds={},
-            created_at=request.received_at,  # its place in the queue
-        )
-        for request in requests
-    ]
-    session.add_all(own)
-    session.flush()
-    for request, of_it in zip(requests, own, strict=True):
-        request.job_id = of_it.id
-
-
-def move(session: Session, job: Job, after: State, *, reason: str | None = None) -> None:
-    """Move a job, and with it every request that it serves."""
-    check_move(job.state, after)
-    now = clock(session)
-    job.state, job.reason, job.lease_until = after, reason, None
-    if after is not State.RUNNING:
-        job.worker = job.phase = None
-    if after in ENDED:
-        job.finished_at = now
-        counters.add(session, Counted.JOBS_ENDED, after)
-    elif after is State.QUEUED:
-        job.rung_at = job.finished_at = None
-        job.cancel_requested = False
-    move_requests(session, requests_to_move(session, job.id), after, at=now, reason=reason)
-
-
-def move_requests(
-    session: Session, requests: Sequence[DeletionRequest], after: State, *, at: datetime, reason: str | None = None
-) -> None:
-    """Move requests of one job, write the moves down, and have those told of it who asked to be.
-
-    It takes a few statements, however many there are.
-    """
-    moves = []
-    for request in requests:
-        check_move(request.state, after)
-        seal = row_macs.of_move(session, request, request.id, at, request.state, after, reason)
-        moves.append(
-            {
-                "request_id": request.id,
-                "at": at,
-                "before": request.state,
-                "after": after,
-                "reason": reason,
-                "seal": seal,
-            }
-        )
-        request.state, request.reason = after, reason
-        request.ended_at = at if after in ENDED else None
-        request.withdrawn = False
-    session.connection().execute(_MOVES, moves)
-    if after in ENDED:
-        counters.add(session, Counted.REQUESTS_ENDED, after, times=len(requests))
-    outbox.announce(session, requests, at=at)
-    opendsr_status.follow(session, requests, at=at)
-
-
-def cancel_withdrawn(session: Session, job: Job) -> None:
-    """Cancel what was withdrawn of a running job; the others begin anew, which costs them no attempt."""
-    requests = requests_to_move(session, job.id)
-    withdrawn = [request for request in requests if request.withdrawn] or requests
-    for request in withdrawn:
-        move(session, part(session, job, request), State.CANCELLED, reason="withdrawn")
-    if len(withdrawn) < len(requests):
-        job.attempt -= 1
-        move(session, job, State.QUEUED, reason="another request of its run was withdrawn")
-
-
-def fail(session: Session, job: Job, *, reason: str) -> None:
-    """Fail the only request of a running job. Of several nobody knows whose fault it was: each is tried by itself."""
-    requests = requests_to_move(session, job.id)
-    if len(requests) == 1:
-        move(session, job, State.FAILED, reason=reason)
-    elif job.cancel_requested:
-        cancel_withdrawn(session, job)
-    else:
-        why = f"the run for {len(requests)} requests failed ({reason[:400]}); each is tried by itself"
-        now = clock(session)
-        _part(session, job, requests[1:], alone=True)
-        move_requests(session, requests[1:], State.QUEUED, at=now, reason=why)
-        job.alone, job.attempt = True, 0
-        move(session, job, State.QUEUED, reason=why)
-
-
 def _with_everything() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
 
-
-_MOVES = insert(Transition)
 
 #: Do as many of a tenant's jobs wait as may? It looks for the last of them; a count would go on to the end.
 HAS_NO_ROOM = exists(

@@ -63,7 +63,7 @@ def test_only_waiting_jobs_are_announced(client, database):
         assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1
         assert jobs.to_announce(session, timedelta(seconds=30)) == {}
         claim = claims.take(session, worker="w", lease=timedelta(seconds=30))
-        claims.fail(session, claim, reason="x")
+        claims.report_failure(session, claim, reason="x")
         assert jobs.to_announce(session, timedelta(0)) == {}
 
 

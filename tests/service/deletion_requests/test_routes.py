@@ -143,7 +143,7 @@ def test_only_a_failed_request_can_be_retried(client, accepted, database, run):
     problem(client.post(retry), 409, "not-retriable")
     claim = run()
     with database.write() as session:
-        claims.fail(session, claim, reason="load: out of memory")
+        claims.report_failure(session, claim, reason="load: out of memory")
     failed = client.get(accepted.headers["location"]).json()
     assert (failed["state"], failed["waiting_on"], failed["links"]["retry"]) == ("failed", "operator", retry)
 

@@ -102,7 +102,7 @@ def test_a_withdrawn_job_ends_although_its_child_does_not_look(
     claim = claimed(sqlite)
     with sqlite.write() as session:
         request = session.query(DeletionRequest).one()
-        lifecycle.cancel(session, lifecycle.find(session, request.tenant_id, request.id))
+        lifecycle.withdraw(session, lifecycle.find(session, request.tenant_id, request.id))
     assert run(sqlite, claim, monkeypatch).state is State.CANCELLED
 
 

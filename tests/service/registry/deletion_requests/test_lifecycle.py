@@ -41,9 +41,9 @@ def end(database, how):
         elif how is State.NEEDS_REVIEW:
             publish(session, held, ["x"])
         elif how is State.FAILED:
-            claims.fail(session, held, reason="x")
+            claims.report_failure(session, held, reason="x")
         else:
-            claims.cancel(session, held)
+            claims.stop_withdrawn(session, held)
 
 
 @pytest.mark.parametrize("how", [State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.CANCELLED])
@@ -57,7 +57,7 @@ def test_what_has_ended_cannot_be_withdrawn(database, how):
         assert found.state is how
         assert found.ended_at is not None
         with pytest.raises(PastCommitPoint):
-            lifecycle.cancel(session, found)
+            lifecycle.withdraw(session, found)
         if how is not State.FAILED:
             with pytest.raises(NotRetriable):
                 lifecycle.retry(session, found)
@@ -92,7 +92,7 @@ def test_listings_know_their_filter(database):
     with database.write() as session:
         a, b = model_with_version(session, "a"), model_with_version(session, "b")
         made = [request(session, model) for model in (a, b, a)]
-        lifecycle.cancel(session, made[2])
+        lifecycle.withdraw(session, made[2])
 
     def listed(model=None, state=None, limit=10):
         found, cursor = [], None

@@ -19,8 +19,9 @@ from service.registry.deletion_requests import lifecycle, publication
 from service.registry.errors import FenceLost, NotAwaitingApproval, NotRetriable, PastCommitPoint
 from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.batching import Batching
+from service.registry.job_queue.state_machine import may_move
 from service.registry.options import Options
-from service.registry.states import ENDED, Phase, State, may_move
+from service.registry.states import ENDED, Phase, State
 from service.registry.tables import Base, DeletionRequest, Job, StepMetric, Transition, Version
 from tests.service.registry.given_rows import claim, model_with_version, publish, request, tenant
 
@@ -104,7 +105,7 @@ class Lives(RuleBasedStateMachine):
             found = self.one(which, session)
             before = found.state
             try:
-                after = lifecycle.cancel(session, found)
+                after = lifecycle.withdraw(session, found)
                 assert after.state is (State.RUNNING if before is State.RUNNING else State.CANCELLED)
                 assert after.withdrawn is (before is State.RUNNING)
                 self.withdrawn.add(found.id)
@@ -168,7 +169,7 @@ class Lives(RuleBasedStateMachine):
         def failed(session, held):
             claims.held(session, held)
             served = jobs.requests_of(session, held.job_id)
-            claims.fail(session, held, reason="x")
+            claims.report_failure(session, held, reason="x")
             session.flush()
             now = [self.find(session, one.id) for one in served]
             if len(now) == 1:
@@ -215,11 +216,11 @@ class Lives(RuleBasedStateMachine):
             return False
         except claims.CancelRequested:
             with self.database.write() as session:
-                claims.cancel(session, held)
+                claims.stop_withdrawn(session, held)
             return False
         except publication.GateObjected:
             with self.database.write() as session:
-                claims.fail(session, held, reason="x")
+                claims.report_failure(session, held, reason="x")
             return False
         return True
 

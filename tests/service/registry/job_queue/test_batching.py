@@ -51,7 +51,7 @@ def states(database, requests):
 
 def cancel(database, one):
     with database.write() as session:
-        return lifecycle.cancel(session, lifecycle.find(session, one.tenant_id, one.id))
+        return lifecycle.withdraw(session, lifecycle.find(session, one.tenant_id, one.id))
 
 
 def moves(database, one):
@@ -98,7 +98,7 @@ def test_a_run_for_many_takes_no_more_statements_than_one_for_three(database):
         return seen
 
     def fail(session, held):
-        claims.fail(session, held, reason="x")
+        claims.report_failure(session, held, reason="x")
 
     for end in (publish, fail):
         assert len(statements(3, end)) == len(statements(40, end)) < 60
@@ -147,7 +147,7 @@ def test_what_ran_before_or_runs_alone_is_not_taken_along(database, three):
     """A retried request runs by itself, and a second attempt takes up nobody new."""
     held = claim(database)
     with database.write() as session:
-        claims.fail(session, held, reason="x")
+        claims.report_failure(session, held, reason="x")
         lifecycle.retry(session, lifecycle.find(session, three[0].tenant_id, three[0].id))
     held = claim(database, batching=TOGETHER)
     assert served(database, held) == [three[0].id]
@@ -197,7 +197,7 @@ def test_there_are_reasons_not_to_wait(database, three, why):
         held = claim(database)
         with database.write() as session:
             if why == "alone":
-                claims.fail(session, held, reason="x")
+                claims.report_failure(session, held, reason="x")
                 lifecycle.retry(session, lifecycle.find(session, three[0].tenant_id, three[0].id))
             else:
                 claims.give_back(session, held, reason="x", max_attempts=3)
@@ -237,7 +237,7 @@ def test_one_that_runs_with_others_is_withdrawn_and_they_begin_anew(database, th
             write(session)
     with database.write() as session:
         if how == "stop":
-            claims.cancel(session, held)
+            claims.stop_withdrawn(session, held)
         elif how == "reap":
             assert claims.reap(session, max_attempts=1) == 1
         else:
@@ -258,7 +258,7 @@ def test_if_all_that_run_together_are_withdrawn_nothing_is_left(database, three)
     for one in three:
         cancel(database, one)
     with database.write() as session:
-        claims.cancel(session, held)
+        claims.stop_withdrawn(session, held)
     assert states(database, three) == [State.CANCELLED] * 3
     assert len({one.job_id for one in now(database, *three)}) == 3
     assert claim(database) is None
@@ -270,14 +270,14 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
     held = claim(database, lease=GONE, batching=TOGETHER)
     with database.write() as session:
         if how == "stop":
-            claims.fail(session, held, reason="unlearn: out of memory")
+            claims.report_failure(session, held, reason="unlearn: out of memory")
         else:
             claims.reap(session, max_attempts=1)
     why = "unlearn: out of memory" if how == "stop" else "the worker stopped answering, 1 times"
     told = f"the run for 3 requests failed ({why}); each is tried by itself"
     assert [moves(database, one)[-1] for one in three] == [(State.QUEUED, told)] * 3
     with pytest.raises(FenceLost), database.write() as session:
-        claims.fail(session, held, reason="again")
+        claims.report_failure(session, held, reason="again")
 
     ends = iter((State.FAILED, State.NEEDS_REVIEW, State.COMPLETED))
     runs = []
@@ -287,7 +287,7 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
         end = next(ends)
         with database.write() as session:
             if end is State.FAILED:
-                claims.fail(session, held, reason="x")
+                claims.report_failure(session, held, reason="x")
             else:
                 publish(session, held, ["x"] if end is State.NEEDS_REVIEW else [])
     assert runs == [[one.id] for one in three]
@@ -299,7 +299,7 @@ def test_what_was_withdrawn_is_not_tried_by_itself(database, three):
     held = claim(database, batching=TOGETHER)
     cancel(database, three[1])
     with database.write() as session:
-        claims.fail(session, held, reason="x")
+        claims.report_failure(session, held, reason="x")
     assert states(database, three) == [State.QUEUED, State.CANCELLED, State.QUEUED]
     assert served(database, claim(database)) == [three[0].id, three[2].id]
 
@@ -353,13 +353,13 @@ def test_a_request_is_found_in_whichever_job_it_is(database, three):
     held = claim(database, batching=TOGETHER)
     with database.write() as session:
         before = session.merge(stale[2], load=False)
-        assert lifecycle.cancel(session, before).job.id == held.job_id
+        assert lifecycle.withdraw(session, before).job.id == held.job_id
     with database.write() as session, pytest.raises(NotAwaitingApproval):
         lifecycle.approve(session, session.merge(stale[1], load=False), by="key:2")
     with database.write() as session:
-        claims.cancel(session, held)
+        claims.stop_withdrawn(session, held)
     with database.write() as session, pytest.raises(PastCommitPoint):
-        lifecycle.cancel(session, session.merge(stale[2], load=False))
+        lifecycle.withdraw(session, session.merge(stale[2], load=False))
 
 
 def test_nothing_is_lost_between_posts_claims_and_withdrawals(postgresql):
@@ -386,7 +386,7 @@ def test_nothing_is_lost_between_posts_claims_and_withdrawals(postgresql):
             for request_id in made[::5]:
                 try:
                     with postgresql.write() as session:
-                        lifecycle.cancel(session, lifecycle.find(session, owner, request_id))
+                        lifecycle.withdraw(session, lifecycle.find(session, owner, request_id))
                     withdrawn.add(request_id)
                 except PastCommitPoint:
                     pass
@@ -406,7 +406,7 @@ def test_nothing_is_lost_between_posts_claims_and_withdrawals(postgresql):
                     runs.update(one.id for one in jobs.requests_of(session, held.job_id))
             except claims.CancelRequested:
                 with postgresql.write() as session:
-                    claims.cancel(session, held)
+                    claims.stop_withdrawn(session, held)
 
     callers = [threading.Thread(target=guarded, args=(post,)) for _ in range(2)]
     others = [threading.Thread(target=guarded, args=(work,)) for _ in range(4)]

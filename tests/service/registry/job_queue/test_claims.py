@@ -160,7 +160,7 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
         lambda session: claims.heartbeat(session, old, LEASE),
         lambda session: claims.progress(session, old, phase=Phase.UNLEARN, step=9, points=[(9, {})]),
         lambda session: publish(session, old),
-        lambda session: claims.fail(session, old, reason="x"),
+        lambda session: claims.report_failure(session, old, reason="x"),
         lambda session: claims.give_back(session, old, reason="x", max_attempts=3),
     ]
     for attempt in attempts:
@@ -228,13 +228,13 @@ def test_a_running_job_hears_that_it_was_withdrawn(database, accepted):
     """At its next step or at the commit point, whichever comes first; then it is cancelled."""
     held = claim(database)
     with database.write() as session:
-        lifecycle.cancel(session, lifecycle.find(session, accepted.tenant_id, accepted.id))
+        lifecycle.withdraw(session, lifecycle.find(session, accepted.tenant_id, accepted.id))
     assert state(database, accepted) is State.RUNNING
     for write in (lambda s: claims.progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
         with pytest.raises(claims.CancelRequested), database.write() as session:
             write(session)
     with database.write() as session:
-        claims.cancel(session, held)
+        claims.stop_withdrawn(session, held)
     assert state(database, accepted) is State.CANCELLED
 
 
@@ -243,7 +243,7 @@ def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepte
     """It is cancelled instead."""
     held = claim(database, lease=GONE)
     with database.write() as session:
-        lifecycle.cancel(session, lifecycle.find(session, accepted.tenant_id, accepted.id))
+        lifecycle.withdraw(session, lifecycle.find(session, accepted.tenant_id, accepted.id))
         if lose == "reap":
             claims.reap(session, max_attempts=3)
         else:
@@ -296,7 +296,7 @@ def test_a_stale_session_does_not_decide(postgresql):
         with postgresql.write() as session:
             found = lifecycle.find(session, accepted.tenant_id, accepted.id)
             waiting.set()
-            outcome.append(lifecycle.cancel(session, found).state)
+            outcome.append(lifecycle.withdraw(session, found).state)
 
     thread = threading.Thread(target=cancel)
     with postgresql.write() as session:

@@ -57,7 +57,7 @@ def test_images_stay_while_they_may_be_needed(database, artifacts, accepted):
     held = claim(database)
     sweep(database, artifacts)
     with database.write() as session:
-        claims.fail(session, held, reason="x")
+        claims.report_failure(session, held, reason="x")
     sweep(database, artifacts)
     assert artifacts.path(accepted.samples).exists()
     assert samples(database, accepted) == (accepted.samples, None)
@@ -66,7 +66,7 @@ def test_images_stay_while_they_may_be_needed(database, artifacts, accepted):
 def test_a_crash_between_file_and_mention_is_made_up_for(database, artifacts, accepted):
     """The file is gone already; the mention goes now."""
     with database.write() as session:
-        lifecycle.cancel(session, accepted)
+        lifecycle.withdraw(session, accepted)
     artifacts.delete(accepted.samples)
     sweep(database, artifacts)
     assert samples(database, accepted)[0] is None
@@ -77,7 +77,7 @@ def test_a_destroyed_key_is_overwritten_in_the_file_of_the_database(sqlite, arti
     wrapped = bytes(range(60))
     with sqlite.write() as session:
         accepted = request(session, model_with_version(session), samples_key=wrapped)
-        lifecycle.cancel(session, accepted)
+        lifecycle.withdraw(session, accepted)
 
     def file():
         with sqlite.engine.connect() as connection:

@@ -67,7 +67,7 @@ def test_deadlines_are_those_of_open_requests_and_of_failed_ones_that_can_be_ret
     with database.write() as session:
         publish(session, claim(database))
     with database.write() as session:
-        claims.fail(session, claim(database), reason="it is broken")
+        claims.report_failure(session, claim(database), reason="it is broken")
     month = done.due_at - done.received_at
     earlier(database, done, 3 * month)
     with database.write() as session:

@@ -107,7 +107,7 @@ def test_lives_of_jobs_are_counted_where_they_end(database: Database) -> None:
         claims.give_back(session, held, reason="its child died", max_attempts=3)
     held = claim(database)
     with database.write() as session:
-        claims.fail(session, held, reason="it is broken")
+        claims.report_failure(session, held, reason="it is broken")
     found = {key: count.count for key, count in counts(database).items()}
     assert found == {
         ("jobs_ended", "completed"): 1,

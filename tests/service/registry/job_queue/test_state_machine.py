@@ -2,7 +2,8 @@ from itertools import product
 
 import pytest
 
-from service.registry.states import ENDED, IllegalMove, State, check_move, may_move
+from service.registry.job_queue.state_machine import IllegalMove, check_move, may_move
+from service.registry.states import ENDED, State
 
 LEGAL = {
     ("received", "awaiting_approval"),
