@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, update
 
-from service.registry.job_queue import jobs, reaper
+from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.claims import Claim
 from service.registry.states import State
 from service.registry.storage.database import Database, clock
@@ -114,7 +114,7 @@ def test_a_worker_outlives_a_database_that_is_away(
 
     with running(sqlite, tmp_path) as runner:
         runner.look()
-        monkeypatch.setattr(reaper, "reap", away)
+        monkeypatch.setattr(claims, "reap", away)
         runner.look()
         assert failures
         monkeypatch.undo()
