@@ -15,7 +15,7 @@ from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.errors import TenantNotFound
 from service.registry.storage.database import Database
 from service.settings import ServiceSettings
-from service.web import problems
+from service.web import problem_types, problems
 from service.web.dependencies import Resources
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Authentication:
             challenge = f'{_CHALLENGE}, error="invalid_token"' if credentials else _CHALLENGE
             await problems.answer(
                 state["request_id"],
-                problems.TABLE[401],
+                problem_types.TABLE[401],
                 "Send an API key or a token: `Authorization: Bearer …`.",
                 headers={"WWW-Authenticate": challenge, "Connection": "close"},
             )(scope, receive, send)
@@ -79,7 +79,7 @@ class Authentication:
             return
         await problems.answer(
             scope["state"]["request_id"],
-            problems.TABLE[429],
+            problem_types.TABLE[429],
             "The quota of this window is used up.",
             headers={"Retry-After": str(window.seconds), "Connection": "close"},
             more={"violated-policies": [POLICY]},

@@ -17,7 +17,7 @@ from service.dashboard.routes import models, overview, pictures, requests, signi
 from service.dashboard.visitors import SignedOut, cookie_name
 from service.registry.errors import RegistryError
 from service.settings import ServiceSettings
-from service.web import problems
+from service.web import problem_types
 
 
 def install(around: FastAPI, settings: ServiceSettings) -> None:
@@ -57,7 +57,7 @@ async def _signed_out(request: Request, error: Exception) -> Response:  # noqa: 
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    kind = problems.kind_of(error) or problems.TABLE[500]
+    kind = problem_types.kind_of(error) or problem_types.TABLE[500]
     detail = error.detail if isinstance(error, RegistryError) else ""
     return _told(request, kind, detail)
 
@@ -67,16 +67,16 @@ async def _not_valid(request: Request, error: Exception) -> Response:
     in_path = any(
         item["loc"][0] == "path" for item in error.errors()
     )  # what cannot be an identifier identifies nothing
-    return _told(request, problems.TABLE[404 if in_path else RequestValidationError], "")
+    return _told(request, problem_types.TABLE[404 if in_path else RequestValidationError], "")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = problems.TABLE.get(error.status_code, problems.TABLE[400])
+    kind = problem_types.TABLE.get(error.status_code, problem_types.TABLE[400])
     return _told(request, kind, error.detail if error.status_code == 403 else "", status=error.status_code)
 
 
-def _told(request: Request, kind: problems.Kind, detail: str, status: int | None = None) -> Response:
+def _told(request: Request, kind: problem_types.Kind, detail: str, status: int | None = None) -> Response:
     return page(
         request,
         "error.html",

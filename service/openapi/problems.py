@@ -1,7 +1,8 @@
 """Problems: their media type, and what each status looks like. FastAPI's own 422 is never sent, so it goes."""
 
 from service.openapi.operations import Node
-from service.web.problems import MEDIA_TYPE, TABLE, Kind, Problem
+from service.web.problem_types import TABLE, Kind
+from service.web.problems import MEDIA_TYPE, Problem
 
 _FRAMEWORK = ("HTTPValidationError", "ValidationError")
 

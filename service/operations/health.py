@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import text
 
 from service.registry.storage import schema
-from service.web import problems
+from service.web import problem_types, problems
 from service.web.dependencies import Resources, ResourcesDep
 
 router = APIRouter(tags=["Health"])
@@ -39,7 +39,7 @@ def read_readiness(request: Request, resources: ResourcesDep) -> Health | Respon
     failed = ", ".join(name for name, result in found.items() if result != "ok")
     return problems.answer(
         request.state.request_id,
-        problems.TABLE[503],
+        problem_types.TABLE[503],
         f"Not ready: {failed}.",
         headers={"Retry-After": "5"},
         more={"checks": found},

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
 from service.registry.errors import NotFound
-from service.web.problems import TABLE, documented
+from service.web.problem_types import TABLE
+from service.web.problems import documented
 
 router = APIRouter(prefix="/problems", tags=["Problems"])
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.registry.telemetry import logs, traces
-from service.web import problems
+from service.web import problem_types, problems
 
 logger = logging.getLogger("service.access")
 
@@ -146,7 +146,7 @@ class BodyLimit:
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > limit:
             detail = _DETAIL.format(limit)
-            refusal = problems.answer(scope["state"]["request_id"], problems.TABLE[413], detail, headers=_CLOSE)
+            refusal = problems.answer(scope["state"]["request_id"], problem_types.TABLE[413], detail, headers=_CLOSE)
             await refusal(scope, receive, send)
             return
         received = 0
@@ -184,7 +184,7 @@ class UploadSlots:
         if self._taken >= self._slots:
             detail = f"{self._slots} uploads are in progress, as many as there may be."
             headers = {"Retry-After": "5", **_CLOSE}
-            refusal = problems.answer(scope["state"]["request_id"], problems.TABLE[503], detail, headers=headers)
+            refusal = problems.answer(scope["state"]["request_id"], problem_types.TABLE[503], detail, headers=headers)
             await refusal(scope, receive, send)
             return
         is_arriving, late = True, time.monotonic() + self._patience

@@ -8,7 +8,7 @@ from service.app import create_app
 from service.registry import errors
 from service.registry.models import architectures, checkpoint_files
 from service.settings import ServiceSettings
-from service.web import problems
+from service.web import problem_types, problems
 from tests.service.given import checkpoint, images, png, problem
 
 DOCUMENTED_ELSEWHERE = {errors.RegistryError, errors.FenceLost}
@@ -24,20 +24,20 @@ def registry_errors():
 @pytest.mark.parametrize("error", sorted(registry_errors(), key=lambda c: c.__name__))
 def test_every_fact_has_a_status(error):
     """A new error without a line in the table would be answered with 500."""
-    assert any(base in problems.TABLE for base in error.__mro__)
+    assert any(base in problem_types.TABLE for base in error.__mro__)
 
 
 def test_a_type_has_one_title_and_one_status():
     """And the 4xx and 5xx are what they say."""
-    kinds = set(problems.TABLE.values())
+    kinds = set(problem_types.TABLE.values())
     assert len({kind.slug for kind in kinds}) == len(kinds)
     assert all(400 <= kind.status < 600 for kind in kinds)
-    assert all(problems.TABLE[key].status == key for key in problems.TABLE if isinstance(key, int))
+    assert all(problem_types.TABLE[key].status == key for key in problem_types.TABLE if isinstance(key, int))
 
 
 def test_every_type_has_a_page(client):
     """The `type` of a problem is a path that leads somewhere."""
-    for kind in set(problems.TABLE.values()):
+    for kind in set(problem_types.TABLE.values()):
         page = client.get(f"/problems/{kind.slug}")
         assert page.status_code == 200
         assert kind.title in page.text
