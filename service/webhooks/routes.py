@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from service.registry.errors import Fault, InvalidInput
-from service.registry.webhooks import endpoints, outbox
+from service.registry.webhooks import deliveries, endpoints
 from service.settings import ServiceSettings
 from service.web.dependencies import Admin, Cursor, Identifier, Limit, ReadSession, ResourcesDep, WriteSession
 from service.web.fields import Listing
@@ -92,7 +92,7 @@ def list_webhook_deliveries(
 ) -> Listing[DeliveryAnswer]:
     """What was sent to a webhook in the last 30 days, or will be, newest first, with every attempt."""
     row = endpoints.find(session, caller.tenant_id, webhook_id)
-    return Listing.of(outbox.list_deliveries(session, row, cursor=cursor, limit=limit), DeliveryAnswer.of)
+    return Listing.of(deliveries.list_deliveries(session, row, cursor=cursor, limit=limit), DeliveryAnswer.of)
 
 
 @router.post(
@@ -106,7 +106,7 @@ def replay_webhook_delivery(
 ) -> DeliveryAnswer:
     """Begin again, now: the same message under the same `webhook-id`, whether it had arrived or not."""
     row = endpoints.find(session, caller.tenant_id, webhook_id, lock=True)
-    return DeliveryAnswer.of(outbox.replay(session, row, delivery_id))
+    return DeliveryAnswer.of(deliveries.replay(session, row, delivery_id))
 
 
 def _check(url: str, settings: ServiceSettings) -> None:

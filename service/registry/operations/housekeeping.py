@@ -9,7 +9,7 @@ from service.registry.settings import RegistrySettings
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
 from service.registry.telemetry import counters
-from service.registry.webhooks import endpoints, outbox
+from service.registry.webhooks import deliveries, endpoints
 
 
 def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
@@ -17,7 +17,7 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
     with database.write() as session:
         claims.reap(session, max_attempts=settings.max_attempts)
         idempotency_keys.forget_expired(session)
-        outbox.forget_old(session)
+        deliveries.forget_old(session)
         subject_requests.forget_callbacks(session)
         endpoints.forget_previous_secrets(session)
         counters.fold(session)
