@@ -6,18 +6,20 @@ docs/opendsr.md says how the specification is read where it is silent or contrad
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
 
 from service.opendsr import erasure
-from service.opendsr.answers import (
+from service.opendsr.errors import documented
+from service.opendsr.processor import Processor
+from service.opendsr.schemas import (
     CancellationAnswer,
     DiscoveryAnswer,
     ReceiptAnswer,
     StatusAnswer,
+    SubjectRequestBody,
+    SubjectRequestBodyV1,
     SupportedIdentity,
-    signed,
 )
-from service.opendsr.errors import documented
-from service.opendsr.schemas import SubjectRequestBody, SubjectRequestBodyV1
 from service.registry.deletion_requests import subject_requests
 from service.registry.training_data import affected_versions
 from service.web.dependencies import (
@@ -100,7 +102,7 @@ def create_subject_request(
     """
     whole = erasure.accept(resources, caller, given, body)
     location = f"{request.url.path}/{whole.subject_request_id}"
-    return signed(resources.processor, ReceiptAnswer.of(whole, body), 201, Location=location)
+    return _signed(resources.processor, ReceiptAnswer.of(whole, body), 201, Location=location)
 
 
 @v1.post("/opengdpr_requests", summary="Ask to erase a person (v1)", **_CREATE)
@@ -129,7 +131,7 @@ def read_subject_request(
         failed_callbacks=subject_requests.failed_callbacks(session, whole),
         api_version=api_version,
     )
-    return signed(resources.processor, answer, 200)
+    return _signed(resources.processor, answer, 200)
 
 
 @v1.delete(f"/opengdpr_requests{_ONE}", name="cancel_subject_request_v1", summary="Withdraw a request (v1)", **_CANCEL)
@@ -143,4 +145,11 @@ def cancel_subject_request(
 ) -> Response:
     """Withdraw a request that is still `pending`, with all its deletion requests."""
     whole = subject_requests.withdraw(session, subject_requests.find(session, caller.tenant_id, subject_request_id))
-    return signed(resources.processor, CancellationAnswer.of(whole, api_version=api_version), 202)
+    return _signed(resources.processor, CancellationAnswer.of(whole, api_version=api_version), 202)
+
+
+def _signed(processor: Processor, document: BaseModel, status: int, **headers: str) -> Response:
+    """The response, signed over the very bytes that are sent."""
+    body = document.model_dump_json().encode()
+    more = {"Cache-Control": "no-store", **processor.headers(body), **headers}
+    return Response(body, status, more, "application/json")
