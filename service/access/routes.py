@@ -25,7 +25,7 @@ def create_api_key(new: NewApiKey, caller: Admin, session: WriteSession, respons
         session, caller.tenant_id, name=new.name, scopes=new.scopes, expires_at=new.expires_at
     )
     response.headers.update({"Location": f"/v1/api-keys/{row.id}", "Cache-Control": "no-store"})
-    return NewKeyAnswer.of(row, key=secret)
+    return NewKeyAnswer.from_row(row, key=secret)
 
 
 @router.get("", summary="List API keys", responses=documented(422))
@@ -33,13 +33,14 @@ def list_api_keys(
     caller: Admin, session: ReadSession, cursor: Cursor = None, limit: Limit = 50
 ) -> Listing[ApiKeyAnswer]:
     """All keys of the tenant, newest first, the revoked ones too."""
-    return Listing.of(api_keys.list_keys(session, caller.tenant_id, cursor=cursor, limit=limit), ApiKeyAnswer.of)
+    page = api_keys.list_keys(session, caller.tenant_id, cursor=cursor, limit=limit)
+    return Listing.of(page, ApiKeyAnswer.model_validate)
 
 
 @router.get("/{key_id}", summary="Read an API key", responses=documented(404))
 def read_api_key(key_id: Identifier, caller: Admin, session: ReadSession) -> ApiKeyAnswer:
     """One key, without its secret."""
-    return ApiKeyAnswer.of(api_keys.find_key(session, caller.tenant_id, key_id))
+    return ApiKeyAnswer.model_validate(api_keys.find_key(session, caller.tenant_id, key_id))
 
 
 @router.delete("/{key_id}", summary="Revoke an API key", responses=documented(404))
@@ -47,7 +48,7 @@ async def revoke_api_key(key_id: Identifier, caller: Admin, resources: Resources
     """End a key at once; other processes of the service hear of it within a second. Doing it again changes nothing."""
     row = await run_in_threadpool(_revoke, resources.database, caller, key_id)
     resources.callers.clear()
-    return ApiKeyAnswer.of(row)
+    return ApiKeyAnswer.model_validate(row)
 
 
 def _revoke(database: Database, caller: Caller, key_id: uuid.UUID) -> ApiKey:

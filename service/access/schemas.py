@@ -2,13 +2,11 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from service.registry import tables
 from service.registry.access.scopes import Scope
-from service.web.fields import Moment, RequestBody, Text
+from service.web.fields import Answer, Moment, RequestBody, Text
 
 
 class NewApiKey(RequestBody):
@@ -19,7 +17,7 @@ class NewApiKey(RequestBody):
     expires_at: Moment | None = Field(default=None, description="Default: never.")
 
 
-class ApiKeyAnswer(BaseModel):
+class ApiKeyAnswer(Answer):
     """An API key, without the secret."""
 
     id: uuid.UUID
@@ -30,21 +28,6 @@ class ApiKeyAnswer(BaseModel):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
-
-    @classmethod
-    def of(cls, row: tables.ApiKey, **more: Any) -> Self:
-        """From its row."""
-        return cls(
-            id=row.id,
-            name=row.name,
-            prefix=row.prefix,
-            last_four=row.last_four,
-            scopes=[Scope(scope) for scope in row.scopes],
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            revoked_at=row.revoked_at,
-            **more,
-        )
 
 
 class NewKeyAnswer(ApiKeyAnswer):

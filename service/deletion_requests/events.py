@@ -8,14 +8,15 @@ from typing import Self
 
 import anyio
 from fastapi.sse import ServerSentEvent
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from service.deletion_requests.schemas import Move, Progress, StepAnswer
+from service.deletion_requests.job_schemas import Progress, StepAnswer
+from service.deletion_requests.schemas import Ended, Move
 from service.registry.deletion_requests import lifecycle
 from service.registry.job_queue import jobs
-from service.registry.states import ENDED, State
+from service.registry.states import ENDED
 from service.registry.storage.database import Database
 from service.registry.tables import DeletionRequest
 
@@ -39,14 +40,6 @@ id: 3.1.400
 """What a stream may look like."""
 
 _EVERY = 0.5  # seconds between two looks at the database
-
-
-class Ended(BaseModel):
-    """The last event: nothing more will happen unless a person acts."""
-
-    state: State
-    reason: str | None
-    version: int | None = Field(description="Number of the version that came of it.")
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ async def follow(
             events, reached = _since(session, request, position)
             version = request.job.version.number if request.job.version else None
             ended = Ended(state=request.state, reason=request.reason, version=version)
-            return events, reached, Progress.of(request.job), ended if request.state in ENDED else None
+            return events, reached, Progress.model_validate(request.job), ended if request.state in ENDED else None
 
     while True:
         events, position, now, ended = await run_in_threadpool(look)
@@ -105,9 +98,9 @@ def _since(session: Session, request: DeletionRequest, position: Position) -> tu
         return reached
 
     for move in moves:
-        position = told("state", Move.of(move), replace(position, transition=move.id))
+        position = told("state", Move.model_validate(move), replace(position, transition=move.id))
     for point in jobs.curve_after(session, request.job, fence=position.fence, step=position.step):
         position = told("step", StepAnswer.of(point), replace(position, fence=point.fence, step=point.step))
     for move in last:
-        position = told("state", Move.of(move), replace(position, transition=move.id))
+        position = told("state", Move.model_validate(move), replace(position, transition=move.id))
     return events, position

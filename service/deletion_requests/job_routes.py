@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from service.deletion_requests.schemas import JobAnswer, StepAnswer
+from service.deletion_requests.job_schemas import JobAnswer, StepAnswer
 from service.registry.job_queue import jobs
 from service.web.dependencies import Cursor, Identifier, Limit, ReadSession, RequestReader
 from service.web.fields import Everything, Listing

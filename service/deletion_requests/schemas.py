@@ -1,21 +1,21 @@
-"""Bodies of requests and answers about deletion requests and their jobs. Times are UTC, links are paths."""
+"""Bodies of requests and answers about deletion requests. Times are UTC, links are paths."""
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from service.deletion_requests.job_schemas import Progress, ReferenceAnswer, job_links
 from service.registry import tables
 from service.registry.evidence.certificates import CERTIFIED
 from service.registry.fields import NAME, Unique
 from service.registry.measurements import BeforeAndAfter
 from service.registry.options import Options
-from service.registry.states import ENDED, Disposition, Phase, State
+from service.registry.states import ENDED, Disposition, State
 from service.registry.training_data.affected_versions import Reach, Reached
-from service.registry.training_data.reference_models import LeftOut
-from service.web.fields import Labels, RecordIdentifier, RequestBody, Text
+from service.web.fields import Answer, Labels, RecordIdentifier, RequestBody, Text
 
 RETRY_AFTER = 5
 """Seconds until it is worth looking again; a run takes seconds to minutes."""
@@ -68,21 +68,7 @@ _WAITING_ON = {
 }
 
 
-class Progress(BaseModel):
-    """Where the job is."""
-
-    phase: Phase | None
-    step: int
-    total: int = Field(description="Steps of this phase; 0 if they are not known.")
-    attempt: int
-
-    @classmethod
-    def of(cls, job: tables.Job) -> Self:
-        """From the job's row."""
-        return cls(phase=job.phase, step=job.step, total=job.total_steps, attempt=job.attempt)
-
-
-class Move(BaseModel):
+class Move(Answer):
     """One move from a state to the next."""
 
     at: datetime
@@ -90,33 +76,13 @@ class Move(BaseModel):
     after: State
     reason: str | None
 
-    @classmethod
-    def of(cls, row: tables.Transition) -> Self:
-        """From its row."""
-        return cls(at=row.at, before=row.before, after=row.after, reason=row.reason)
 
+class Ended(BaseModel):
+    """The last event: nothing more will happen unless a person acts."""
 
-class ReferenceAnswer(BaseModel):
-    """A reference model that membership inference was to compare with."""
-
-    model: str
-    version: int = Field(description="Number of the version.")
-    sha256: str
-    left_out: LeftOut | None = Field(
-        description="Why `lira` and `rmia` do without it: when the request was run the version was `deleted` or "
-        "`quarantined`, its checkpoint `missing` or `altered`, or there was no test set of 100 images (`no_test_set`)."
-    )
-
-    @classmethod
-    def of_run(cls, job: tables.Job) -> list[Self]:
-        """From the job's row."""
-        found = []
-        for kept in (job.provenance or {}).get("references", ()):
-            model, _, version = kept["name"].rpartition("/")
-            found.append(
-                cls(model=model, version=int(version), sha256=kept["digest"]["sha256"], left_out=kept["left_out"])
-            )
-        return found
+    state: State
+    reason: str | None
+    version: int | None = Field(description="Number of the version that came of it.")
 
 
 class ReachedVersion(BaseModel):
@@ -148,7 +114,7 @@ class ReachedVersion(BaseModel):
         )
 
 
-class SuppressionAnswer(BaseModel):
+class SuppressionAnswer(Answer):
     """A subject or a record that somebody has asked to be forgotten."""
 
     kind: str = Field(description="`subject` or `record`.")
@@ -160,16 +126,11 @@ class SuppressionAnswer(BaseModel):
     @classmethod
     def of(cls, row: tables.Suppression) -> Self:
         """From its row."""
-        return cls(
-            kind=row.kind,
-            hmac=row.hmac.hex()[:12],
-            request=row.request_id,
-            at=row.at,
-            links={"request": f"/v1/deletion-requests/{row.request_id}"},
-        )
+        links = {"request": f"/v1/deletion-requests/{row.request_id}"}
+        return cls.from_row(row, hmac=row.hmac.hex()[:12], request=row.request_id, links=links)
 
 
-class RequestAnswer(BaseModel):
+class RequestAnswer(Answer):
     """What somebody asked to be forgotten, and how far that is."""
 
     id: uuid.UUID
@@ -200,20 +161,12 @@ class RequestAnswer(BaseModel):
     def of(cls, row: tables.DeletionRequest, **more: Any) -> Self:
         """From its row, loaded with the model, the job and the version."""
         job = row.job
-        return cls(
-            id=row.id,
+        return cls.from_row(
+            row,
             model=row.model.name,
-            state=row.state,
-            reason=row.reason,
             waiting_on=_WAITING_ON.get(row.state),
-            regulation=row.regulation,
-            received_at=row.received_at,
-            due_at=row.due_at,
-            ended_at=row.ended_at,
-            sample_count=row.sample_count,
             duplicate_of=row.duplicate_of_id,
-            samples_destroyed_at=row.samples_destroyed_at,
-            progress=Progress.of(job),
+            progress=job,
             metrics=_metrics(row),
             references=ReferenceAnswer.of_run(job),
             base_version=job.base_number,
@@ -248,7 +201,7 @@ class RequestDetails(AcceptedRequest):
         cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition], reached: Sequence[Reached] | None
     ) -> Self:
         """From its row, its moves and its reach."""
-        return cls.with_reach(row, reached, history=[Move.of(move) for move in moves])
+        return cls.with_reach(row, reached, history=moves)
 
 
 class Retried(BaseModel):
@@ -259,77 +212,14 @@ class Retried(BaseModel):
     request: RequestAnswer | None = Field(description="As it is now; nothing if there is none.")
 
 
-class JobAnswer(BaseModel):
-    """One unlearning run."""
-
-    id: uuid.UUID
-    model: str
-    state: State
-    reason: str | None
-    options: Options
-    progress: Progress
-    metrics: BeforeAndAfter
-    references: list[ReferenceAnswer] = Field(description="Reference models; empty until it has run.")
-    seconds: dict[str, float] = Field(description="Per phase.")
-    peak_memory_bytes: int | None = Field(description="Resident in the process that ran it.")
-    base_version: int | None
-    version: int | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    links: dict[str, str]
-
-    @classmethod
-    def of(cls, row: tables.Job) -> Self:
-        """From its row, loaded with the model and the version."""
-        return cls(
-            id=row.id,
-            model=row.model.name,
-            state=row.state,
-            reason=row.reason,
-            options=Options.model_validate(row.options),
-            progress=Progress.of(row),
-            metrics=cast("BeforeAndAfter", row.metrics),
-            references=ReferenceAnswer.of_run(row),
-            seconds=row.seconds,
-            peak_memory_bytes=row.peak_memory,
-            base_version=row.base_number,
-            version=row.version.number if row.version else None,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            links=_job_links(row, row.model),
-        )
-
-
-class StepAnswer(BaseModel, extra="allow"):
-    """One point of a job's curves: `forget_accuracy`, `collapse` and the terms of the objective."""
-
-    step: int
-
-    @classmethod
-    def of(cls, row: tables.StepMetric) -> Self:
-        """From its row."""
-        return cls.model_validate({**row.values, "step": row.step})
-
-
-def _job_links(job: tables.Job, model: tables.Model) -> dict[str, str]:
-    here = f"/v1/jobs/{job.id}"
-    links = {"self": here, "steps": f"{here}/steps", "model": f"/v1/models/{model.name}"}
-    if job.version is not None:
-        links["version"] = f"/v1/models/{model.name}/versions/{job.version.number}"
-        links["checkpoint"] = f"{links['version']}/checkpoint"
-    return links
-
-
-def _metrics(row: tables.DeletionRequest) -> BeforeAndAfter:
+def _metrics(row: tables.DeletionRequest) -> dict[str, Any]:
     own = row.metrics or {}
-    return cast("BeforeAndAfter", {when: values | own.get(when, {}) for when, values in row.job.metrics.items()})
+    return {when: values | own.get(when, {}) for when, values in row.job.metrics.items()}
 
 
 def _request_links(row: tables.DeletionRequest) -> dict[str, str]:
     here = f"/v1/deletion-requests/{row.id}"
-    links = _job_links(row.job, row.model)
+    links = job_links(row.job, row.model)
     links |= {"self": here, "events": f"{here}/events", "job": links["self"]}
     if row.state in CERTIFIED:
         links["certificate"] = f"{here}/certificate"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from service.evidence.audit_schemas import AuditAnswer, CheckpointAnswer, CheckpointsAnswer, EntriesAnswer, EntryAnswer
+from service.evidence.audit_schemas import AuditAnswer, CheckpointsAnswer, EntriesAnswer, EntryAnswer
 from service.registry.audit import audit_log, checkpoints, export, verification
 from service.registry.crypto import signing_keys
 from service.web.dependencies import Auditor, Limit, ReadSession, ResourcesDep
@@ -21,13 +21,15 @@ After = Annotated[int, Query(ge=0, le=1 << 53, description="Only what has a grea
 @router.get("", summary="Read the audit log's head")
 def read_audit(caller: Auditor, session: ReadSession, resources: ResourcesDep) -> AuditAnswer:
     """The end of the chain, the latest signature of it, the keys to check that with, and the last verification."""
-    return AuditAnswer.of(
-        caller.tenant_id,
-        audit_log.head(session, caller.tenant_id),
-        audit_log.altered_at(session, caller.tenant_id),
-        checkpoints.latest(session, caller.tenant_id),
-        verification.find(session, caller.tenant_id),
-        signing_keys.public_keys(resources.settings),
+    here = router.prefix
+    return AuditAnswer(
+        tenant=caller.tenant_id,
+        head=audit_log.head(session, caller.tenant_id),
+        altered_at=audit_log.altered_at(session, caller.tenant_id),
+        checkpoint=checkpoints.latest(session, caller.tenant_id),
+        verification=verification.find(session, caller.tenant_id),
+        keys=signing_keys.public_keys(resources.settings),
+        links={"self": here} | {name: f"{here}/{name}" for name in ("entries", "checkpoints", "export")},
     )
 
 
@@ -52,7 +54,7 @@ def list_audit_checkpoints(
 ) -> CheckpointsAnswer:
     """Signed heads. Whoever keeps one elsewhere can tell whether the log was shortened or rewritten since."""
     found = checkpoints.between(session, caller.tenant_id, after + 1, limit=limit)
-    return CheckpointsAnswer(items=[CheckpointAnswer.of(row) for row in found], next=_next(found, limit))
+    return CheckpointsAnswer(items=found, next=_next(found, limit))
 
 
 @router.get(

@@ -11,7 +11,8 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from service.deletion_requests.schemas import JobAnswer, Move, RequestDetails
+from service.deletion_requests.job_schemas import JobAnswer
+from service.deletion_requests.schemas import Move, RequestDetails
 from service.evidence.certificates import ZIP, certificate_of, rendered
 from service.evidence.renderings.curves import curves
 from service.registry.access.scopes import Caller
@@ -88,7 +89,7 @@ def _about(session: Session, request: DeletionRequest) -> Files:
     moves = lifecycle.transitions(session, request.id)
     details = RequestDetails.with_history(request, moves, affected_versions.of_request(session, request))
     yield "request.json", _json(details.model_dump(mode="json"))
-    decided = [Move.of(move) for move in moves if move.before is State.AWAITING_APPROVAL]
+    decided = [Move.model_validate(move) for move in moves if move.before is State.AWAITING_APPROVAL]
     approvals = {
         "required": any(move.after is State.AWAITING_APPROVAL for move in moves),
         "asked_by": request.submitted_by,

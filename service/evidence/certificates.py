@@ -1,18 +1,17 @@
-"""What the service hands out as evidence: certificates in three forms, and the keys that they are checked with."""
+"""Certificates as the service hands them out, in three forms."""
 
 import hashlib
 import uuid
-from typing import Any, Self
+from typing import Any
 
 from fastapi import Request, Response
-from pydantic import BaseModel, Field
 
 from service.evidence.renderings.facts import document
 from service.evidence.renderings.page import SECURITY, page
 from service.evidence.renderings.pdf import pdf
 from service.registry.access.scopes import Caller
 from service.registry.crypto import dsse
-from service.registry.crypto.signing_keys import PublicKey, signer
+from service.registry.crypto.signing_keys import signer
 from service.registry.deletion_requests import lifecycle
 from service.registry.evidence import certificates
 from service.registry.tables import Certificate
@@ -20,35 +19,6 @@ from service.web.dependencies import Resources
 from service.web.negotiation import HTML, JSON, PDF, matches, preferred
 
 PEM, ZIP = "application/x-pem-file", "application/zip"
-
-
-class Signature(BaseModel):
-    """Who has signed."""
-
-    keyid: str = Field(description="SHA-256 of the public key's SubjectPublicKeyInfo, in hex.")
-    sig: str = Field(description="Ed25519 (RFC 8032), in base64, over DSSE's pre-authentication encoding.")
-
-
-class CertificateAnswer(BaseModel):
-    """A DSSE envelope that holds an in-toto Statement v1. Keep it byte for byte: that is what is verified."""
-
-    payload: str = Field(description="The statement: JSON in base64.")
-    payloadType: str = Field(description="Always `application/vnd.in-toto+json`.")  # noqa: N815  (as DSSE has it)
-    signatures: list[Signature]
-
-
-class SigningKeyAnswer(BaseModel):
-    """A public key that certificates are checked with."""
-
-    id: str = Field(description="SHA-256 of its SubjectPublicKeyInfo, in hex; the `keyid` of what it has signed.")
-    algorithm: str
-    is_current: bool = Field(description="Whether it signs now. The others signed before it.")
-    pem: str
-
-    @classmethod
-    def of(cls, key: PublicKey, current: PublicKey) -> Self:
-        """From the key, and the one that signs now."""
-        return cls(id=key.key_id, algorithm="Ed25519", is_current=key == current, pem=key.pem)
 
 
 def certificate_of(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Certificate:

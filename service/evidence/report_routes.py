@@ -1,12 +1,11 @@
 """What is published once a year."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
 
+from service.evidence.schemas import YearlyFigures
 from service.registry.operations import annual_report
 from service.registry.storage.database import clock
 from service.web.dependencies import Auditor, ReadSession
@@ -22,26 +21,11 @@ Year = Annotated[
 ]
 
 
-class YearlyFigures(BaseModel):
-    """Requests received in a year and what became of them; one that OpenDSR spread over several models counts once."""
-
-    regulation: str
-    year: int
-    received: int
-    complied: int = Field(description="Everything that was asked for has passed the quality gate.")
-    denied: int = Field(description="A person declined them.")
-    withdrawn: int = Field(description="Taken back by whoever asked.")
-    open: int = Field(description="All others: under way, failed, or in need of review.")
-    median_days: float | None = Field(description="From receipt to the end, of those complied with or denied.")
-    mean_days: float | None
-    late: int = Field(description="Not complied with, denied or withdrawn in time, open ones included.")
-
-
 @router.get("/{regulation}", summary="Read a year's figures", responses=documented(404, 422))
 def read_yearly_figures(
     regulation: Regulation, caller: Auditor, session: ReadSession, year: Year = None
 ) -> YearlyFigures:
     """The figures that 11 CCR § 7102 asks for, and the same for other regulations, of the tenant's requests."""
     chosen = year or datetime.now(UTC).year - 1
-    found = annual_report.yearly(session, caller.tenant_id, regulation, chosen, clock(session))
-    return YearlyFigures(regulation=regulation, year=chosen, **asdict(found))
+    figures = annual_report.yearly(session, caller.tenant_id, regulation, chosen, clock(session))
+    return YearlyFigures.from_row(figures, regulation=regulation, year=chosen)

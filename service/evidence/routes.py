@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from service.evidence import bundle, certificates
-from service.evidence.certificates import CERTIFICATE_RESPONSES, PEM, ZIP, CertificateAnswer, SigningKeyAnswer
+from service.evidence.certificates import CERTIFICATE_RESPONSES, PEM, ZIP
+from service.evidence.schemas import CertificateAnswer, SigningKeyAnswer
 from service.registry.crypto import signing_keys
 from service.registry.errors import SigningKeyNotFound
 from service.web.dependencies import Auditor, Identifier, ResourcesDep

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
 from safetensors import safe_open
 
+from service.models.schemas import ComparisonAnswer, MetricChange, ParameterChange, Side, TensorChange
 from service.registry.errors import VersionDeleted
 from service.registry.states import Disposition
 from service.registry.storage.artifacts import Artifacts
@@ -20,60 +20,6 @@ _COMPARED = ("forget_accuracy", "robust_forget_accuracy", "test_accuracy", "reta
 _NUMERIC = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 
 
-class Side(BaseModel):
-    """One of the two versions."""
-
-    number: int
-    sha256: str
-    size: int = Field(description="Bytes.")
-    method: str
-    gate: str | None
-
-
-class MetricChange(BaseModel):
-    """One measurement of both."""
-
-    name: str
-    first: float | None
-    second: float | None
-    change: float | None = Field(description="Second minus first, where both were measured.")
-
-
-class TensorChange(BaseModel):
-    """One tensor that differs."""
-
-    name: str
-    shape: list[int]
-    relative_change: float | None = Field(
-        description="‖second − first‖ / ‖first‖ (L2), where the type is one that can be computed with."
-    )
-
-
-class ParameterChange(BaseModel):
-    """How the checkpoints differ."""
-
-    tensors: int = Field(description="Of both versions, each name once.")
-    tensors_changed: int
-    parameters: int = Field(description="Of the first version.")
-    parameters_changed: int | None = Field(
-        description="Those that differ in the second, or are not there; nothing if a type could not be read."
-    )
-    farthest: list[TensorChange] = Field(description="The tensors that moved farthest, at most fifty.")
-
-
-class ComparisonAnswer(BaseModel):
-    """What differs from the first version to the second."""
-
-    model: str
-    first: Side
-    second: Side
-    relation: Literal["same", "parent", "child", "other"] = Field(
-        description="What the first version is to the second."
-    )
-    metrics: list[MetricChange]
-    parameters: ParameterChange
-
-
 def compare(model: Model, first: Version, second: Version, artifacts: Artifacts) -> ComparisonAnswer:
     """Set two versions of `model`, loaded with their family, side by side; reads both checkpoints.
 
@@ -84,17 +30,11 @@ def compare(model: Model, first: Version, second: Version, artifacts: Artifacts)
         raise VersionDeleted
     return ComparisonAnswer(
         model=model.name,
-        first=_side(first),
-        second=_side(second),
+        first=Side.model_validate(first),
+        second=Side.model_validate(second),
         relation=_relation(first, second),
         metrics=_metrics(first, second),
         parameters=_parameters(artifacts.path(first.checkpoint), artifacts.path(second.checkpoint)),
-    )
-
-
-def _side(version: Version) -> Side:
-    return Side(
-        number=version.number, sha256=version.sha256, size=version.size, method=version.method, gate=version.gate
     )
 
 

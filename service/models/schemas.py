@@ -1,8 +1,7 @@
-"""Bodies of requests and answers about models. Times are UTC, links are paths."""
+"""Bodies of requests and answers about models, their versions and aliases. Times are UTC, links are paths."""
 
-import uuid
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
@@ -14,7 +13,7 @@ from service.registry.models.preprocessing import Preprocessing
 from service.registry.models.quality_gate import Policy
 from service.registry.settings import DEFAULT_POOL, Pool
 from service.registry.states import Disposition
-from service.web.fields import Classes, ClassName, Labels, RequestBody, Text
+from service.web.fields import Answer, Classes, ClassName, RequestBody, Text
 
 
 def _named_by_pattern(schema: dict[str, Any]) -> None:
@@ -90,33 +89,13 @@ class Tag(RequestBody):
     value: Text = Field(max_length=1000, description="Name no person.")
 
 
-class NewManifest(RequestBody):
-    """What the uploaded manifest is called."""
-
-    name: str = Field(pattern=NAME)
-
-
-class NewEvaluationSet(RequestBody):
-    """What the uploaded images measure."""
-
-    name: str = Field(pattern=NAME)
-    kind: Literal["test", "retain"] = Field(description="`test` gives A_test, `retain` gives A_r.")
-    labels: Labels | None = None
-
-
-class NewAnchorSet(RequestBody):
-    """Whose anchors these are."""
-
-    classes: Classes
-
-
 class NewDisposition(RequestBody):
     """What is to become of a version."""
 
     disposition: Disposition
 
 
-class ModelAnswer(BaseModel):
+class ModelAnswer(Answer):
     """A classifier under one name."""
 
     name: str
@@ -131,18 +110,11 @@ class ModelAnswer(BaseModel):
     def of(cls, row: tables.Model) -> Self:
         """From its row."""
         here = f"/v1/models/{row.name}"
-        return cls(
-            name=row.name,
-            description=row.description,
-            policy=Policy.model_validate(row.policy),
-            approval_required=row.approval_required,
-            pool=row.pool,
-            created_at=row.created_at,
-            links={"self": here, "versions": f"{here}/versions", "evaluation_sets": f"{here}/evaluation-sets"},
-        )
+        links = {"self": here, "versions": f"{here}/versions", "evaluation_sets": f"{here}/evaluation-sets"}
+        return cls.from_row(row, links=links)
 
 
-class VersionAnswer(BaseModel):
+class VersionAnswer(Answer):
     """One checkpoint of a model, and where it came from."""
 
     model: str
@@ -186,34 +158,18 @@ class VersionAnswer(BaseModel):
             "parent": f"{versions}/{row.parent.number}" if row.parent else None,
             "job": f"/v1/jobs/{row.job_id}" if row.job_id else None,
         }
-        return cls(
+        return cls.from_row(
+            row,
             model=model.name,
-            number=row.number,
             parent=row.parent.number if row.parent else None,
             children=[child.number for child in row.children],
             aliases=[alias.name for alias in row.aliases],
-            tags=row.tags,
             suppressed_records=sum(manifest.suppressed for manifest in row.manifests),
-            architecture=Architecture.model_validate(row.architecture),
-            classes=row.classes,
-            preprocessing=Preprocessing.model_validate(row.preprocessing),
-            attributes=row.attributes,
-            sha256=row.sha256,
-            size=row.size,
-            method=row.method,
-            config=row.config,
-            code_version=row.code_version,
-            gate=row.gate,
-            metrics=cast("Measurements", row.metrics),
-            disposition=row.disposition,
-            disposed_at=row.disposed_at,
-            deleted_at=row.deleted_at,
-            created_at=row.created_at,
             links={name: link for name, link in links.items() if link},
         )
 
 
-class AliasAnswer(BaseModel):
+class AliasAnswer(Answer):
     """A name that points to a version."""
 
     name: str
@@ -227,68 +183,8 @@ class AliasAnswer(BaseModel):
     def of(cls, model: tables.Model, row: tables.Alias) -> Self:
         """From its row, loaded with the version."""
         here = f"/v1/models/{model.name}"
-        return cls(
-            name=row.name,
-            version=row.version.number,
-            follows_gate=row.follows_gate,
-            moved_at=row.moved_at,
-            moved_by=row.moved_by,
-            links={"self": f"{here}/aliases/{row.name}", "version": f"{here}/versions/{row.version.number}"},
-        )
-
-
-class EvaluationSetAnswer(BaseModel):
-    """Labelled images that versions are measured on."""
-
-    name: str
-    kind: str
-    count: int = Field(description="Images.")
-    size: int = Field(description="Bytes.")
-    sha256: str
-    created_at: datetime
-    links: dict[str, str]
-
-    @classmethod
-    def of(cls, model: tables.Model, row: tables.EvaluationSet) -> Self:
-        """From its row."""
-        return cls(
-            name=row.name,
-            kind=row.kind,
-            count=row.count,
-            size=row.size,
-            sha256=row.sha256,
-            created_at=row.created_at,
-            links={"self": f"/v1/models/{model.name}/evaluation-sets/{row.name}", "model": f"/v1/models/{model.name}"},
-        )
-
-
-class AnchorSetAnswer(BaseModel):
-    """Semantic anchors, without the vectors."""
-
-    id: uuid.UUID
-    encoder: str
-    encoder_digest: str
-    classes: list[str]
-    descriptions: list[str] = Field(description="What the encoder read, per class; empty if the vectors were uploaded.")
-    dimension: int
-    sha256: str
-    created_at: datetime
-    links: dict[str, str]
-
-    @classmethod
-    def of(cls, row: tables.AnchorSet) -> Self:
-        """From its row."""
-        return cls(
-            id=row.id,
-            encoder=row.encoder,
-            encoder_digest=row.encoder_digest,
-            classes=row.classes,
-            descriptions=row.descriptions,
-            dimension=row.dimension,
-            sha256=row.sha256,
-            created_at=row.created_at,
-            links={"self": f"/v1/anchor-sets/{row.id}"},
-        )
+        links = {"self": f"{here}/aliases/{row.name}", "version": f"{here}/versions/{row.version.number}"}
+        return cls.from_row(row, version=row.version.number, links=links)
 
 
 class ArchitectureAnswer(BaseModel):
@@ -314,25 +210,55 @@ class ArchitectureAnswer(BaseModel):
         )
 
 
-class ManifestAnswer(BaseModel):
-    """What a version was trained on, without the rows."""
+class Side(Answer):
+    """One of the two versions."""
+
+    number: int
+    sha256: str
+    size: int = Field(description="Bytes.")
+    method: str
+    gate: str | None
+
+
+class MetricChange(BaseModel):
+    """One measurement of both."""
 
     name: str
-    records: int = Field(description="Rows.")
-    suppressed_records: int = Field(
-        description="Rows whose record or subject somebody had asked to be forgotten when the manifest was registered."
-    )
-    created_at: datetime
-    links: dict[str, str]
+    first: float | None
+    second: float | None
+    change: float | None = Field(description="Second minus first, where both were measured.")
 
-    @classmethod
-    def of(cls, model: tables.Model, version: tables.Version, row: tables.Manifest) -> Self:
-        """From its row."""
-        here = f"/v1/models/{model.name}/versions/{version.number}"
-        return cls(
-            name=row.name,
-            records=row.count,
-            suppressed_records=row.suppressed,
-            created_at=row.created_at,
-            links={"self": f"{here}/manifests/{row.name}", "version": here},
-        )
+
+class TensorChange(BaseModel):
+    """One tensor that differs."""
+
+    name: str
+    shape: list[int]
+    relative_change: float | None = Field(
+        description="‖second − first‖ / ‖first‖ (L2), where the type is one that can be computed with."
+    )
+
+
+class ParameterChange(BaseModel):
+    """How the checkpoints differ."""
+
+    tensors: int = Field(description="Of both versions, each name once.")
+    tensors_changed: int
+    parameters: int = Field(description="Of the first version.")
+    parameters_changed: int | None = Field(
+        description="Those that differ in the second, or are not there; nothing if a type could not be read."
+    )
+    farthest: list[TensorChange] = Field(description="The tensors that moved farthest, at most fifty.")
+
+
+class ComparisonAnswer(BaseModel):
+    """What differs from the first version to the second."""
+
+    model: str
+    first: Side
+    second: Side
+    relation: Literal["same", "parent", "child", "other"] = Field(
+        description="What the first version is to the second."
+    )
+    metrics: list[MetricChange]
+    parameters: ParameterChange

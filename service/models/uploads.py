@@ -9,16 +9,15 @@ import numpy as np
 from fastapi import Response, UploadFile
 from sqlalchemy.orm import Session
 
-from service.models.schemas import (
+from service.models.data_schemas import (
     AnchorSetAnswer,
     EvaluationSetAnswer,
     ManifestAnswer,
     NewAnchorSet,
     NewEvaluationSet,
     NewManifest,
-    NewVersion,
-    VersionAnswer,
 )
+from service.models.schemas import NewVersion, VersionAnswer
 from service.registry.access.scopes import Caller
 from service.registry.audit import audit_log
 from service.registry.crypto.encrypted_files import SealedWriter

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 from fastapi import Form
 from pydantic import (
@@ -78,6 +78,20 @@ class RequestBody(BaseModel):
     """What a JSON body is: nothing in it that is not asked for, and no number that is none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Answer(BaseModel):
+    """What is answered about a row: `model_validate(row)` reads each field from the attribute of the same name."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @classmethod
+    def from_row(cls, row: object, **values: Any) -> Self:
+        """From `values`, and whatever they leave out from the attributes of `row`."""
+        for name in cls.model_fields:
+            if name not in values:
+                values[name] = getattr(row, name)
+        return cls.model_validate(values)
 
 
 WebhookUrl = Annotated[

@@ -4,14 +4,14 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from service.registry import tables
 from service.registry.crypto.master_key import MasterKey
 from service.registry.fields import Unique
 from service.registry.states import DeliveryState
 from service.registry.webhooks.endpoints import Event, opened
-from service.web.fields import RequestBody, Text, WebhookUrl
+from service.web.fields import Answer, RequestBody, Text, WebhookUrl
 from service.webhooks.signatures import shown_public_key, shown_secret
 
 Events = Annotated[Unique[Event], Field(max_length=len(Event), description="What it hears of; empty means everything.")]
@@ -35,7 +35,7 @@ class WebhookChange(RequestBody):
     enabled: Annotated[bool, Field(strict=True)] | None = None
 
 
-class WebhookAnswer(BaseModel):
+class WebhookAnswer(Answer):
     """Somebody who is called back, without the secret."""
 
     id: uuid.UUID
@@ -54,17 +54,10 @@ class WebhookAnswer(BaseModel):
     def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **more: Any) -> Self:
         """From its row."""
         here = f"/v1/webhooks/{row.id}"
-        return cls(
-            id=row.id,
-            url=row.url,
-            events=[Event(event) for event in row.events],
-            description=row.description,
+        return cls.from_row(
+            row,
             enabled=row.disabled_at is None,
-            disabled_at=row.disabled_at,
-            disabled_reason=row.disabled_reason,
             public_key=shown_public_key(opened(row.private_key, row.id, master_key)),
-            previous_secret_until=row.previous_secret_until,
-            created_at=row.created_at,
             links={"self": here, "deliveries": f"{here}/deliveries"},
             **more,
         )
@@ -81,7 +74,7 @@ class NewSecretAnswer(WebhookAnswer):
         return super().of(row, master_key, secret=shown_secret(opened(row.secret, row.id, master_key)), **more)
 
 
-class AttemptAnswer(BaseModel):
+class AttemptAnswer(Answer):
     """One POST to the endpoint."""
 
     at: datetime
@@ -93,7 +86,7 @@ class AttemptAnswer(BaseModel):
     milliseconds: int
 
 
-class DeliveryAnswer(BaseModel):
+class DeliveryAnswer(Answer):
     """One message on its way to one endpoint."""
 
     id: uuid.UUID
@@ -109,18 +102,9 @@ class DeliveryAnswer(BaseModel):
     def of(cls, row: tables.WebhookDelivery) -> Self:
         """From its row, loaded with the message and the attempts."""
         webhook = f"/v1/webhooks/{row.endpoint_id}"
-        return cls(
-            id=row.id,
+        return cls.from_row(
+            row,
             message=row.message_id,
             type=row.message.type,
-            state=row.state,
-            created_at=row.created_at,
-            next_at=row.next_at,
-            attempts=[
-                AttemptAnswer(
-                    at=attempt.at, status=attempt.status, error=attempt.error, milliseconds=attempt.milliseconds
-                )
-                for attempt in row.attempts
-            ],
             links={"webhook": webhook, "replay": f"{webhook}/deliveries/{row.id}/replay"},
         )

@@ -57,7 +57,7 @@ def list_(*, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
         with registry() as session:
             owner = api_keys.find_tenant(session, tenant)
             page = api_keys.list_keys(session, owner.id, cursor=None, limit=_MOST)
-            found = [ApiKeyAnswer.of(row).model_dump(mode="json") for row in page.items]
+            found = [ApiKeyAnswer.model_validate(row).model_dump(mode="json") for row in page.items]
         output.result({"items": found}, render.keys(found) if found else "There are no keys.")
 
 

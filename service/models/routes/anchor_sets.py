@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response, UploadFile
 
 from service.models import uploads
-from service.models.schemas import AnchorSetAnswer, NewAnchorSet
+from service.models.data_schemas import AnchorSetAnswer, NewAnchorSet
 from service.registry.models import anchor_sets
 from service.web.dependencies import Cursor, Identifier, Limit, ModelReader, ReadSession, Registrar, ResourcesDep
 from service.web.fields import Listing, Metadata

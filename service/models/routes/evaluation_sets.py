@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import APIRouter, Response, UploadFile
 
 from service.models import uploads
-from service.models.schemas import EvaluationSetAnswer, NewEvaluationSet
+from service.models.data_schemas import EvaluationSetAnswer, NewEvaluationSet
 from service.registry.models import evaluation_sets, models
 from service.web.dependencies import (
     Cursor,

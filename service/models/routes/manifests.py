@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response, UploadFile
 
 from service.models import uploads
-from service.models.schemas import ManifestAnswer, NewManifest
+from service.models.data_schemas import ManifestAnswer, NewManifest
 from service.registry.fields import NAME
 from service.registry.models import models, versions
 from service.registry.training_data import manifests

@@ -6,9 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response, UploadFile
 
 from service.models import comparison, downloads, uploads
-from service.models.comparison import ComparisonAnswer
 from service.models.downloads import FILE_HEADERS, OCTETS
-from service.models.schemas import NewDisposition, NewVersion, Tag, VersionAnswer
+from service.models.schemas import ComparisonAnswer, NewDisposition, NewVersion, Tag, VersionAnswer
 from service.registry.access.scopes import Scope
 from service.registry.errors import ScopeMissing
 from service.registry.models import dispositions, models, versions
