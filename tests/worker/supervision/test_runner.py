@@ -131,7 +131,9 @@ def test_a_celery_worker_works_without_any_message_and_stops_without_delay(
     needs_redis()
     claim = abandon(postgresql)
     script = tmp_path / "app_that_sleeps.py"
-    script.write_text(f"from worker.supervision import supervisor\nsupervisor.CHILD = {WORKS!r}\nfrom worker.app import app\n")
+    script.write_text(
+        f"from worker.supervision import supervisor\nsupervisor.CHILD = {WORKS!r}\nfrom worker.app import app\n"
+    )
     environment = {
         "STRUCTGUARD_DATABASE_URL": postgresql.engine.url.render_as_string(hide_password=False),
         "STRUCTGUARD_DATA_DIR": str(tmp_path),
