@@ -1,4 +1,4 @@
-"""The documentation does not rot; the README's walk-through is executed by tests/acceptance/test_walkthrough.py."""
+"""The documentation does not rot; what it says of the code, tests/test_architecture_page.py holds."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,10 @@ from worker.settings import WorkerSettings
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "RESULTS.md"])
 SETTINGS = sorted(ServiceSettings.model_fields.keys() | WorkerSettings.model_fields.keys())
+
+
+def test_the_readme_is_for_somebody_in_a_hurry() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
 @pytest.mark.parametrize("name", SETTINGS)
