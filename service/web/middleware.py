@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from http import HTTPMethod
 
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from prometheus_client import Gauge, Histogram
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -99,15 +100,17 @@ class RequestIdentity:
                 route = _route(scope)
                 seconds = time.monotonic() - began
                 self._answered.labels(method, route, status).observe(seconds)
-                span.describe(
-                    f"{method} {route}",
-                    http__request__method=method,
-                    http__route=route,
-                    http__response__status_code=status,
-                    structguard__request__id=str(request_id),
+                span.update_name(f"{method} {route}")
+                span.set_attributes(
+                    {
+                        "http.request.method": method,
+                        "http.route": route,
+                        "http.response.status_code": status,
+                        "structguard.request.id": str(request_id),
+                    }
                 )
                 if status >= 500:
-                    span.failed()
+                    span.set_status(StatusCode.ERROR)
                 fields = {"method": method, "route": route, "status": status, "milliseconds": round(1000 * seconds)}
                 caller = scope["state"].get("caller")
                 text = " ".join(f"{name}={value}" for name, value in fields.items())
@@ -124,10 +127,10 @@ def _route(scope: Scope) -> str:
     return "-" if route is None else scope.get("root_path", "") + route
 
 
-def _span(scope: Scope) -> AbstractContextManager[traces.Span]:
+def _span(scope: Scope) -> AbstractContextManager[Span]:
     if scope["path"] in _POLLED:
-        return nullcontext(traces.Span(None))
-    return traces.span("HTTP", parent=Headers(scope=scope).get("traceparent"), kind="server")
+        return nullcontext(INVALID_SPAN)
+    return traces.span("HTTP", parent=Headers(scope=scope).get("traceparent"), kind=SpanKind.SERVER)
 
 
 class BodyLimit:

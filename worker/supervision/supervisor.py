@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import suppress
 
+from opentelemetry.trace import StatusCode
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.registry.errors import FenceLost
@@ -65,7 +66,7 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
     with logs.about(job=str(claim.job_id), attempt=claim.attempt), tracing.job(database, claim) as span:
         if not _attempt(database, settings, claim, stopping):
-            span.failed()
+            span.set_status(StatusCode.ERROR)
 
 
 def _attempt(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+
 from service.registry.job_queue import jobs
 from service.registry.job_queue.claims import Claim
 from service.registry.storage.database import Database
@@ -10,18 +12,20 @@ from service.registry.telemetry import traces
 
 
 @contextmanager
-def job(database: Database, claim: Claim) -> Iterator[traces.Span]:
+def job(database: Database, claim: Claim) -> Iterator[Span]:
     """Below the request that came first; those that share its run are linked."""
     if not traces.are_on():
-        yield traces.Span(None)
+        yield INVALID_SPAN
         return
     with database.read() as session:
         requests = jobs.requests_of(session, claim.job_id)
     asked = [request.traceparent for request in requests if request.traceparent]
-    with traces.span("job", parent=next(iter(asked), None), links=asked[1:], kind="consumer") as span:
-        span.describe(
-            structguard__job__id=str(claim.job_id),
-            structguard__job__attempt=claim.attempt,
-            structguard__job__requests=len(requests),
+    with traces.span("job", parent=next(iter(asked), None), links=asked[1:], kind=SpanKind.CONSUMER) as span:
+        span.set_attributes(
+            {
+                "structguard.job.id": str(claim.job_id),
+                "structguard.job.attempt": claim.attempt,
+                "structguard.job.requests": len(requests),
+            }
         )
         yield span

@@ -1,52 +1,31 @@
 """Distributed traces by OpenTelemetry, sent to where OTEL_EXPORTER_OTLP_ENDPOINT says.
 
-Without that variable, or without the extra `otel`, nothing is loaded and every span is none. A span says which route,
-job or phase it is about; no path, no query, no address and no error's text ever gets into one. Of what callers bring
-along only `traceparent` is read (W3C Trace Context, section 3.2), because `tracestate` and `baggage` may hold anything.
+Without that variable, or without the extra `otel`, every span is `INVALID_SPAN`, which does nothing. A span says which
+route, job or phase it is about; no path, no query, no address and no error's text ever gets into one. Of what callers
+bring along only `traceparent` is read (W3C Trace Context, section 3.2), because `tracestate` and `baggage` may hold
+anything.
 """
 
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, StatusCode, Tracer, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span as OtelSpan
-    from opentelemetry.trace import Tracer
 
 logger = logging.getLogger(__name__)
 
 _VARIABLE = "TRACEPARENT"
-
-Kind = Literal["internal", "server", "consumer"]
+_PROPAGATOR = TraceContextTextMapPropagator()
 
 _provider: "TracerProvider | None" = None
-_tracer: "Tracer | None" = None
-
-
-class Span:
-    """A piece of a trace, or nothing."""
-
-    def __init__(self, span: "OtelSpan | None") -> None:
-        self._span = span
-
-    def describe(self, name: str | None = None, **attributes: str | int) -> None:
-        """Name it anew, or say more about it; two underscores stand for a dot."""
-        if self._span is None:
-            return
-        if name is not None:
-            self._span.update_name(name)
-        self._span.set_attributes({key.replace("__", "."): value for key, value in attributes.items()})
-
-    def failed(self) -> None:
-        """What it stands for did not succeed."""
-        if self._span is not None:
-            from opentelemetry.trace import StatusCode  # noqa: PLC0415
-
-            self._span.set_status(StatusCode.ERROR)
+_tracer: Tracer | None = None
 
 
 def start(process: str) -> None:
@@ -82,30 +61,30 @@ def stop() -> None:
 
 
 @contextmanager
-def span(name: str, *, parent: str | None = None, links: Sequence[str] = (), kind: Kind = "internal") -> Iterator[Span]:
+def span(
+    name: str, *, parent: str | None = None, links: Sequence[str] = (), kind: SpanKind = SpanKind.INTERNAL
+) -> Iterator[Span]:
     """A span for as long as the block lasts, below `parent` or else the span around it.
 
     `parent` and `links` are `traceparent`s; one that is malformed is passed over.
     """
-    if _tracer is None:
-        yield Span(None)
+    if _tracer is None:  # a tracer that does nothing would hand on what the caller sent
+        yield INVALID_SPAN
         return
-    from opentelemetry.trace import Link, SpanKind, get_current_span  # noqa: PLC0415
-
     contexts = [get_current_span(_context(link)).get_span_context() for link in links]
     with _tracer.start_as_current_span(
         name,
         # What comes in by HTTP begins anew: asyncio may hand a connection the context of the request before.
-        context=_context(parent or "") if parent or kind == "server" else None,
-        kind=SpanKind[kind.upper()],
+        context=_context(parent or "") if parent or kind is SpanKind.SERVER else None,
+        kind=kind,
         links=[Link(context) for context in contexts if context.is_valid],
         record_exception=False,
-        set_status_on_exception=False,
+        set_status_on_exception=False,  # it would repeat the error's text
     ) as started:
         try:
-            yield Span(started)
+            yield started
         except BaseException:
-            Span(started).failed()
+            started.set_status(StatusCode.ERROR)
             raise
 
 
@@ -127,15 +106,10 @@ def inherited() -> str | None:
 
 def traceparent() -> str | None:
     """Where whatever this process does now belongs."""
-    if _tracer is None:
-        return None
-    from opentelemetry.trace import get_current_span  # noqa: PLC0415
-
-    context = get_current_span().get_span_context()
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}" if context.is_valid else None
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
 
 
-def _context(parent: str) -> "Context":
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
-
-    return TraceContextTextMapPropagator().extract({"traceparent": parent})
+def _context(parent: str) -> Context:
+    return _PROPAGATOR.extract({"traceparent": parent})

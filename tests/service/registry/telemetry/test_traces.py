@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.trace import SpanKind, StatusCode
 
 from service.registry.telemetry import traces
 from tests.operations.otlp_receiver import Receiver, receiving
@@ -25,10 +26,11 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def use_everything() -> None:
-    with traces.span("outer", parent=PARENT, links=[OTHER], kind="server") as outer:
-        outer.describe("renamed", http__route="/x")
+    with traces.span("outer", parent=PARENT, links=[OTHER], kind=SpanKind.SERVER) as outer:
+        outer.update_name("renamed")
+        outer.set_attribute("http.route", "/x")
         with traces.span("inner") as inner:
-            inner.failed()
+            inner.set_status(StatusCode.ERROR)
 
 
 def test_without_an_endpoint_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +76,7 @@ def test_an_error_is_marked_and_not_repeated(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("malformed", ["", "jane-doe", PARENT[:-1], PARENT.replace("af", "zz"), "00-" + "0" * 32])
 def test_a_malformed_parent_begins_a_trace_of_its_own(receiver: Receiver, malformed: str) -> None:
-    with traces.span("server", parent=malformed, links=[malformed], kind="server"):
+    with traces.span("server", parent=malformed, links=[malformed], kind=SpanKind.SERVER):
         here = traces.traceparent()
     traces.stop()
     (span,) = receiver.spans
@@ -84,7 +86,7 @@ def test_a_malformed_parent_begins_a_trace_of_its_own(receiver: Receiver, malfor
 
 def test_a_server_span_is_nobodys_child_by_accident(receiver: Receiver) -> None:
     """asyncio may run a request in the context of the one before on the same connection."""
-    with traces.span("before", kind="server"), traces.span("after", kind="server"):
+    with traces.span("before", kind=SpanKind.SERVER), traces.span("after", kind=SpanKind.SERVER):
         pass
     traces.stop()
     assert len({span.trace for span in receiver.spans}) == 2
