@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -104,9 +105,9 @@ def serving(*command: str, port: int, environment: dict[str, str]) -> Iterator[i
 
 
 def cpu_seconds(process: int) -> float:
-    """What a process has used of the CPU, in all its threads (proc(5), utime and stime)."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """What a process has used of the CPU, in all its threads."""
+    times = psutil.Process(process).cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
-import signal
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -103,7 +102,7 @@ def test_a_killed_worker_process_costs_time_and_nothing_else(stack: Stack, digit
 
         stack.wait_for(unlearning, seconds=120)
         (child,) = children_of(job_id)
-        os.kill(child, signal.SIGKILL)
+        child.kill()
         ended = stack.finish(client, request)
 
         assert ended["state"] == "completed", ended["reason"]
@@ -249,14 +248,7 @@ def kept_samples(stack: Stack) -> list[Path]:
     return list((stack.data / "samples").glob("*"))
 
 
-def children_of(job_id: str) -> list[int]:
+def children_of(job_id: str) -> list[psutil.Process]:
     """Processes that run this job."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = entry.read_bytes().decode().split("\0")
-        except OSError:  # it ended in between
-            continue
-        if "worker.job" in arguments and job_id in arguments:
-            found.append(int(entry.parent.name))
-    return found
+    command = {"worker.job", job_id}
+    return [process for process in psutil.process_iter(["cmdline"]) if command <= {*(process.info["cmdline"] or ())}]

@@ -4,10 +4,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 
 from service.cli.stack import free_port
@@ -32,53 +32,48 @@ def up(tmp_path):
 
 
 def children(pid):
-    """The processes that this one has started, by what they run (Linux)."""
-    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2].decode(): int(pid) for pid in pids}
+    """The processes that this one has started, by what they run."""
+    return {child.cmdline()[2]: child for child in psutil.Process(pid).children()}
 
 
-def all_gone(pids):
-    deadline = time.monotonic() + 15
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+def all_gone(processes):
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    return not alive
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_end_it_ends_both_and_succeeds(up, number):
     """Service and worker run until then, and log to files."""
-    process, document, pids = up()
-    assert pids.keys() == {"service", "worker"}
+    process, document, started = up()
+    assert started.keys() == {"service", "worker"}
     assert httpx2.get(f"{document['server']}/readyz").status_code == 200
     assert all(Path(log).exists() for log in document["logs"].values())
 
     process.send_signal(number)
 
     assert process.wait(timeout=20) == 0
-    assert all_gone(pids.values())
+    assert all_gone(started.values())
 
 
 def test_killed_it_leaves_nobody_behind(up):
     """SIGKILL gives it no chance, so the kernel ends its children."""
-    process, _, pids = up()
+    process, _, started = up()
     process.kill()
     process.wait()
-    assert all_gone(pids.values())
+    assert all_gone(started.values())
 
 
 @pytest.mark.parametrize(("victim", "other"), [("service", "worker"), ("worker", "service")])
 def test_when_one_dies_the_other_is_stopped_and_it_says_so(up, victim, other):
     """Half a stack would look alive and do nothing."""
-    process, document, pids = up()
+    process, document, started = up()
 
-    os.kill(pids[victim], signal.SIGKILL)
+    started[victim].kill()
 
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert f"The {victim} was killed by SIGKILL. Its log is {document['logs'][victim]}" in errors
-    assert all_gone([pids[other]])
+    assert all_gone([started[other]])
 
 
 def test_a_busy_port_is_refused_before_anything_starts(structguard, tmp_path):
