@@ -1,8 +1,9 @@
-"""Line charts as geometry: what is drawn where, in the units of a view box. Templates make SVG of it."""
+"""Line charts as SVG, in the units of a view box. How they look is a matter of the style sheet around them."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 WIDTH, HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 12, 28  # room for the labels of the axes
@@ -49,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """All of a chart. Its box is `WIDTH` × `HEIGHT`."""
+    """All of a chart."""
 
     title: str
     lines: Sequence[Line]
@@ -57,15 +58,36 @@ class Chart:
     y_ticks: Sequence[Tick]
     x_name: str
     summary: str  #: in words, for whoever does not see it
-    left: float = _LEFT
-    right: float = WIDTH - _RIGHT
-    bottom: float = HEIGHT - _BOTTOM
-    width: int = WIDTH
-    height: int = HEIGHT
+    width: int
+    height: int
+
+    @property
+    def marks(self) -> str:
+        """The SVG elements of grid, axes and lines; all text in them is escaped."""
+        left, right, bottom = _LEFT, self.width - _RIGHT, self.height - _BOTTOM
+        grid = (
+            f'<path class="grid" d="M{left} {tick.at}H{right}"/>'
+            f'<text class="y" x="{left - 6}" y="{tick.at + 4}">{tick.label}</text>'
+            for tick in self.y_ticks
+        )
+        axis = f'<path class="axis" d="M{left} {bottom}H{right}"/>'
+        below = (f'<text class="x" x="{tick.at}" y="{bottom + 17}">{tick.label}</text>' for tick in self.x_ticks)
+        lines = (
+            f'<g class="line-{number}"><path class="line" d="{line.path}"/>{_circles(line.dots)}</g>'
+            for number, line in enumerate(self.lines, 1)
+        )
+        return "\n".join((*grid, axis, *below, *lines))
 
 
 def line_chart(
-    title: str, series: Sequence[Series], *, x_name: str, low: float | None = None, high: float | None = None
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_name: str,
+    low: float | None = None,
+    high: float | None = None,
+    width: int = WIDTH,
+    height: int = HEIGHT,
 ) -> Chart | None:
     """A chart of these series, or nothing without a point. `low` and `high` are limits that the y axis reaches."""
     shown = [Series(one.name, thinned(one.points)) for one in series if one.points]
@@ -74,8 +96,8 @@ def line_chart(
     xs = [x for one in shown for x, _ in one.points]
     ys = [y for one in shown for _, y in one.points]
     y_marks = ticks(min(ys) if low is None else min(low, *ys), max(ys) if high is None else max(high, *ys))
-    across = _Scale(min(xs), max(xs), _LEFT + 4, WIDTH - _RIGHT - 4)
-    up = _Scale(y_marks[0], y_marks[-1], HEIGHT - _BOTTOM, _TOP)
+    across = _Scale(min(xs), max(xs), _LEFT + 4, width - _RIGHT - 4)
+    up = _Scale(y_marks[0], y_marks[-1], height - _BOTTOM, _TOP)
     lines = [_line(one, x_name, across, up) for one in shown]
     summary = ". ".join(
         f"{one.name}: from {brief(one.points[0][1])} to {brief(one.points[-1][1])} over {len(one.points)} points"
@@ -88,6 +110,8 @@ def line_chart(
         y_ticks=[Tick(up(y), brief(y)) for y in y_marks],
         x_name=x_name,
         summary=f"{summary}.",
+        width=width,
+        height=height,
     )
 
 
@@ -142,6 +166,15 @@ def _line(series: Series, x_name: str, across: _Scale, up: _Scale) -> Line:
     ]
     last = brief(series.points[-1][1])
     return Line(series.name, path, dots if len(dots) <= _MOST_DOTS else dots[-1:], last)
+
+
+def _circles(dots: Sequence[Dot]) -> str:
+    """The last one is larger; a pointer that rests on one is shown its values."""
+    return "".join(
+        f'<circle cx="{dot.x}" cy="{dot.y}" r="{3.5 if dot is dots[-1] else 2.5}">'
+        f"<title>{escape(dot.label)}</title></circle>"
+        for dot in dots
+    )
 
 
 def _ends(low: float, high: float) -> list[float]:
