@@ -60,7 +60,7 @@ def pictures(
     """
     assert request.samples is not None
     found = []
-    with archive.open_of(request, artifacts.path(request.samples), settings) as source:
+    with archive.open_images(request, artifacts.path(request.samples), settings) as source:
         for at, (image, label) in enumerate(archive.read(source, range(first, first + ON_A_PAGE)), first):
             width, height = image.size
             small = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")

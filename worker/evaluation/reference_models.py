@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from service.registry.images.archive import LabelledImage
 from service.registry.models.preprocessing import Preprocessing
 from service.registry.models.quality_gate import LEAST_UNSEEN
 from service.registry.storage.artifacts import Artifacts
 from service.registry.training_data.reference_models import LeftOut
 from worker.evaluation.outputs import kept_places
-from worker.inputs.images import Labelled, as_batch, batches
+from worker.inputs.images import as_batch, batches
 from worker.inputs.inputs import CheckpointAltered, Inputs, ReferenceModel, classifier, verified
 from worker.settings import WorkerSettings
 from worker.unlearning import Batch, SplitClassifier, outputs
@@ -31,7 +32,11 @@ class Compared:
 
 
 def compare(
-    inputs: Inputs, artifacts: Artifacts, settings: WorkerSettings, images: Sequence[Labelled], device: torch.device
+    inputs: Inputs,
+    artifacts: Artifacts,
+    settings: WorkerSettings,
+    images: Sequence[LabelledImage],
+    device: torch.device,
 ) -> Compared:
     """Show each reference the images to forget, and the test images whose outputs are kept of every version.
 
@@ -40,14 +45,14 @@ def compare(
     unseen, count = inputs.test, next((kept.count for kept in inputs.sets if kept.kind == "test"), 0)
     if not inputs.references or unseen is None or count < LEAST_UNSEEN:
         return Compared([replace(one, left_out=LeftOut.NO_TEST_SET) for one in inputs.references], None)
-    places = kept_places(count, batch=settings.evaluation_batch)
+    indices = kept_places(count, batch=settings.evaluation_batch)
 
     def shown(reference: ReferenceModel) -> tuple[Tensor, Tensor] | LeftOut:
         model = _loaded(reference, artifacts, device)
         if isinstance(model, LeftOut):
             return model
         own = Preprocessing.model_validate(reference.version.preprocessing)
-        test = batches(unseen, own, size=settings.evaluation_batch, device=device, places=places)
+        test = batches(unseen, own, size=settings.evaluation_batch, device=device, indices=indices)
         return _odds(model, [as_batch(images, own).to(device)]), _odds(model, test)
 
     models, odds = [], []

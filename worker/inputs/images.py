@@ -1,4 +1,4 @@
-"""Kept images as batches of pixels, prepared the way the version's owner prepares them."""
+"""Stored images as batches of pixels, prepared the way the version's owner prepares them."""
 
 import hashlib
 import uuid
@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from service.registry.images import archive
+from service.registry.images.archive import LabelledImage
 from service.registry.models.preprocessing import Preprocessing
 from worker.unlearning import Batch
 
@@ -21,9 +22,6 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-
-Labelled = tuple[Image.Image, int]
-"""An image, and the position of its class."""
 
 
 def pixels(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
@@ -48,36 +46,36 @@ def batches(
     *,
     size: int,
     device: torch.device,
-    places: Sequence[int] | None = None,
+    indices: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
-    """The images of a kept set, `size` at a time: all of them, or those at these places."""
-    kept = archive.read(path, places)
-    while some := list(islice(kept, size)):
-        yield as_batch(some, preprocessing).to(device)
+    """The images of a stored set, `size` at a time: all of them, or those at these indices."""
+    images = archive.read(path, indices)
+    while batch := list(islice(images, size)):
+        yield as_batch(batch, preprocessing).to(device)
 
 
 def distinct_images(
-    images: Mapping[uuid.UUID, Iterable[Labelled]],
-) -> tuple[list[Labelled], dict[uuid.UUID, list[int]]]:
+    images: Mapping[uuid.UUID, Iterable[LabelledImage]],
+) -> tuple[list[LabelledImage], dict[uuid.UUID, list[int]]]:
     """The images to forget of one or more requests, each distinct image once, and which of them are each request's."""
-    distinct: list[Labelled] = []
-    places: dict[bytes, int] = {}
+    distinct: list[LabelledImage] = []
+    indices: dict[bytes, int] = {}
     own: dict[uuid.UUID, list[int]] = {}
-    for request_id, some in images.items():
-        mine = set()
-        for image, label in some:
+    for request_id, request_images in images.items():
+        positions = set()
+        for image, label in request_images:
             digest = hashlib.sha256(f"{image.mode} {image.size} {label} ".encode() + image.tobytes()).digest()
-            if digest not in places:
-                places[digest] = len(distinct)
+            if digest not in indices:
+                indices[digest] = len(distinct)
                 distinct.append((image, label))
-            mine.add(places[digest])
-        own[request_id] = sorted(mine)
+            positions.add(indices[digest])
+        own[request_id] = sorted(positions)
     return distinct, own
 
 
-def as_batch(some: Sequence[Labelled], preprocessing: Preprocessing) -> Batch:
+def as_batch(images: Sequence[LabelledImage], preprocessing: Preprocessing) -> Batch:
     """Images as a network sees them."""
     return Batch(
-        images=torch.stack([pixels(image, preprocessing) for image, _ in some]),
-        labels=torch.tensor([label for _, label in some]),
+        images=torch.stack([pixels(image, preprocessing) for image, _ in images]),
+        labels=torch.tensor([label for _, label in images]),
     )

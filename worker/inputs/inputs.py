@@ -8,6 +8,7 @@ import torch
 
 from service.registry.errors import RegistryError
 from service.registry.images import archive
+from service.registry.images.archive import LabelledImage
 from service.registry.job_queue import jobs
 from service.registry.job_queue.claims import Claim
 from service.registry.models import evaluation_sets, versions
@@ -21,7 +22,6 @@ from service.registry.storage.database import Database
 from service.registry.tables import DeletionRequest, EvaluationSet, Model, Version
 from service.registry.training_data import reference_models
 from service.registry.training_data.reference_models import LeftOut
-from worker.inputs.images import Labelled
 from worker.networks import architectures
 from worker.unlearning import SplitClassifier
 
@@ -96,7 +96,7 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
     )
 
 
-def images_of(request: DeletionRequest, artifacts: Artifacts, settings: RegistrySettings) -> list[Labelled]:
+def images_of(request: DeletionRequest, artifacts: Artifacts, settings: RegistrySettings) -> list[LabelledImage]:
     """The images that a request wants forgotten, with their labels.
 
     Raises:
@@ -105,7 +105,7 @@ def images_of(request: DeletionRequest, artifacts: Artifacts, settings: Registry
     """
     assert request.samples is not None  # they are destroyed when their request ends
     try:
-        with archive.open_of(request, artifacts.path(request.samples), settings) as file:
+        with archive.open_images(request, artifacts.path(request.samples), settings) as file:
             return list(archive.read(file))
     except (RegistryError, MemoryError):
         raise

@@ -22,7 +22,7 @@ from service.registry.crypto.master_key import OtherMasterKey
 from service.registry.deletion_requests import publication
 from service.registry.deletion_requests.publication import GateObjected
 from service.registry.errors import FenceLost, RegistryError
-from service.registry.images.archive import ImagesMissing
+from service.registry.images.archive import ImagesMissing, LabelledImage
 from service.registry.job_queue import claims
 from service.registry.job_queue.claims import CancelRequested, Claim
 from service.registry.options import Options
@@ -34,7 +34,7 @@ from service.registry.telemetry import logs, traces
 from worker.anchors.anchors import anchors_for
 from worker.evaluation.evaluation import device_of, evaluate, objections, probe_of
 from worker.evaluation.reference_models import compare
-from worker.inputs.images import Labelled, as_batch, batches, distinct_images
+from worker.inputs.images import as_batch, batches, distinct_images
 from worker.inputs.inputs import ImagesDamaged, Inputs, classifier, images_of, read_inputs
 from worker.job.progress_report import Report, numbers
 from worker.job.provenance import provenance
@@ -160,7 +160,7 @@ def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, clai
 
 def _images(
     database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, inputs: Inputs
-) -> dict[uuid.UUID, list[Labelled]]:
+) -> dict[uuid.UUID, list[LabelledImage]]:
     """The images to forget of each request. One whose images cannot be had fails, and the others go on."""
     images = {}
     for request in inputs.requests:

@@ -20,6 +20,7 @@ from service.registry.crypto import dsse
 from service.registry.crypto.canonical_json import leaves
 from service.registry.errors import RegistryError
 from service.registry.images import archive
+from service.registry.images.archive import LabelledImage
 from service.registry.states import Disposition
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
@@ -28,7 +29,7 @@ from worker.anchors.anchors import AnchorsAltered
 from worker.anchors.encoders import load_precomputed
 from worker.evaluation.evaluation import Evaluation, device_of, evaluate, objections, probe_of
 from worker.evaluation.reference_models import Compared, compare
-from worker.inputs.images import Labelled, as_batch, distinct_images
+from worker.inputs.images import as_batch, distinct_images
 from worker.inputs.inputs import CheckpointAltered, Inputs, classifier, images_of, verified
 from worker.job.progress_report import numbers
 from worker.recompute.certified_records import Certified, read, told, told_now
@@ -196,11 +197,11 @@ def _measured_again(
 
 def _images(
     inputs: Inputs, artifacts: Artifacts, settings: WorkerSettings
-) -> tuple[list[Labelled], dict[uuid.UUID, list[int]]]:
+) -> tuple[list[LabelledImage], dict[uuid.UUID, list[int]]]:
     return distinct_images({request.id: images_of(request, artifacts, settings) for request in inputs.requests})
 
 
-def _stand_in(inputs: Inputs) -> list[Labelled]:
+def _stand_in(inputs: Inputs) -> list[LabelledImage]:
     """One image of an evaluation set in the place of those to forget: what depends on it is not looked at."""
     path = inputs.test or inputs.retain
     return [] if path is None else list(archive.read(path, [0]))

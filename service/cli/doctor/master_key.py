@@ -47,7 +47,7 @@ def _wrong_with(file: Path, settings: RegistrySettings) -> Finding | None:
 def _closed(request: DeletionRequest, settings: RegistrySettings, file: Path) -> Finding | None:
     """Why these images do not open, if they do not."""
     try:
-        archive.open_of(request, Artifacts(settings.data_dir).path(request.samples or ""), settings).close()
+        archive.open_images(request, Artifacts(settings.data_dir).path(request.samples or ""), settings).close()
     except OtherMasterKey:
         return problem("master key", f"{file} is not the one that images were stored with", _MEND)
     except (RegistryError, OSError) as error:

@@ -5,22 +5,31 @@ deletion requests are kept encrypted, those of evaluation sets are not.
 """
 
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 from PIL import Image
 
 from service.registry.crypto.encrypted_files import open_sealed
 from service.registry.crypto.master_key import MasterKey
 from service.registry.errors import RegistryError
 from service.registry.settings import RegistrySettings
+from service.registry.storage.artifacts import CHUNK
 from service.registry.tables import DeletionRequest
 
 _LABELS = "labels.json"
+
+#: What reading a broken zip or npz can raise, see zipfile.ZipFile.open, zlib and numpy.lib.format.
+BROKEN_ZIP = (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError, KeyError)
+
+#: An image, and the position of its class.
+LabelledImage = tuple[Image.Image, int]
 
 #: A file that is only written on, from its beginning to its end.
 Target = Path | BufferedIOBase
@@ -51,7 +60,25 @@ class Writer:
         self._index.append((name, label))
 
 
-def open_of(request: DeletionRequest, file: Path, settings: RegistrySettings) -> BinaryIO:
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether the order is Fortran's, and type of an array in NumPy's format."""
+    version = npy.read_magic(file)
+    return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+
+
+def copy_arrays(archive: zipfile.ZipFile, target: Target) -> None:
+    """Write the arrays `images` and `labels` of a checked npz, and nothing else that it may hold or say."""
+    with zipfile.ZipFile(target, "w", archive.getinfo("images.npy").compress_type) as output:
+        with archive.open("images.npy") as source, output.open("images.npy", "w", force_zip64=True) as copy:
+            shape, fortran, dtype = read_npy_header(source)
+            header = {"shape": shape, "fortran_order": fortran, "descr": npy.dtype_to_descr(dtype)}
+            npy.write_array_header_1_0(copy, header)
+            shutil.copyfileobj(source, copy, CHUNK)
+        with archive.open("labels.npy") as source, output.open("labels.npy", "w") as copy:
+            npy.write_array(copy, npy.read_array(source, allow_pickle=False), allow_pickle=False)
+
+
+def open_images(request: DeletionRequest, file: Path, settings: RegistrySettings) -> BinaryIO:
     """The images of a deletion request, for `read`: they are decrypted as they are read.
 
     Raises:
@@ -65,21 +92,21 @@ def open_of(request: DeletionRequest, file: Path, settings: RegistrySettings) ->
     return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
 
 
-def read(source: Path | BinaryIO, places: Sequence[int] | None = None) -> Iterator[tuple[Image.Image, int]]:
-    """The kept images with their labels, in the order in which they were sent; with `places` only those that are there.
+def read(source: Path | BinaryIO, indices: Sequence[int] | None = None) -> Iterator[LabelledImage]:
+    """The images in the order in which they were sent: all, or those at `indices`, which count from 0.
 
-    Places are counted from 0, and those behind the last image mean nothing.
+    An index after the last image is left out.
     """
     with zipfile.ZipFile(source) as archive:
         if _LABELS in archive.namelist():
             index = json.loads(archive.read(_LABELS))
-            for name, label in index if places is None else [index[at] for at in places if at < len(index)]:
+            for name, label in index if indices is None else [index[at] for at in indices if at < len(index)]:
                 with archive.open(name) as member, Image.open(member) as image:
                     image.load()
                     yield image, label
             return
     with np.load(source, allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
-        for at in range(len(labels)) if places is None else (at for at in places if at < len(labels)):
+        for at in range(len(labels)) if indices is None else (at for at in indices if at < len(labels)):
             pixels, label = images[at], labels[at]
             yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), int(label)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from service.registry.errors import Fault, InvalidInput
-from service.registry.images.validation import BROKEN_ZIP
+from service.registry.images.archive import BROKEN_ZIP, read_npy_header
 from service.registry.storage.artifacts import CHUNK
 
 _MOST_DIMENSIONS = 16_384  # the largest text encoders have a quarter of it
@@ -57,8 +57,7 @@ def _array(
     """One array. Its header is checked before memory is taken for it."""
     wanted = f"must be of shape ({', '.join('d' if n is None else str(n) for n in shape)},) and type {kinds}"
     with archive.open(f"{name}.npy") as member:
-        read_header = npy.read_array_header_1_0 if npy.read_magic(member) == (1, 0) else npy.read_array_header_2_0
-        found, _, dtype = read_header(member)
+        found, _, dtype = read_npy_header(member)
     fits = len(found) == len(shape) and all(
         n == want if want is not None else 0 < n <= _MOST_DIMENSIONS for n, want in zip(found, shape, strict=True)
     )

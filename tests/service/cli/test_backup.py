@@ -88,7 +88,7 @@ def requests_in(folder):
 
 def opened(request, settings):
     """The images of a request, decrypted."""
-    with archive.open_of(request, settings.data_dir / request.samples, settings) as file:
+    with archive.open_images(request, settings.data_dir / request.samples, settings) as file:
         return file.read()
 
 

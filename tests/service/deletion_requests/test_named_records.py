@@ -25,7 +25,7 @@ def stored(settings, database):
     def look(answer):
         with database.read() as session:
             request = session.get_one(DeletionRequest, uuid.UUID(answer.json()["id"]))
-        with archive.open_of(request, settings.data_dir / request.samples, settings) as kept:
+        with archive.open_images(request, settings.data_dir / request.samples, settings) as kept:
             return sorted((image.getpixel((0, 0))[0], label) for image, label in archive.read(kept))
 
     return look

@@ -72,7 +72,7 @@ def test_both_kept_forms_give_the_same_batches(tmp_path: Path) -> None:
             torch.cat([first.images, second.images])[:, 0] * 255, torch.from_numpy(images[..., 0]).float()
         )
         assert torch.cat([first.labels, second.labels]).tolist() == [0, 1, 2, 3, 4]
-        (some,) = batches(tmp_path / name, GRAY, size=3, device=CPU, places=[1, 4])
+        (some,) = batches(tmp_path / name, GRAY, size=3, device=CPU, indices=[1, 4])
         assert torch.equal(some.images, torch.cat([first.images, second.images])[[1, 4]])
         assert some.labels.tolist() == [1, 4]
 

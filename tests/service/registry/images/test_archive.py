@@ -40,7 +40,7 @@ def request_of(settings, tmp_path):
 
 
 def read(request, tmp_path, settings):
-    with archive.open_of(request, tmp_path / request.samples, settings) as file:
+    with archive.open_images(request, tmp_path / request.samples, settings) as file:
         return [(np.asarray(image), label) for image, label in archive.read(file)]
 
 
