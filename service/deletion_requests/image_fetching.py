@@ -4,7 +4,7 @@ import logging
 import re
 from pathlib import Path
 
-from service.registry.images.validation import Unobtainable
+from service.registry.images.validation import ImageRejected
 from service.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
@@ -19,12 +19,12 @@ def fetch(uri: str, settings: ServiceSettings, most: int) -> bytes:
     """The first `most` bytes of what lies at `uri`. Its path is taken as it stands; `%20` is no blank.
 
     Raises:
-        Unobtainable: the operator has not allowed to look there, or it is not there.
+        ImageRejected: the operator has not allowed to look there, or it is not there.
     """
     parts = _URI.fullmatch(uri)
     # fsspec reads `a::b` as a chain of stores, of which the last may be anything.
     if parts is None or parts[1] not in settings.manifest_schemes or "::" in uri or ".." in parts[2].split("/"):
-        raise Unobtainable("has a URI that this service may not fetch from")
+        raise ImageRejected("has a URI that this service may not fetch from")
     scheme, path = parts.groups()
     if scheme == "file":
         path = _below(settings.manifest_root, path)
@@ -34,7 +34,7 @@ def fetch(uri: str, settings: ServiceSettings, most: int) -> bytes:
         content: bytes = fsspec.filesystem(scheme).cat_file(path, 0, most)
     except Exception as error:  # noqa: BLE001  (each store has errors of its own, and they quote the path)
         logger.warning("an image that a manifest names cannot be fetched by %s: %s", scheme, type(error).__name__)
-        raise Unobtainable("cannot be fetched") from None
+        raise ImageRejected("cannot be fetched") from None
     return content
 
 
@@ -53,5 +53,5 @@ def _below(root: Path | None, path: str) -> str:
     except (OSError, RuntimeError):  # a name that is too long, a link to itself
         is_there = False
     if not is_there:
-        raise Unobtainable("cannot be fetched")  # the same for all: it tells nothing about other folders
+        raise ImageRejected("cannot be fetched")  # the same for all: it tells nothing about other folders
     return str(real)

@@ -11,7 +11,7 @@ from service.deletion_requests.image_fetching import fetch
 from service.deletion_requests.schemas import NewDeletionRequest
 from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
-from service.registry.images.validation import Labelled
+from service.registry.images.validation import ReceivedImage
 from service.registry.tables import Manifest, Record, Version
 from service.registry.training_data import manifest_files, manifests
 from service.web.dependencies import Resources
@@ -23,7 +23,7 @@ class Named:
 
     subjects: Sequence[bytes] = ()
     records: Sequence[bytes] = ()
-    images: Sequence[Labelled] = ()
+    images: Sequence[ReceivedImage] = ()
 
 
 def look_up(
@@ -75,7 +75,7 @@ def _check_all_found(pointers: dict[bytes, str], found: Sequence[Record]) -> Non
         raise InvalidInput(*(Fault(pointer, detail) for pointer in missing[:MOST_FAULTS]))
 
 
-def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes, str]) -> list[Labelled]:
+def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes, str]) -> list[ReceivedImage]:
     """The image of each record; of a record with one image in several manifests the newest one knows the label."""
     rows = defaultdict[Manifest, set[int]](set)
     for record in found:
@@ -84,16 +84,16 @@ def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes,
         manifest: manifest_files.uris(manifests.open_uris(manifest, resources.artifacts, resources.master_key), wanted)
         for manifest, wanted in rows.items()
     }
-    images: dict[tuple[bytes, str], Labelled] = {}
+    images: dict[tuple[bytes, str], ReceivedImage] = {}
     for record in found:
         manifest, pointer = record.manifest, pointers[record.sample_hmac]
         uri = uris[manifest][record.row]
-        image = Labelled(
+        image = ReceivedImage(
             read=partial(fetch, uri, resources.settings),
             pointer=pointer,
-            position=record.label,
+            label=record.label,
             label_pointer=pointer,
-            about=f"row {record.row} of the manifest `{manifest.name}` of version {manifest.version.number}: ",
+            context=f"row {record.row} of the manifest `{manifest.name}` of version {manifest.version.number}: ",
         )
         images.setdefault((record.sample_hmac, uri), image)
     return list(images.values())

@@ -18,7 +18,7 @@ from service.deletion_requests.schemas import (
     Retried,
     Retries,
 )
-from service.deletion_requests.submission import JSON_BODY, AskedDep
+from service.deletion_requests.submission import JSON_BODY, ImageFiles, NewDeletionRequestDep
 from service.registry.access.scopes import Caller
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import DeletionRequestNotFound, NotRetriable
@@ -54,14 +54,18 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
     openapi_extra=JSON_BODY,
 )
 def submit_deletion_request(
-    caller: Creator, asked: AskedDep, creation: CreationDep, resources: ResourcesDep
+    caller: Creator,
+    given: NewDeletionRequestDep,
+    images: ImageFiles,
+    creation: CreationDep,
+    resources: ResourcesDep,
 ) -> Response:
     """Accept images to forget. After the 202 it cannot be lost.
 
     They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
     training manifests say they are: all of a `subject_id`, or those of `sample_ids`, in a form or as plain JSON.
     """
-    return submission.submit_deletion_request(resources, creation, caller, asked.given, asked.images)
+    return submission.submit_deletion_request(resources, creation, caller, given, images)
 
 
 @router.get("", summary="List deletion requests", responses=documented(404, 422))

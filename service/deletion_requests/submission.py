@@ -2,8 +2,8 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import Depends, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +16,8 @@ from service.registry.access.scopes import Caller
 from service.registry.crypto.encrypted_files import SealedWriter
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
-from service.registry.images import validation
+from service.registry.images import upload_formats
+from service.registry.images.validation import CheckedImages, check_images
 from service.registry.models import anchor_sets
 from service.registry.options import Options
 from service.registry.storage.artifacts import Staged
@@ -25,7 +26,6 @@ from service.registry.training_data import affected_versions, reference_models, 
 from service.web.dependencies import Resources
 from service.web.fields import Metadata
 from service.web.idempotency import Creation
-from service.web.uploads import image_limits, uploads_of
 
 JSON_BODY: dict[str, Any] = {
     "requestBody": {
@@ -35,29 +35,24 @@ JSON_BODY: dict[str, Any] = {
 """What the framework does not see by itself: it only finds the form."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is to be forgotten, and the images that came along."""
-
-    given: NewDeletionRequest
-    images: Sequence[UploadFile]
-
-
-async def _asked(
-    request: Request,
-    metadata: Metadata[NewDeletionRequest] | None = None,
-    images: list[UploadFile] | None = None,
-) -> Asked:
+async def _metadata(request: Request, metadata: Metadata[NewDeletionRequest] | None = None) -> NewDeletionRequest:
     """Declared as a form, the framework reads one if one was sent, and leaves any other body alone."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        return Asked(_parsed(await request.body()), ())
+        return _parsed(await request.body())
     if metadata is None:
         raise RequestValidationError([{"type": "missing", "loc": ("body", "metadata"), "msg": "Field required"}])
-    return Asked(metadata, images or ())
+    return metadata
 
 
-AskedDep = Annotated[Asked, Depends(_asked)]
-"""Either form of the body of `POST /v1/deletion-requests`."""
+async def _files(images: list[UploadFile] | None = None) -> list[BinaryIO]:
+    return [image.file for image in images or ()]
+
+
+NewDeletionRequestDep = Annotated[NewDeletionRequest, Depends(_metadata)]
+"""What is to be forgotten, from either form of the body of `POST /v1/deletion-requests`."""
+
+ImageFiles = Annotated[list[BinaryIO], Depends(_files)]
+"""The images of the form; none of a JSON body."""
 
 
 def _parsed(body: bytes) -> NewDeletionRequest:
@@ -73,7 +68,7 @@ def submit_deletion_request(
     creation: Creation,
     caller: Caller,
     given: NewDeletionRequest,
-    images: Sequence[UploadFile],
+    images: Sequence[BinaryIO],
 ) -> Response:
     """Keep the images to forget, and store the request; the answer. Once this returns, it cannot be lost.
 
@@ -99,15 +94,17 @@ def submit_deletion_request(
         )
     with resources.artifacts.stage() as staged:
         if images:
-            limits = image_limits(resources, resources.settings.max_images)
+            limits = resources.image_limits(resources.settings.max_images)
             with SealedWriter(staged.path) as target:
-                kept = validation.keep(uploads_of(images), given.labels, target, classes=classes, limits=limits)
-            brought = _brought(resources, staged, target, kept, named)
+                checked = upload_formats.check_upload(images, given.labels, target, classes=classes, limits=limits)
+            stored = StoredImages(staged, target.key, checked)
         else:
-            brought = bring(resources, named, staged)
+            stored = fetch_images(resources, named, staged)
         with resources.database.write() as session:
-            request = store_deletion_request(session, caller, model, brought, given.regulation, given.options)
-            # Where else images are that were brought, nobody knows.
+            request = store_deletion_request(
+                resources, session, caller, model, stored, named, given.regulation, given.options
+            )
+            # Where else uploaded images are, nobody knows.
             answer = AcceptedRequest.with_reach(
                 request, None if images else affected_versions.of_request(session, request)
             )
@@ -119,61 +116,60 @@ def submit_deletion_request(
 
 
 @dataclass(frozen=True)
-class Brought:
-    """Images that were checked and wait in an encrypted file, and whom and what they were named by."""
+class StoredImages:
+    """Checked images of one deletion request in an encrypted file, which `store_deletion_request` makes durable."""
 
-    request_id: uuid.UUID
     staged: Staged
-    samples_key: bytes  # of the file, wrapped; of use to this request only
-    kept: validation.Kept
-    named: Named
+    key: bytes = field(repr=False)  # that decrypts the file; not wrapped yet
+    checked: CheckedImages
 
 
-def bring(resources: Resources, named: Named, staged: Staged) -> Brought:
-    """Fetch the images that are named.
+def fetch_images(resources: Resources, named: Named, staged: Staged) -> StoredImages:
+    """Fetch the images of the records that are named.
 
     Raises:
-        InvalidInput: with a fault for every one that cannot be had, or is none.
+        InvalidInput: with a fault for every one that cannot be fetched, or is no image.
     """
-    limits = image_limits(resources, resources.settings.max_images)
+    limits = resources.image_limits(resources.settings.max_images)
     with SealedWriter(staged.path) as target:
-        kept = validation.keep_images(named.images, target, limits)
-    return _brought(resources, staged, target, kept, named)
-
-
-def _brought(
-    resources: Resources, staged: Staged, sealed: SealedWriter, kept: validation.Kept, named: Named
-) -> Brought:
-    request_id = uuid.uuid4()
-    return Brought(request_id, staged, resources.master_key.wrap(sealed.key, request_id), kept, named)
+        checked = check_images(named.images, target, limits)
+    return StoredImages(staged, target.key, checked)
 
 
 def store_deletion_request(
-    session: Session, caller: Caller, model: Model, brought: Brought, regulation: str, options: Options
+    resources: Resources,
+    session: Session,
+    caller: Caller,
+    model: Model,
+    images: StoredImages,
+    named: Named,
+    regulation: str,
+    options: Options,
 ) -> DeletionRequest:
     """Write the request, its job and whom it names, and make the images durable; all with the caller's transaction.
 
     The model has a version; it may come from another session.
     """
-    key = f"samples/{brought.request_id}"
-    with brought.staged.keeping(key):
+    request_id = uuid.uuid4()
+    key = f"samples/{request_id}"
+    with images.staged.keeping(key):
         request = lifecycle.submit(
             session,
             model,
-            request_id=brought.request_id,
+            request_id=request_id,
             regulation=regulation,
             samples=key,
-            samples_key=brought.samples_key,
-            sample_count=brought.kept.count,
-            samples_hmac=caller.pseudonyms.content(brought.kept.fingerprint),
+            samples_key=resources.master_key.wrap(images.key, request_id),
+            sample_count=images.checked.count,
+            samples_hmac=caller.pseudonyms.content(images.checked.fingerprint),
             submitted_by=caller.subject,
             options=options,
         )
-        suppression_list.add(session, request, subjects=brought.named.subjects, records=brought.named.records)
+        suppression_list.add(session, request, subjects=named.subjects, records=named.records)
     return request
 
 
-def _check_one_way(given: NewDeletionRequest, images: Sequence[UploadFile]) -> None:
+def _check_one_way(given: NewDeletionRequest, images: Sequence[BinaryIO]) -> None:
     ways = {"images": bool(images), "subject_id": given.subject_id is not None, "sample_ids": bool(given.sample_ids)}
     if not any(ways.values()):
         raise InvalidInput(Fault("#/images", "images are needed, or a `subject_id`, or `sample_ids`"))

@@ -6,7 +6,7 @@ from importlib.metadata import version as package_version
 from typing import BinaryIO
 
 import numpy as np
-from fastapi import Response, UploadFile
+from fastapi import Response
 from sqlalchemy.orm import Session
 
 from service.models.data_schemas import (
@@ -23,7 +23,7 @@ from service.registry.audit import audit_log
 from service.registry.crypto.encrypted_files import SealedWriter
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import Fault, InvalidInput
-from service.registry.images import validation
+from service.registry.images import upload_formats
 from service.registry.models import anchor_files, anchor_sets, checkpoint_files, evaluation_sets, models, versions
 from service.registry.models.architectures import expected_tensors
 from service.registry.tables import AnchorSet
@@ -33,7 +33,6 @@ from service.registry.training_data import (
 )
 from service.web.dependencies import Resources
 from service.web.idempotency import Creation
-from service.web.uploads import image_limits, uploads_of
 
 # All of these look the model up before the files are read, because many mistakes show there. The file becomes durable
 # inside the transaction that writes, so that none is left when it fails.
@@ -106,7 +105,7 @@ def add_evaluation_set(
     caller: Caller,
     model_name: str,
     given: NewEvaluationSet,
-    images: Sequence[UploadFile],
+    images: Sequence[BinaryIO],
 ) -> Response:
     """Keep labelled images that versions of the model are measured on; the answer.
 
@@ -115,9 +114,9 @@ def add_evaluation_set(
     """
     with resources.database.read() as session:
         classes = lifecycle.find_model_to_unlearn(session, caller.tenant_id, model_name)[1].classes
-    limits = image_limits(resources, resources.settings.max_evaluation_images)
+    limits = resources.image_limits(resources.settings.max_evaluation_images)
     with resources.artifacts.stage() as staged:
-        kept = validation.keep(uploads_of(images), given.labels, staged.path, classes=classes, limits=limits)
+        checked = upload_formats.check_upload(images, given.labels, staged.path, classes=classes, limits=limits)
         sha256, size = staged.digest()
         key = f"evaluation-sets/{uuid.uuid4()}"
         with resources.database.write() as session:
@@ -131,7 +130,7 @@ def add_evaluation_set(
                 samples=key,
                 sha256=sha256,
                 size=size,
-                count=kept.count,
+                count=checked.count,
             )
             answer = EvaluationSetAnswer.of(model, evaluation_set)
             response = creation.answer(session, answer, 201, location=answer.links["self"])

@@ -47,8 +47,8 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
         if named:
             jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
     with ExitStack() as stages:
-        brought = {
-            model: submission.bring(resources, of_model, stages.enter_context(resources.artifacts.stage()))
+        stored = {
+            model: submission.fetch_images(resources, of_model, stages.enter_context(resources.artifacts.stage()))
             for model, of_model in named.items()
         }
         with resources.database.write() as session:
@@ -67,8 +67,10 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
                 known = subject_requests.repeated(session, *same)
                 assert known is not None
                 return known
-            for model, images in brought.items():
-                request = submission.store_deletion_request(session, caller, model, images, given.regulation, Options())
+            for model, images in stored.items():
+                request = submission.store_deletion_request(
+                    resources, session, caller, model, images, named[model], given.regulation, Options()
+                )
                 subject_requests.serve(session, whole, request)
             opendsr_status.settle(session, whole, at=whole.received_at)
     resources.committed(session)

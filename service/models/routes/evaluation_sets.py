@@ -40,7 +40,8 @@ def add_evaluation_set(
     resources: ResourcesDep,
 ) -> Response:
     """Keep labelled images: PNG, JPEG or WebP files, or one zip or npz of them."""
-    return uploads.add_evaluation_set(resources, creation, caller, name, metadata, images)
+    files = [image.file for image in images]
+    return uploads.add_evaluation_set(resources, creation, caller, name, metadata, files)
 
 
 @router.get("", summary="List evaluation sets", responses=documented(404, 422))

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.registry.images import validation
+from service.registry.images import upload_formats
 from tests.service.given import checkpoint, images, png, problem, running
 
 
@@ -13,14 +13,14 @@ from tests.service.given import checkpoint, images, png, problem, running
 def uploads(settings, client, monkeypatch):
     """A process with more slots than there are threads by default, and uploads that take as long as the test says."""
     client.model_with_version()
-    arrived, goes_on, keep = threading.Semaphore(0), threading.Event(), validation.keep
+    arrived, goes_on, check = threading.Semaphore(0), threading.Event(), upload_formats.check_upload
 
     def slow(*args, **more):
         arrived.release()
         assert goes_on.wait(20)
-        return keep(*args, **more)
+        return check(*args, **more)
 
-    monkeypatch.setattr(validation, "keep", slow)
+    monkeypatch.setattr(upload_formats, "check_upload", slow)
     with running(settings, client, max_concurrent_uploads=44) as service, ThreadPoolExecutor(44) as pool:
         sent = [pool.submit(service.deletion_request, png(shade), labels=[0]) for shade in range(44)]
         for _ in sent:
