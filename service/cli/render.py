@@ -1,35 +1,36 @@
 """Answers of the service as tables and lines for a person. Pure: documents in, renderables out."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from rich.table import Table
 
-_PERCENT, _NUMBER = "{:.2f} %".format, "{:.4f}".format
+from service.registry.measurements.definitions import Detail, Measurement, shown
 
 
-def _advantage(inference: dict[str, Any]) -> str:
+def _advantage(inference: Mapping[str, Any]) -> str:
     """With the number of images it rests on: against two of them anything is possible."""
     value = inference["advantage"]
     return "not measured" if value is None else f"{value:.4f} ({inference['controls']})"
 
 
-def _steps(relearning: dict[str, Any]) -> str:
+def _steps(relearning: Mapping[str, Any]) -> str:
     return f"over {relearning['max_steps']}" if relearning["steps"] is None else str(relearning["steps"])
 
 
-#: Where the service has a measurement, its name for people, and how it is written.
-METRICS = (
-    ("forget_accuracy", "A_f, images to forget that are misclassified", _PERCENT),
-    ("robust_forget_accuracy", "robust A_f, the same over flips, shifts, noise …", _PERCENT),
-    ("test_accuracy", "A_test, test images classified correctly", _PERCENT),
-    ("retain_accuracy", "A_r, retained images classified correctly", _PERCENT),
-    ("collapse", "structural collapse, 0 is none", _NUMBER),
-    ("membership.unseen", "membership advantage, 0 is none; test images", _advantage),
-    ("membership.unseen_misclassified", "the same among misclassified test images", _advantage),
-    ("similarity.agreement", "predictions that stayed the same", _PERCENT),
-    ("relearning", "steps of training until they are back", _steps),
-)
+#: Numbers that say little without what stands beside them.
+_WITH_CONTEXT = {"advantage": _advantage, "steps": _steps}
+
+
+def _written(measurement: Measurement, measured: Mapping[str, Any]) -> str:
+    write, group = _WITH_CONTEXT.get(measurement.path.rpartition(".")[2]), measurement.group(measured)
+    if write is not None and group:
+        return write(group)
+    value = measurement.of(measured)
+    if value is None:
+        return "not measured"
+    return f"{value:.2f} %" if measurement.unit == "%" else f"{value:.4f}"
 
 
 def metrics(measured: dict[str, Any]) -> Table:
@@ -37,9 +38,9 @@ def metrics(measured: dict[str, Any]) -> Table:
     table = Table("", "before", "after", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for path, title, form in METRICS:
-        values = [_at(measured.get(side, {}), path) for side in ("before", "after")]
-        table.add_row(title, *("not measured" if value is None else form(value) for value in values))
+    for one in shown(Detail.TERMINAL):
+        values = (_written(one, measured.get(side, {})) for side in ("before", "after"))
+        table.add_row(f"{one.label}, {one.phrase}", *values)
     return table
 
 
@@ -47,14 +48,6 @@ def _references(named: list[dict[str, Any]]) -> str | None:
     """How many membership inference was tried with; nothing where there were none, as with an earlier release."""
     used = sum(one["left_out"] is None for one in named)
     return f"{used} of {len(named)}" if named else None
-
-
-def _at(document: dict[str, Any], path: str) -> Any:
-    """What stands under names joined by dots; nothing where one of them is missing or null."""
-    found: Any = document
-    for name in path.split("."):
-        found = (found or {}).get(name)
-    return found
 
 
 def facts(pairs: dict[str, Any]) -> Table:

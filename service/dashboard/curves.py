@@ -3,14 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.registry.measurements.definitions import (
+    COLLAPSE,
+    CURVES,
+    FORGET_ACCURACY,
+    RETAIN_ACCURACY,
+    ROBUST_FORGET_ACCURACY,
+    TEST_ACCURACY,
+    Measurement,
+)
 from service.registry.tables import StepMetric
 from service.web.charts import Chart, Point, Series, line_chart
 
-_ACCURACIES = {"forget_accuracy": "A_f", "view_accuracy": "A_f of views"}
-_KNOWN = {*_ACCURACIES, "collapse"}
-
-_FORGOTTEN = {"forget_accuracy": "A_f", "robust_forget_accuracy": "robust A_f"}
-_KEPT = {"test_accuracy": "A_test", "retain_accuracy": "A_r"}
+_KNOWN = {measurement.path for measurement in CURVES}
 
 
 def of_run(points: Sequence[StepMetric]) -> list[Chart]:
@@ -20,12 +25,12 @@ def of_run(points: Sequence[StepMetric]) -> list[Chart]:
     wanted = [
         line_chart(
             "A_f, % misclassified",
-            [Series(shown, _points(values, name)) for name, shown in _ACCURACIES.items()],
+            [Series(one.label, _points(values, one.path)) for one in CURVES if one.unit == "%"],
             x_name="step",
             low=0,
             high=100,
         ),
-        line_chart("Structural collapse", [Series("collapse", _points(values, "collapse"))], x_name="step", low=0),
+        line_chart(COLLAPSE.heading, [Series(COLLAPSE.label, _points(values, COLLAPSE.path))], x_name="step", low=0),
         *(_of_term(name, _points(values, name)) for name in terms),
     ]
     return [chart for chart in wanted if chart is not None]
@@ -35,14 +40,14 @@ def of_versions(metrics: Mapping[int, Mapping[str, Any]]) -> list[Chart]:
     """What was forgotten, what was kept, and collapse, over the numbers of a model's versions."""
     values = [(float(number), of_it) for number, of_it in sorted(metrics.items())]
 
-    def drawn(title: str, names: Mapping[str, str], low: float | None, high: float | None) -> Chart | None:
-        series = [Series(shown, _points(values, name)) for name, shown in names.items()]
+    def drawn(title: str, *of: Measurement, low: float | None = None, high: float | None = None) -> Chart | None:
+        series = [Series(measurement.label, _points(values, measurement.path)) for measurement in of]
         return line_chart(title, series, x_name="version", low=low, high=high)
 
     wanted = (
-        drawn("Forgotten, % misclassified", _FORGOTTEN, 0, 100),
-        drawn("Kept, % right", _KEPT, None, None),
-        drawn("Structural collapse", {"collapse": "collapse"}, 0, None),
+        drawn("Forgotten, % misclassified", FORGET_ACCURACY, ROBUST_FORGET_ACCURACY, low=0, high=100),
+        drawn("Kept, % right", TEST_ACCURACY, RETAIN_ACCURACY),
+        drawn(COLLAPSE.heading, COLLAPSE, low=0),
     )
     return [chart for chart in wanted if chart is not None]
 

@@ -9,11 +9,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased, joinedload, load_only
 
 from service.dashboard.overview import is_open
+from service.registry.measurements.schemas import Measurements, of_version
 from service.registry.models import models
+from service.registry.models.versions import run_metrics
 from service.registry.states import State
 from service.registry.storage.database import clock
 from service.registry.storage.pagination import Page, paginate
-from service.registry.tables import Alias, DeletionRequest, Job, Model, Version
+from service.registry.tables import Alias, DeletionRequest, Model, Version
 
 _ON_A_PAGE = 50
 
@@ -97,15 +99,10 @@ def model_rows(session: Session, tenant_id: uuid.UUID, *, cursor: str | None) ->
     return rows, page.next
 
 
-def measured(session: Session, versions: Sequence[Version]) -> dict[uuid.UUID, dict[str, Any]]:
-    """What each version was measured to be; A_f, of the images of its own run, stands in the job that made it."""
-    jobs = [version.job_id for version in versions if version.job_id]
-    found = session.execute(select(Job.id, Job.metrics).where(Job.id.in_(jobs))).all()
-    runs: dict[uuid.UUID, dict[str, Any]] = dict(found)
-    return {
-        version.id: version.metrics | (runs[version.job_id].get("after") or {} if version.job_id else {})
-        for version in versions
-    }
+def measured(session: Session, versions: Sequence[Version]) -> dict[uuid.UUID, Measurements]:
+    """What each version was measured to be, by version; A_f is of the images of the run that made it."""
+    runs = run_metrics(session, versions)
+    return {version.id: of_version(version.metrics, runs.get(version.id)) for version in versions}
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class Family:
     """The newest versions of a model, or some older ones."""
 
     versions: Sequence[Version]
-    metrics: dict[uuid.UUID, dict[str, Any]]  #: by version
+    metrics: dict[uuid.UUID, Measurements]  #: by version
     aliases: dict[int, list[str]]  #: names by number
     parents: dict[uuid.UUID, int]  #: numbers by identifier, of those that are not among the versions too
     requests: dict[uuid.UUID, uuid.UUID]  #: by job, the first request that it served

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from service.dashboard import wording
+from service.registry.measurements.schemas import of_request
 from service.registry.states import State
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _environment() -> "Environment":
         "number": wording.number,
         "signed": wording.signed,
         "capped": wording.capped,
+        "measured": lambda request: of_request(request.metrics, request.job.metrics),
         "state": lambda state: wording.STATES[State(state)],
         "tone": lambda state: wording.TONES.get(State(state), "quiet"),
     }

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from service.registry import tables
-from service.registry.measurements import BeforeAndAfter
+from service.registry.measurements.schemas import BeforeAndAfter
 from service.registry.options import Options
 from service.registry.states import Phase, State
 from service.registry.training_data.reference_models import LeftOut

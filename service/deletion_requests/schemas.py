@@ -11,7 +11,7 @@ from service.deletion_requests.job_schemas import Progress, ReferenceAnswer, job
 from service.registry import tables
 from service.registry.evidence.certificates import CERTIFIED
 from service.registry.fields import NAME, Unique
-from service.registry.measurements import BeforeAndAfter
+from service.registry.measurements.schemas import BeforeAndAfter, of_request
 from service.registry.options import Options
 from service.registry.states import ENDED, Disposition, State
 from service.registry.training_data.affected_versions import Reach, Reached
@@ -167,7 +167,7 @@ class RequestAnswer(Answer):
             waiting_on=_WAITING_ON.get(row.state),
             duplicate_of=row.duplicate_of_id,
             progress=job,
-            metrics=_metrics(row),
+            metrics=of_request(row.metrics, job.metrics),
             references=ReferenceAnswer.of_run(job),
             base_version=job.base_number,
             version=job.version.number if job.version else None,
@@ -210,11 +210,6 @@ class Retried(BaseModel):
     id: uuid.UUID
     outcome: Literal["queued", "not-retriable", "not-found"]
     request: RequestAnswer | None = Field(description="As it is now; nothing if there is none.")
-
-
-def _metrics(row: tables.DeletionRequest) -> dict[str, Any]:
-    own = row.metrics or {}
-    return {when: values | own.get(when, {}) for when, values in row.job.metrics.items()}
 
 
 def _request_links(row: tables.DeletionRequest) -> dict[str, str]:

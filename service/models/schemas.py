@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHan
 
 from service.registry import tables
 from service.registry.fields import NAME, VersionNumber
-from service.registry.measurements import Measurements
+from service.registry.measurements.schemas import Measurements
 from service.registry.models.architectures import Architecture, Shapes
 from service.registry.models.preprocessing import Preprocessing
 from service.registry.models.quality_gate import Policy

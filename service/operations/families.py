@@ -6,6 +6,7 @@ from operator import attrgetter
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from service.registry.measurements.definitions import Detail, shown
 from service.registry.operations.installation_status import MOST_ALIASES, Overview
 from service.registry.states import ENDED, DeliveryState, Phase, State
 from service.registry.telemetry.counters import BUCKETS, Count, Counted, Loss
@@ -39,15 +40,6 @@ _COUNTERS = (
         *(Counted.DELIVERIES_ENDED, "outcome", [DeliveryState.SUCCEEDED, DeliveryState.FAILED]),
         "Messages to webhooks that arrived, or were given up.",
     ),
-)
-
-#: Measurements of a version, what they are called here, what they are divided by, and what they mean.
-_MEASUREMENTS = (
-    ("forget_accuracy", "forget_accuracy_ratio", 100, "A_f: share of the images to forget that are misclassified"),
-    ("robust_forget_accuracy", "robust_forget_accuracy_ratio", 100, "A_f, mean over views of each image"),
-    ("test_accuracy", "test_accuracy_ratio", 100, "A_test: share of the test images that are classified correctly"),
-    ("retain_accuracy", "retain_accuracy_ratio", 100, "A_r: share of the retained images, likewise"),
-    ("collapse", "structural_collapse", 1, "0 = images stand to the anchors as in the parent, 2 = the opposite way"),
 )
 
 
@@ -98,12 +90,16 @@ def _models(overview: Overview) -> Iterator[Metric]:
     for found in overview.measured:
         number.add_metric([found.tenant, found.model, found.alias], found.number)
     yield number
-    for key, name, unit, text in _MEASUREMENTS:
-        family = GaugeMetricFamily(f"structguard_alias_{name}", f"{text}; of the alias's version.", labels=labels)
+    for measurement in shown(Detail.HEADLINE):
+        is_percent = measurement.unit == "%"  # of which Prometheus's base unit is a ratio
+        name = f"{measurement.path}_ratio" if is_percent else measurement.label.replace(" ", "_")
+        meaning = f"share of the {measurement.phrase}" if is_percent else measurement.phrase
+        text = f"{measurement.label}: {meaning}; of the alias's version."
+        family = GaugeMetricFamily(f"structguard_alias_{name}", text, labels=labels)
         for found in overview.measured:
-            value = found.measurements.get(key)
-            if isinstance(value, int | float):
-                family.add_metric([found.tenant, found.model, found.alias], value / unit)
+            value = measurement.of(found.measurements)
+            if value is not None:
+                family.add_metric([found.tenant, found.model, found.alias], value / 100 if is_percent else value)
         yield family
     text = "Runs of a model since the last that passed the quality gate, where there are any."
     in_a_row = GaugeMetricFamily("structguard_gate_failures_in_a_row", text, labels=("tenant", "model"))

@@ -7,7 +7,7 @@ from typing import get_args, get_origin
 
 from typing_extensions import get_type_hints, is_typeddict
 
-from service.registry.measurements import Measurements
+from service.registry.measurements.schemas import Measurements
 from tests.service.given_jobs import Jobs
 
 SETS = [{"kind": "test", "name": "holdout", "count": 397, "digest": {"sha256": "a" * 64}}]

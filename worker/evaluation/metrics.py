@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from service.registry.measurements.definitions import MEASUREMENTS, Owner
 from service.registry.models.quality_gate import LEAST_UNSEEN
 from worker.evaluation.outputs import Outputs, Seen
 from worker.unlearning import (
@@ -73,7 +74,7 @@ class Metrics:
 
     def of_version(self) -> dict[str, float | None]:
         """What holds of the version as such, whichever images a job was about."""
-        return {"test_accuracy": self.test_accuracy, "retain_accuracy": self.retain_accuracy, "collapse": self.collapse}
+        return {each.path: getattr(self, each.path) for each in MEASUREMENTS if each.owner is Owner.VERSION}
 
     def membership_advantage(self) -> float | None:
         """|AUC − 0.5| of the worst attack against all unseen images."""

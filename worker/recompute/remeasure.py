@@ -21,6 +21,8 @@ from service.registry.crypto.canonical_json import leaves
 from service.registry.errors import RegistryError
 from service.registry.images import archive
 from service.registry.images.archive import LabelledImage
+from service.registry.measurements.definitions import WITHOUT_IMAGES
+from service.registry.measurements.schemas import of_request
 from service.registry.states import Disposition
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
@@ -35,16 +37,6 @@ from worker.job.progress_report import numbers
 from worker.recompute.certified_records import Certified, read, told, told_now
 from worker.settings import WorkerSettings
 from worker.unlearning import SplitClassifier
-
-#: What is measured without the images to forget. All else takes them.
-WITHOUT_IMAGES = (
-    "test_accuracy",
-    "retain_accuracy",
-    "collapse",
-    "similarity",
-    "retained_similarity",
-    "retrieval.retained",
-)
 
 #: What is another value with other reference models.
 _BY_REFERENCES = re.compile(r"\.membership\.\w+\.(advantage|worst_attack|attacks\.(lira|rmia)\.\w+)$")
@@ -101,11 +93,10 @@ def recompute(
     settings = settings.model_copy(update={"evaluation_batch": was["evaluation_batch"]})
     has_images = all(request.samples is not None for request in found.inputs.requests)
     again = _measured_again(found, artifacts, settings, has_images=has_images)
-    measured: dict[str, Any] = {}
+    measured: Mapping[str, Any] = {}
     if again:
-        measured = numbers({"before": asdict(again.found.before), "after": asdict(again.found.after)})
-        for when, own in again.found.of_each.get(found.request.id, {}).items():
-            measured[when] |= own
+        of_run = numbers({"before": asdict(again.found.before), "after": asdict(again.found.after)})
+        measured = of_request(again.found.of_each.get(found.request.id), of_run)
     certified = dict(leaves(said["measurements"], "measurements"))
     for one in compared(certified, dict(leaves(measured, "measurements")), tolerance):
         if again is None or not (has_images or _takes_no_images(one.place)):

@@ -4,16 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from service.registry.measurements.definitions import CURVES, Measurement
 from service.web.charts import Chart, Series, line_chart
 
 _WIDTH, _HEIGHT, _TITLE = 720, 220, 30  # of a panel, and of the title in it
-
-#: What is drawn, each in a panel of its own.
-_PANELS = (
-    ("forget_accuracy", "A_f: percent of the images to forget that are misclassified"),
-    ("view_accuracy", "The same of their views, where these are aimed at"),
-    ("collapse", "Structural collapse, 0 = intact"),
-)
 
 _STYLE = """
 .title { font-size: 13px; font-weight: bold; }
@@ -27,10 +21,7 @@ Points = Sequence[tuple[int, Mapping[str, Any]]]
 
 def curves(points: Points) -> str:
     """The curves over the steps; the same text for the same points."""
-    charts = [
-        line_chart(title, [Series(title, _series(points, name))], x_name="step", width=_WIDTH, height=_HEIGHT - _TITLE)
-        for name, title in _PANELS
-    ]
+    charts = [_chart(points, measurement) for measurement in CURVES]
     panels = [_panel(chart, at * _HEIGHT) for at, chart in enumerate(chart for chart in charts if chart)]
     height = max(1, len(panels)) * _HEIGHT
     return (
@@ -41,6 +32,12 @@ def curves(points: Points) -> str:
         + ("".join(panels) or f'<text x="48" y="{_TITLE}">The run left no curves.</text>\n')
         + "</svg>\n"
     )
+
+
+def _chart(points: Points, measurement: Measurement) -> Chart | None:
+    title = f"{measurement.heading}: {measurement.phrase}"
+    series = [Series(title, _series(points, measurement.path))]
+    return line_chart(title, series, x_name="step", width=_WIDTH, height=_HEIGHT - _TITLE)
 
 
 def _series(points: Points, name: str) -> list[tuple[float, float]]:

@@ -5,75 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.registry.crypto.canonical_json import leaves
+from service.registry.measurements.definitions import MEASUREMENTS
 from service.registry.tables import Certificate
 
 UNKNOWN = "not measured"
-
-#: Where a measurement stands in the statement, what it is called, and what it means.
-_MEASUREMENTS = (
-    (
-        "forget_accuracy",
-        "A_f, %",
-        "Share of the named images that the model classifies differently than they are labelled.",
-    ),
-    (
-        "robust_forget_accuracy",
-        "Robust A_f, %",
-        "The same over altered copies: flipped, shifted, noisy, lighter, darker, rotated.",
-    ),
-    ("test_accuracy", "A_test, %", "Share of the registered test images that are classified correctly."),
-    ("retain_accuracy", "A_r, %", "The same of the images that the model is to keep."),
-    (
-        "collapse",
-        "Structural collapse",
-        "How far the order of what the model knows has moved: 0 = not at all, 2 = reversed.",
-    ),
-    (
-        "membership.unseen.advantage",
-        "Membership advantage",
-        "How well the best attack tells the named images from unseen ones: 0 = not at all, 0.5 = always.",
-    ),
-    (
-        "membership.unseen_misclassified.advantage",
-        "The same among errors",
-        "Against those unseen images that the model gets wrong, too.",
-    ),
-    (
-        "membership.unseen.attacks.lira.advantage",
-        "Membership advantage, LiRA",
-        "By one attack of these, comparing with reference models, which never learned the images.",
-    ),
-    (
-        "membership.unseen.attacks.rmia.advantage",
-        "Membership advantage, RMIA",
-        "The same, by another comparison.",
-    ),
-    (
-        "streisand.unseen.advantage",
-        "Streisand advantage",
-        "The same by marks inside the model: whether having been forgotten is what tells them.",
-    ),
-    (
-        "streisand.unseen_misclassified.advantage",
-        "Streisand advantage among errors",
-        "Against those unseen images that the model gets wrong, too.",
-    ),
-    (
-        "relearning.steps",
-        "Relearning, steps",
-        "Steps of training after which the named images are classified as before.",
-    ),
-    ("similarity.agreement", "Agreement, %", "Share of other images to which both versions give one class."),
-    ("similarity.cka", "Similarity of features", "0 = unrelated, 1 = the same, on other images."),
-    ("retained_similarity.agreement", "Agreement on kept images, %", "The same, over the images that are to be kept."),
-    ("retained_similarity.cka", "Similarity on kept images", "0 = unrelated, 1 = the same, on these."),
-    (
-        "retrieval.forgotten.recall_at_1",
-        "Retrieval, %",
-        "Share of the named images whose nearest test image is of their class.",
-    ),
-    ("retrieval.retained.recall_at_1", "Retrieval of others, %", "The same of the test images among themselves."),
-)
 
 _OUTCOMES = {
     "completed": "A new version of the model was made, and passed the quality gate.",
@@ -160,8 +95,8 @@ def _request(said: Mapping[str, Any]) -> Table:
 
 
 def _measurements(said: Mapping[str, Any]) -> Table:
-    before, after = (dict(leaves(said["measurements"][when] or {})) for when in ("before", "after"))
-    rows = [(label, shown(before.get(path)), shown(after.get(path)), meaning) for path, label, meaning in _MEASUREMENTS]
+    before, after = (said["measurements"][when] or {} for when in ("before", "after"))
+    rows = [(one.heading, shown(one.of(before)), shown(one.of(after)), one.sentence) for one in MEASUREMENTS]
     note = "All numbers, also those of each view, attack and search, stand below."
     return Table("What was measured", ("", "Before", "After", "Meaning"), rows, note)
 

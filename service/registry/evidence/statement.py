@@ -9,6 +9,7 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 from service.registry.crypto.canonical_json import sha256
+from service.registry.measurements.schemas import of_request
 from service.registry.options import Options
 from service.registry.states import State
 from service.registry.tables import DeletionRequest, Model, Version
@@ -136,11 +137,9 @@ def _run(facts: Facts) -> dict[str, Any]:
 
 def _found(facts: Facts) -> dict[str, Any]:
     request, known = facts.request, facts.request.job.provenance or {}
-    own, policy = request.metrics or {}, known.get("policy")
+    measured, policy = of_request(request.metrics, request.job.metrics), known.get("policy")
     return {
-        "measurements": {
-            when: request.job.metrics.get(when, {}) | own.get(when, {}) or None for when in ("before", "after")
-        },
+        "measurements": {when: measured.get(when) or None for when in ("before", "after")},
         "gate": {
             "result": "PASSED" if request.state is State.COMPLETED else "FAILED",
             "objections": known.get("objections"),

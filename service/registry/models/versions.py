@@ -1,5 +1,7 @@
 """Versions of a model: each a checkpoint, and where it came from."""
 
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
@@ -10,7 +12,7 @@ from service.registry.errors import Fault, InvalidInput, VersionMissing, Version
 from service.registry.states import Disposition
 from service.registry.storage.database import clock
 from service.registry.storage.pagination import Page, paginate
-from service.registry.tables import Alias, Model, Version
+from service.registry.tables import Alias, Job, Model, Version
 
 MOST_TAGS = 50
 
@@ -102,6 +104,12 @@ def find_version(session: Session, model: Model, reference: int | str) -> Versio
     if version is None:
         raise VersionNotFound
     return version
+
+
+def run_metrics(session: Session, versions: Iterable[Version]) -> dict[uuid.UUID, dict[str, Any]]:
+    """By version, what the run measured that made it: `{"before": …, "after": …}`. Uploaded versions are left out."""
+    rows = select(Version.id, Job.metrics).join(Job, Job.id == Version.job_id)
+    return dict(session.execute(rows.where(Version.id.in_([version.id for version in versions]))).all())
 
 
 def tag(session: Session, version: Version, key: str, value: str | None) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from service.registry.audit import verification
 from service.registry.audit.verification import LastVerification
+from service.registry.measurements.schemas import Measurements, of_version
 from service.registry.states import DeliveryState, State
 from service.registry.storage.database import clock
 from service.registry.tables import Alias, DeletionRequest, Job, Model, Tenant, Version, WebhookDelivery
@@ -38,7 +39,7 @@ class Measured:
     model: str
     alias: str
     number: int
-    measurements: dict[str, Any]  #: of the run that made it, or of itself where it was registered
+    measurements: Measurements  #: of the run that made it, or of itself where it was registered
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,9 @@ def _running(now: datetime) -> Any:
 
 
 def _measured(
-    tenant: str, model: str, alias: str, number: int, of_version: dict[str, Any], of_run: dict[str, Any] | None
+    tenant: str, model: str, alias: str, number: int, own: dict[str, Any], of_run: dict[str, Any] | None
 ) -> Measured:
-    after: dict[str, Any] = (of_run or {}).get("after") or {}
-    return Measured(tenant, model, alias, number, of_version | after)
+    return Measured(tenant, model, alias, number, of_version(own, of_run))
 
 
 _UNSENT = (

@@ -9,8 +9,9 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from service.registry.measurements import Measurements
-from worker.evaluation.metrics import Metrics, Probe, measure
+from service.registry.measurements.definitions import MEASUREMENTS, WITHOUT_IMAGES, Owner
+from service.registry.measurements.schemas import Measurements
+from worker.evaluation.metrics import Metrics, Probe, measure, measure_own
 from worker.evaluation.outputs import kept_places, see
 from worker.job.progress_report import numbers
 from worker.unlearning import Batch, SplitClassifier
@@ -209,6 +210,36 @@ def test_the_service_describes_exactly_what_is_measured(model: SplitClassifier) 
     stored = numbers(asdict(measure(model, seen, forget=forget, probe=None, parent=seen)))
     assert Measurements.__annotations__.keys() == stored.keys()
     assert TypeAdapter(Measurements).validate_python(stored) == stored
+
+
+def test_every_measurement_that_has_a_name_is_made(model: SplitClassifier) -> None:
+    """Within the limits that the table gives it; and what is of a version or of a request by itself is told apart."""
+    forget, test = unseen(right=4, wrong=0), unseen(right=95, wrong=5)
+    seen = see(model, forget=forget, test=[test], retain=[test])
+    odds = References(forget=torch.zeros(1, 4), unseen=torch.ones(1, 100))
+    probe = Probe(model, test.images, torch.eye(2))
+    measured = measure(model, seen, forget=forget, probe=probe, parent=seen, references=odds)
+    stored = numbers(asdict(measured))
+    values = {each.path: each.of(stored) for each in MEASUREMENTS}
+    for each in MEASUREMENTS:
+        value = values[each.path]
+        assert value is not None, each.path
+        assert -1e-6 <= value <= (math.inf if each.most is None else each.most + 1e-6), each.path
+    owned = {owner: {each.path for each in MEASUREMENTS if each.owner is owner} for owner in Owner}
+    own = measure_own(model, seen, forget=forget, own=[0, 2])
+    assert owned[Owner.REQUEST] == own.keys()
+    assert {path: values[path] for path in owned[Owner.VERSION]} == measured.of_version()
+
+
+def test_what_takes_no_images_to_forget_is_the_same_with_others(model: SplitClassifier) -> None:
+    test = unseen(right=95, wrong=5)
+    stored = []
+    for forget in (unseen(right=3, wrong=2), unseen(right=1, wrong=6)):
+        seen = see(model, forget=forget, test=[test], retain=[test])
+        stored.append(numbers(asdict(measure(model, seen, forget=forget, probe=None, parent=seen))))
+    for each in MEASUREMENTS:
+        if each.path.startswith(WITHOUT_IMAGES):
+            assert each.of(stored[0]) == each.of(stored[1]), each.path
 
 
 def test_a_model_of_nothing_but_nan_can_be_reported(model: SplitClassifier) -> None:

@@ -5,6 +5,7 @@ import math
 from sqlalchemy import select
 
 from service.registry.job_queue import jobs
+from service.registry.measurements.definitions import CURVES
 from service.registry.states import Phase
 from service.registry.storage.database import Database
 from service.registry.tables import StepMetric
@@ -28,6 +29,18 @@ def test_progress_that_cannot_be_written_is_written_with_the_next_one(sqlite: Da
     report.step(Step(phase="unlearn", step=2, total=2), collapse=None)
     with sqlite.read() as session:
         assert list(session.scalars(select(StepMetric.step).order_by(StepMetric.step))) == [1, 2]
+
+
+def test_every_curve_that_has_a_name_is_reported(sqlite: Database) -> None:
+    """What else a step has are terms of the loss."""
+    report = Report(sqlite, claimed(sqlite))
+    terms = {"deletion": 0.5}
+    report.step(Step(phase="unlearn", step=1, total=1, forget_accuracy=50.0, terms=terms), collapse=None)
+    report._written = 0.0
+    report.step(Step(phase="unlearn", step=1, total=1), collapse=None)
+    with sqlite.read() as session:
+        (values,) = session.scalars(select(StepMetric.values))
+    assert values.keys() - terms.keys() == {each.path for each in CURVES}
 
 
 def test_how_much_has_been_measured_is_told_now_and_then(sqlite: Database) -> None:

@@ -221,7 +221,7 @@ def test_an_unmeasured_parent_gets_its_measurements(database, accepted):
         publish(session, held)
     with database.read() as session:
         metrics = session.scalars(select(Version.metrics).order_by(Version.number)).all()
-        assert metrics == [{"A_test": 90.0}, {"A_test": 89.0}]
+        assert metrics == [{"test_accuracy": 90.0}, {"test_accuracy": 89.0}]
 
 
 def test_a_running_job_hears_that_it_was_withdrawn(database, accepted):

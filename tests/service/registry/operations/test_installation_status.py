@@ -114,9 +114,9 @@ def test_an_alias_shows_what_was_measured_of_its_version(database: Database) -> 
         job.metrics = {"before": {"forget_accuracy": 0.0}, "after": {"forget_accuracy": 100.0, "collapse": 0.2}}
     old, production = look(database).measured
     assert (old.tenant, old.model, old.alias, old.number) == ("acme", "pets", "old", 1)
-    assert old.measurements == {"A_test": 90.0}
+    assert old.measurements == {"test_accuracy": 90.0}
     assert (production.alias, production.number) == ("production", 2)
-    assert production.measurements == {"A_test": 89.0, "forget_accuracy": 100.0, "collapse": 0.2}
+    assert production.measurements == {"test_accuracy": 89.0, "forget_accuracy": 100.0, "collapse": 0.2}
 
 
 def test_models_whose_gate_objects_are_named(database: Database) -> None:

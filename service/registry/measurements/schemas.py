@@ -1,9 +1,11 @@
-"""What a version was measured to be. Percentages are 0 to 100; `null` means that there was nothing to measure it on.
+"""What a version was measured to be, as it is stored and answered, and where that stands.
 
-A field is missing in what was measured before the field existed. docs/method.md says more about each.
+Percentages are 0 to 100; `null` means that there was nothing to measure it on. A field is missing in what was measured
+before the field existed. docs/method.md says more about each.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes the standard library's from Python 3.12 on only
@@ -153,3 +155,19 @@ class BeforeAndAfter(TypedDict, total=False):
 
     before: Measurements
     after: Measurements
+
+
+def of_request(own: Mapping[str, Any] | None, of_run: Mapping[str, Any]) -> BeforeAndAfter:
+    """What was measured of a request: of its own images if it shared its run (`own`), or else by the run (`of_run`)."""
+    return cast("BeforeAndAfter", {when: _own_or(values, (own or {}).get(when)) for when, values in of_run.items()})
+
+
+def of_version(
+    own: Mapping[str, Any], of_run: Mapping[str, Any] | None, when: Literal["before", "after"] = "after"
+) -> Measurements:
+    """What was measured of a version: what is its own, or else what a run measured that made it (or began from it)."""
+    return cast("Measurements", _own_or((of_run or {}).get(when), own))
+
+
+def _own_or(of_run: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**(of_run or {}), **{name: value for name, value in (own or {}).items() if value is not None}}
