@@ -6,21 +6,24 @@ from typing import Literal
 
 import numpy as np
 from safetensors import safe_open
+from sqlalchemy.orm import Session
 
 from service.models.schemas import ComparisonAnswer, MetricChange, ParameterChange, Side, TensorChange
 from service.registry.errors import VersionDeleted
+from service.registry.measurements.definitions import Detail, Owner, shown
+from service.registry.measurements.schemas import Measurements, of_version
+from service.registry.models.versions import run_metrics
 from service.registry.states import Disposition
 from service.registry.storage.artifacts import Artifacts
 from service.registry.tables import Model, Version
 
 _MOST_TENSORS = 50  # in an answer, those that moved farthest first
-_COMPARED = ("forget_accuracy", "robust_forget_accuracy", "test_accuracy", "retain_accuracy", "collapse")
 
 #: What numpy reads; of others (bfloat16, float8) it is only said that they are there.
 _NUMERIC = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 
 
-def compare(model: Model, first: Version, second: Version, artifacts: Artifacts) -> ComparisonAnswer:
+def compare(session: Session, model: Model, first: Version, second: Version, artifacts: Artifacts) -> ComparisonAnswer:
     """Set two versions of `model`, loaded with their family, side by side; reads both checkpoints.
 
     Raises:
@@ -28,14 +31,30 @@ def compare(model: Model, first: Version, second: Version, artifacts: Artifacts)
     """
     if Disposition.DELETED in (first.disposition, second.disposition):
         raise VersionDeleted
+    relation = _relation(first, second)
     return ComparisonAnswer(
         model=model.name,
         first=Side.model_validate(first),
         second=Side.model_validate(second),
-        relation=_relation(first, second),
-        metrics=_metrics(first, second),
+        relation=relation,
+        metrics=_metrics(*measured(session, first, second), same_images=relation != "other"),
         parameters=_parameters(artifacts.path(first.checkpoint), artifacts.path(second.checkpoint)),
     )
+
+
+def measured(session: Session, first: Version, second: Version) -> tuple[Measurements, Measurements]:
+    """What both were measured to be; what is of the images of a run is of the run that made the version.
+
+    If the other one is the version that this run began from, it has what the run measured before: of the same images.
+    """
+    runs = run_metrics(session, (first, second))
+
+    def of(version: Version, other: Version) -> Measurements:
+        if other.parent_id == version.id and other.id in runs:
+            return of_version(version.metrics, runs[other.id], "before")
+        return of_version(version.metrics, runs.get(version.id))
+
+    return of(first, second), of(second, first)
 
 
 def _relation(first: Version, second: Version) -> Literal["same", "parent", "child", "other"]:
@@ -46,16 +65,13 @@ def _relation(first: Version, second: Version) -> Literal["same", "parent", "chi
     return "child" if first.parent_id == second.id else "other"
 
 
-def _metrics(first: Version, second: Version) -> list[MetricChange]:
-    def measured(version: Version, name: str) -> float | None:
-        value = version.metrics.get(name)
-        return float(value) if isinstance(value, int | float) else None
-
+def _metrics(first: Measurements, second: Measurements, *, same_images: bool) -> list[MetricChange]:
     changes = []
-    for name in _COMPARED:
-        before, after = measured(first, name), measured(second, name)
-        change = None if before is None or after is None else after - before
-        changes.append(MetricChange(name=name, first=before, second=after, change=change))
+    for measurement in shown(Detail.HEADLINE):
+        before, after = measurement.of(first), measurement.of(second)
+        comparable = same_images or measurement.owner is Owner.VERSION
+        change = after - before if comparable and before is not None and after is not None else None
+        changes.append(MetricChange(name=measurement.path, first=before, second=after, change=change))
     return changes
 
 

@@ -223,10 +223,16 @@ class Side(Answer):
 class MetricChange(BaseModel):
     """One measurement of both."""
 
-    name: str
+    name: str = Field(
+        description="As in `metrics` of a version or a job. `forget_accuracy` and `robust_forget_accuracy` are of the "
+        "images of the run that made the version; of the version that this run began from, beside it, they are what "
+        "it measured of the same images before. Of two other versions they are of different images."
+    )
     first: float | None
     second: float | None
-    change: float | None = Field(description="Second minus first, where both were measured.")
+    change: float | None = Field(
+        description="Second minus first, where both were measured, and on the same images to forget if it is of those."
+    )
 
 
 class TensorChange(BaseModel):

@@ -63,7 +63,6 @@ def compare(
     """Two versions: metrics, digests, and how far the parameters moved. Reads both checkpoints."""
     model = models.find_model(session, visitor.caller.tenant_id, name)
     one, other = (versions.find_version(session, model, number) for number in (first, second))
-    found = comparison.compare(model, one, other, resources.artifacts)
-    metrics = listed.measured(session, [one, other])
-    rows = measured.side_by_side(metrics[one.id], metrics[other.id], {})
+    found = comparison.compare(session, model, one, other, resources.artifacts)
+    rows = measured.side_by_side(*comparison.measured(session, one, other), {})
     return page(request, "compare.html", model=model, found=found, rows=rows, one=one, other=other)

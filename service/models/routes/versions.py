@@ -124,7 +124,7 @@ def compare_versions(
     """What differs from the first version to the second: metrics, digests, and how far the parameters moved."""
     model = models.find_model(session, caller.tenant_id, name)
     first, second = (versions.find_version(session, model, reference) for reference in (number, other))
-    return comparison.compare(model, first, second, resources.artifacts)
+    return comparison.compare(session, model, first, second, resources.artifacts)
 
 
 @router.head(
