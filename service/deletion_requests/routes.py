@@ -18,7 +18,7 @@ from service.deletion_requests.schemas import (
     Retried,
     Retries,
 )
-from service.deletion_requests.submission import JSON_BODY, ImageFiles, NewDeletionRequestDep
+from service.deletion_requests.submission import JSON_BODY, BodyDep
 from service.registry.access.scopes import Caller
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import DeletionRequestNotFound, NotRetriable
@@ -53,18 +53,13 @@ router = APIRouter(prefix="/v1/deletion-requests", tags=["Deletion requests"])
     responses=documented(400, 408, 409, 413, 422, 507),
     openapi_extra=JSON_BODY,
 )
-def submit_deletion_request(
-    caller: Creator,
-    given: NewDeletionRequestDep,
-    images: ImageFiles,
-    creation: CreationDep,
-    resources: ResourcesDep,
-) -> Response:
+def submit_deletion_request(caller: Creator, body: BodyDep, creation: CreationDep, resources: ResourcesDep) -> Response:
     """Accept images to forget. After the 202 it cannot be lost.
 
     They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
     training manifests say they are: all of a `subject_id`, or those of `sample_ids`, in a form or as plain JSON.
     """
+    given, images = body
     return submission.submit_deletion_request(resources, creation, caller, given, images)
 
 

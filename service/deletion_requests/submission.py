@@ -35,24 +35,21 @@ JSON_BODY: dict[str, Any] = {
 """What the framework does not see by itself: it only finds the form."""
 
 
-async def _metadata(request: Request, metadata: Metadata[NewDeletionRequest] | None = None) -> NewDeletionRequest:
+async def _body(
+    request: Request,
+    metadata: Metadata[NewDeletionRequest] | None = None,
+    images: list[UploadFile] | None = None,
+) -> tuple[NewDeletionRequest, list[BinaryIO]]:
     """Declared as a form, the framework reads one if one was sent, and leaves any other body alone."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-        return _parsed(await request.body())
+        return _parsed(await request.body()), []
     if metadata is None:
         raise RequestValidationError([{"type": "missing", "loc": ("body", "metadata"), "msg": "Field required"}])
-    return metadata
+    return metadata, [image.file for image in images or ()]
 
 
-async def _files(images: list[UploadFile] | None = None) -> list[BinaryIO]:
-    return [image.file for image in images or ()]
-
-
-NewDeletionRequestDep = Annotated[NewDeletionRequest, Depends(_metadata)]
-"""What is to be forgotten, from either form of the body of `POST /v1/deletion-requests`."""
-
-ImageFiles = Annotated[list[BinaryIO], Depends(_files)]
-"""The images of the form; none of a JSON body."""
+BodyDep = Annotated[tuple[NewDeletionRequest, list[BinaryIO]], Depends(_body)]
+"""Either form of the body of `POST /v1/deletion-requests`: what is to be forgotten, and the images of a form."""
 
 
 def _parsed(body: bytes) -> NewDeletionRequest:
