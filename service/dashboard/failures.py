@@ -3,18 +3,24 @@
 from dataclasses import dataclass
 
 from service.dashboard.wording import PHASES
-from service.registry.states import Phase
+from service.registry.reasons import ReasonCode
+from service.registry.tables import DeletionRequest
 
 _DIED = "Look at the worker's log and at the memory of its machine; if both look right, retry."
 
-#: What to do where the reason does not say so itself, by words that are in it.
-_ADVICE = (
-    ("stopped answering", "Look whether the workers run and reach the database, then retry."),
-    ("worker's process", _DIED),
-    ("worker was stopped", "Workers were stopped while it ran. Retry when they are up again."),
-    ("log has the details", "Read the worker's log, mend what it names, then retry."),
-    ("out of memory", "Give the worker a device with more memory, or lower STRUCTGUARD_BATCH_IMAGES, then retry."),
-)
+#: What to do where the reason does not say so itself, or says less than a page has room for.
+_ADVICE = {
+    ReasonCode.WORKER_LOST: "Look whether the workers run and reach the database, then retry.",
+    ReasonCode.WORKER_STOPPED: "Workers were stopped while it ran. Retry when they are up again.",
+    ReasonCode.PROCESS_KILLED: _DIED,
+    ReasonCode.PROCESS_EXITED: _DIED,
+    ReasonCode.PROCESS_STALLED: _DIED,
+    ReasonCode.OUT_OF_MEMORY: (
+        "Give the worker a device with more memory, or lower STRUCTGUARD_BATCH_IMAGES, then retry."
+    ),
+    ReasonCode.UNEXPECTED_ERROR: "Read the worker's log, mend what it names, then retry.",
+    ReasonCode.GATE_OBJECTED: "Retry. Where the gate objects to what comes of it alone, a version is kept for review.",
+}
 _OTHERWISE = "Mend what it names, then retry."
 
 
@@ -27,17 +33,13 @@ class Failure:
     advice: str
 
 
-def explain(reason: str | None) -> Failure:
-    """From the reason that a worker or the queue has written."""
-    phase, what = _phase(reason or "no reason was written down")
-    happened, _, advice = what.partition("; ")
-    found = next((told for words, told in _ADVICE if words in what), None)
-    return Failure(phase, _sentence(happened), found or (_sentence(advice) if advice else _OTHERWISE))
-
-
-def _phase(reason: str) -> tuple[str | None, str]:
-    name, colon, rest = reason.partition(": ")
-    return (PHASES[Phase(name)], rest) if colon and name in set(Phase) else (None, reason)
+def explain(request: DeletionRequest) -> Failure:
+    """Of a failed request. Where an earlier release has left no code, what it wrote is shown as it is."""
+    reason = request.why
+    if reason is None:
+        return Failure(None, _sentence(request.reason or "no reason was written down"), _OTHERWISE)
+    advice = _ADVICE.get(reason.code) or (_sentence(reason.hint) if reason.hint else _OTHERWISE)
+    return Failure(reason.phase and PHASES[reason.phase], _sentence(reason.what), advice)
 
 
 def _sentence(text: str) -> str:

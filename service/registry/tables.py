@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from service.registry.reasons import Reason, ReasonCode
 from service.registry.settings import DEFAULT_POOL
 from service.registry.states import DeliveryState, Disposition, Phase, RequestStatus, State
 
@@ -64,6 +65,7 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         State: Enum(State, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
         Phase: Enum(Phase, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]),
+        ReasonCode: Enum(ReasonCode, native_enum=False, length=40, values_callable=lambda e: [m.value for m in e]),
         DeliveryState: Enum(
             DeliveryState, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
         ),
@@ -72,6 +74,34 @@ class Base(DeclarativeBase):
             RequestStatus, native_enum=False, length=20, values_callable=lambda e: [m.value for m in e]
         ),
     }
+
+
+class HasReason:
+    """Why a row is in its state: a code or, of an earlier release whose words stand for none, only its sentence."""
+
+    reason_code: Mapped[ReasonCode | None]
+    reason_phase: Mapped[Phase | None]  #: in which it came up
+    reason_parameters: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    reason_text: Mapped[str | None] = mapped_column("reason", String(500), key="reason_text")  #: of earlier releases
+
+    @property
+    def why(self) -> Reason | None:
+        """The reason, as far as its code is known."""
+        if self.reason_code is None:
+            return None
+        return Reason(self.reason_code, self.reason_phase, self.reason_parameters or {})
+
+    @why.setter
+    def why(self, reason: Reason | None) -> None:
+        self.reason_code = reason.code if reason else None
+        self.reason_phase = reason.phase if reason else None
+        self.reason_parameters = dict(reason.parameters) or None if reason else None
+        self.reason_text = None
+
+    @property
+    def reason(self) -> str | None:
+        """The same as a sentence."""
+        return self.reason_text if self.why is None else str(self.why)
 
 
 class Tenant(Base):
@@ -292,7 +322,7 @@ class AnchorSet(Base):
     __table_args__ = (UniqueConstraint("tenant_id", "cache_key"), Index(None, "tenant_id", "created_at", "id"))
 
 
-class Job(Base):
+class Job(HasReason, Base):
     """One unlearning run. The table is the queue; a message to a worker is only a hint to look here."""
 
     __tablename__ = "jobs"
@@ -302,7 +332,6 @@ class Job(Base):
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
     base_number: Mapped[int | None]  #: number of the version the run started from, known once it runs
     state: Mapped[State]
-    reason: Mapped[str | None] = mapped_column(String(500))
     options: Mapped[dict[str, Any]]  #: what the caller asked for, see `service.registry.options.Options`
     attempt: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(
@@ -358,7 +387,7 @@ class StepMetric(Base):
     values: Mapped[dict[str, Any]]  #: forget_accuracy, collapse and the loss terms
 
 
-class DeletionRequest(Base):
+class DeletionRequest(HasReason, Base):
     """What somebody asked to be forgotten, and how far that is."""
 
     __tablename__ = "deletion_requests"
@@ -371,7 +400,6 @@ class DeletionRequest(Base):
     samples_hmac: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant; the same images have the same one
     duplicate_of_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("deletion_requests.id"))  #: the same, earlier
     state: Mapped[State]
-    reason: Mapped[str | None] = mapped_column(String(500))
     regulation: Mapped[str] = mapped_column(String(40))
     received_at: Mapped[datetime]
     due_at: Mapped[datetime]
@@ -478,7 +506,7 @@ class Transition(Base):
     at: Mapped[datetime]
     before: Mapped[State | None]
     after: Mapped[State]
-    reason: Mapped[str | None] = mapped_column(String(500))
+    reason: Mapped[str | None] = mapped_column(String(500))  #: the sentence, of which the audit log keeps an HMAC
     #: Whether it stands in the audit log; the row is its own outbox.
     chained: Mapped[bool] = mapped_column(default=False, server_default=false())
     seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: until then, see `service.registry.audit.row_macs`

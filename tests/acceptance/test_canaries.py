@@ -37,7 +37,8 @@ from tests.service.given_jobs import Jobs
 LABELLED = {
     *("models.name", "models.description", "versions.classes", "versions.attributes", "versions.tags", "aliases.name"),
     *("manifests.name", "evaluation_sets.name", "anchor_sets.classes", "anchor_sets.descriptions", "api_keys.name"),
-    *("deletion_requests.regulation", "deletion_requests.reason", "jobs.reason", "transitions.reason"),
+    *("deletion_requests.regulation", "deletion_requests.reason_parameters", "jobs.reason_parameters"),
+    "transitions.reason",
     *("webhook_endpoints.url", "webhook_endpoints.description"),
     "webhook_messages.body",  # the model's name
     *("certificates.body", "jobs.options", "jobs.provenance"),  # the names of models, aliases and sets
@@ -239,7 +240,7 @@ def everything(call: Calls, words: Canaries, database: Database, receiver: str, 
     failed = []
     for _ in range(2):
         claim = by_hand.claim()
-        by_hand.fail(claim, "the disk is full")
+        by_hand.fail(claim)
         with database.read() as session:
             failed += [str(request.id) for request in jobs.requests_of(session, claim.job_id)]
             job = str(claim.job_id)

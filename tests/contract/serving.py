@@ -72,7 +72,7 @@ def _fill(served, database):
             client.deletion_request()
             claim = jobs.claim()
             if ended is State.FAILED:
-                jobs.fail(claim, "it was tried")
+                jobs.fail(claim)
             else:
                 jobs.publish(claim, metrics={"forget_accuracy": 100.0})
         client.deletion_request()

@@ -20,6 +20,7 @@ from service.registry.errors import FenceLost
 from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.claims import CancelRequested, Claim
 from service.registry.models import versions
+from service.registry.reasons import Reason, ReasonCode
 from service.registry.states import Phase
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
@@ -56,7 +57,9 @@ def main() -> None:
     except Exception as error:
         logging.exception("job %s failed", job_id)
         with database.write() as session:
-            claims.report_failure(session, claim, reason=type(error).__name__)
+            claims.report_failure(
+                session, claim, reason=Reason(ReasonCode.UNEXPECTED_ERROR, None, {"error": type(error).__name__})
+            )
     os._exit(0)
 
 

@@ -49,7 +49,7 @@ def ended(client, database, *objections, measured=MEASURED, **more):
     """A deletion request that has ended with a version; its resource."""
     accepted = client.deletion_request(**more).json()
     by_hand = Jobs(database)
-    provenance = PROVENANCE | {"objections": list(objections)}
+    provenance = PROVENANCE | {"objections": [str(one) for one in objections]}
     by_hand.publish(by_hand.claim(), *objections, measured=measured, provenance=provenance)
     return client.get(accepted["links"]["self"]).json()
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from service.registry.deletion_requests import publication
 from service.registry.job_queue import claims, jobs
 from service.registry.models import versions
+from tests.service.registry.given_reasons import BROKEN
 
 
 class Jobs:
@@ -21,7 +22,7 @@ class Jobs:
         with self._database.write() as session:
             claims.progress(session, claim, **more)
 
-    def fail(self, claim, reason):
+    def fail(self, claim, reason=BROKEN):
         with self._database.write() as session:
             claims.report_failure(session, claim, reason=reason)
 

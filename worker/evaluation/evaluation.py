@@ -10,6 +10,7 @@ import torch
 
 from service.registry.models import quality_gate
 from service.registry.models.quality_gate import Measured, Policy
+from service.registry.reasons import Objection
 from worker.evaluation.metrics import PROBE, Metrics, Probe, measure, measure_own
 from worker.evaluation.outputs import Seen, see
 from worker.inputs.images import batches
@@ -76,7 +77,7 @@ def evaluate(
     return Evaluation(before, after, of_each)
 
 
-def objections(inputs: Inputs, found: Evaluation, unlearned: SplitClassifier) -> list[str]:
+def objections(inputs: Inputs, found: Evaluation, unlearned: SplitClassifier) -> list[Objection]:
     """Why the new version needs review; empty when it passes."""
     return quality_gate.objections(
         Policy.model_validate(inputs.model.policy),

@@ -21,21 +21,30 @@ from service.registry.crypto.encrypted_files import SealBroken
 from service.registry.crypto.master_key import OtherMasterKey
 from service.registry.deletion_requests import publication
 from service.registry.deletion_requests.publication import GateObjected
-from service.registry.errors import FenceLost, RegistryError
+from service.registry.errors import FenceLost, RegistryError, StorageFull
 from service.registry.images.archive import ImagesMissing, LabelledImage
 from service.registry.job_queue import claims
 from service.registry.job_queue.claims import CancelRequested, Claim
 from service.registry.options import Options
+from service.registry.reasons import Reason, ReasonCode
 from service.registry.states import Phase
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
 from service.registry.storage.disk_full import ran_out
 from service.registry.telemetry import logs, traces
-from worker.anchors.anchors import anchors_for
+from worker.anchors.anchors import AnchorsAltered, anchors_for
 from worker.evaluation.evaluation import device_of, evaluate, objections, probe_of
 from worker.evaluation.reference_models import compare
 from worker.inputs.images import as_batch, batches, distinct_images
-from worker.inputs.inputs import ImagesDamaged, Inputs, classifier, images_of, read_inputs
+from worker.inputs.inputs import (
+    CheckpointAltered,
+    EvaluationSetAltered,
+    ImagesDamaged,
+    Inputs,
+    classifier,
+    images_of,
+    read_inputs,
+)
 from worker.job.progress_report import Report, numbers
 from worker.job.provenance import provenance
 from worker.networks import architectures
@@ -74,7 +83,7 @@ def _attempt(settings: WorkerSettings, claim: Claim) -> None:
             claims.stop_withdrawn(session, claim)
     except GateObjected as error:
         with database.write() as session:
-            claims.report_failure(session, claim, reason=str(error))
+            claims.report_failure(session, claim, reason=error.reason)
     except Exception as error:
         if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
             raise  # the database or the disk was away: a lost attempt, not a failed job
@@ -189,15 +198,29 @@ def _unseen_margins(
     return torch.cat([batch_margins(model, batch) for batch in shown])
 
 
-def _reason(error: Exception, phase: Phase) -> str:
+def _reason(error: Exception, phase: Phase) -> Reason:
     """What an operator needs to know, without anything that a caller sent."""
     if isinstance(error, torch.OutOfMemoryError):
-        return f"{phase}: out of memory on the device; use a larger one, then retry"
+        return Reason(ReasonCode.OUT_OF_MEMORY, phase)
     if ran_out(error):
-        return f"{phase}: a disk has no room left; make some, then retry"
+        return Reason(ReasonCode.DISK_FULL, phase)
     if isinstance(error, RegistryError):
-        return f"{phase}: {error.detail}"
-    return f"{phase}: {type(error).__name__}; the worker's log has the details"
+        code = _CODES.get(type(error))
+        return Reason(code, phase) if code else Reason(ReasonCode.INPUT_UNUSABLE, phase, {"detail": error.detail})
+    return Reason(ReasonCode.UNEXPECTED_ERROR, phase, {"error": type(error).__name__})
+
+
+#: What these errors say stands in the code's sentence.
+_CODES: dict[type[Exception], ReasonCode] = {
+    StorageFull: ReasonCode.STORAGE_FULL,
+    ImagesMissing: ReasonCode.IMAGES_MISSING,
+    ImagesDamaged: ReasonCode.IMAGES_UNREADABLE,
+    OtherMasterKey: ReasonCode.MASTER_KEY_CHANGED,
+    SealBroken: ReasonCode.ENCRYPTED_FILE_ALTERED,
+    CheckpointAltered: ReasonCode.CHECKPOINT_ALTERED,
+    EvaluationSetAltered: ReasonCode.EVALUATION_SET_ALTERED,
+    AnchorsAltered: ReasonCode.ANCHORS_ALTERED,
+}
 
 
 def _end_with_the_supervisor() -> None:

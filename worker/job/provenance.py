@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from service.registry.evidence.statement import name
+from service.registry.reasons import Objection
 from service.registry.tables import AnchorSet, EvaluationSet, Version
 from service.registry.training_data.reference_models import LeftOut
 from worker.inputs.inputs import Inputs, ReferenceModel
@@ -20,12 +21,12 @@ def provenance(
     references: Sequence[ReferenceModel],
     settings: WorkerSettings,
     device: torch.device,
-    objections: Sequence[str],
+    objections: Sequence[Objection],
 ) -> dict[str, Any]:
     """Sets, anchors, references, policy and environment of a run, as they were, and what the gate held against it."""
     return {
         "policy": inputs.model.policy,
-        "objections": list(objections),
+        "objections": [str(one) for one in objections],
         "evaluation_sets": [set_of(kept, kept.count) for kept in inputs.sets],
         "anchors": anchors_of(anchor_set),
         "references": [reference_of(one.version, one.left_out) for one in references],

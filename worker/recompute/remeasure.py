@@ -109,7 +109,7 @@ def recompute(
     if again is None or not has_images:
         yield Again("gate.objections", objected, None, NEEDS_IMAGES)
     elif again.has_references or found.inputs.options.goal != "indistinguishable":
-        objects = objections(found.inputs, again.found, again.unlearned)
+        objects = [str(one) for one in objections(found.inputs, again.found, again.unlearned)]
         yield from compared({"gate.objections": objected}, {"gate.objections": objects}, tolerance)
     else:
         yield Again("gate.objections", objected, None, NEEDS_REFERENCES)

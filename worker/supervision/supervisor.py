@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.registry.errors import FenceLost
 from service.registry.job_queue import claims
 from service.registry.job_queue.claims import Claim
+from service.registry.reasons import Reason, ReasonCode
 from service.registry.storage.database import Database
 from service.registry.telemetry import logs, traces
 from worker.settings import WorkerSettings
@@ -93,7 +94,7 @@ def _attempt(database: Database, settings: WorkerSettings, claim: Claim, stoppin
     return False
 
 
-def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, reason: str) -> bool:
+def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, reason: Reason) -> bool:
     """Write down what became of the attempt; could it be done?"""
     try:
         with database.write() as session:
@@ -125,19 +126,15 @@ def _wait(watch: Watch, child: "subprocess.Popen[bytes]", stopping: threading.Ev
     return End.STOPPED
 
 
-def _reason(end: End, settings: WorkerSettings, code: int) -> str:
+def _reason(end: End, settings: WorkerSettings, code: int) -> Reason:
     if end is End.STOPPED:
-        return "the worker was stopped"
+        return Reason(ReasonCode.WORKER_STOPPED)
     if end is End.OVERDUE:
-        return f"the run took longer than {settings.job_timeout}, as long as one may take; a retry begins anew"
+        return Reason(ReasonCode.TIMED_OUT, None, {"seconds": settings.job_timeout.total_seconds()})
     if end is End.STALLED:
-        return f"the worker's process told of no progress for {settings.stall_timeout}"
+        return Reason(ReasonCode.PROCESS_STALLED, None, {"seconds": settings.stall_timeout.total_seconds()})
     if end is End.WITHDRAWN:
-        return "withdrawn"
-    return f"the worker's process {_ended(code)}"
-
-
-def _ended(code: int) -> str:
+        return Reason(ReasonCode.WITHDRAWN)
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
+        return Reason(ReasonCode.PROCESS_KILLED, None, {"signal": signal.Signals(-code).name})
+    return Reason(ReasonCode.PROCESS_EXITED, None, {"status": code})

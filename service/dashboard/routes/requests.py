@@ -20,6 +20,7 @@ from service.registry.models import models
 from service.registry.states import ENDED, State
 from service.registry.storage.database import clock
 from service.registry.storage.pagination import Page
+from service.registry.tables import DeletionRequest
 from service.web.dependencies import ReadSession, WriteSession
 from service.web.fields import Text
 
@@ -81,8 +82,8 @@ def show(request: Request, request_id: uuid.UUID, visitor: RequestReader, sessio
         moves=lifecycle.transitions(session, request_id),
         charts=curves.of_run(jobs.curve(session, found.job)),
         rows=measured.before_and_after(answer.metrics, found.model.policy, found.job.options),
-        failure=explain(found.reason) if found.state is State.FAILED else None,
-        objections=(found.reason or "").split("; ") if found.state is State.NEEDS_REVIEW else [],
+        failure=explain(found) if found.state is State.FAILED else None,
+        objections=_objections(found) if found.state is State.NEEDS_REVIEW else [],
         views=looked_at.views(session, request_id) if visitor.may(Scope.REQUESTS_IMAGES) else [],
         is_own=found.submitted_by == visitor.caller.subject,
         refresh=None if found.state in ENDED else 1 if found.state is State.RUNNING else 3,
@@ -122,6 +123,11 @@ def reject(
     request = lifecycle.find(session, visitor.caller.tenant_id, request_id)
     lifecycle.reject(session, request, by=visitor.caller.subject, reason=reason)
     return _back(request_id, "rejected")
+
+
+def _objections(request: DeletionRequest) -> list[str]:
+    """What the quality gate holds against its version; of an earlier release, whose words say no code, in one piece."""
+    return [str(one) for one in request.why.objections] if request.why else [request.reason or ""]
 
 
 def _back(request_id: uuid.UUID, done: str) -> Response:

@@ -23,6 +23,7 @@ from service.registry.errors import (
 from service.registry.job_queue import jobs, state_machine
 from service.registry.models.versions import may_be_built_on
 from service.registry.options import Options
+from service.registry.reasons import Reason, ReasonCode
 from service.registry.settings import RegistrySettings
 from service.registry.states import ENDED, State
 from service.registry.storage.database import clock, clock_with, insert_new
@@ -142,7 +143,7 @@ def withdraw(session: Session, request: DeletionRequest) -> DeletionRequest:
     if job.state is State.RUNNING:
         job.cancel_requested = request.withdrawn = True
     elif job.state in (State.QUEUED, State.AWAITING_APPROVAL):
-        state_machine.move_one(session, job, request, State.CANCELLED, reason="withdrawn")
+        state_machine.move_one(session, job, request, State.CANCELLED, reason=Reason(ReasonCode.WITHDRAWN))
     else:
         raise PastCommitPoint
     audit_log.append(session, request.tenant_id, "deletion_request.withdrawn", about=request.id)
@@ -156,7 +157,8 @@ def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionR
         NotAwaitingApproval: it does not wait for that.
         OwnRequest: `by` asked for it.
     """
-    state_machine.move(session, _awaiting_approval(session, request, by=by), State.QUEUED, reason="approved")
+    job = _awaiting_approval(session, request, by=by)
+    state_machine.move(session, job, State.QUEUED, reason=Reason(ReasonCode.APPROVED))
     audit_log.append(session, request.tenant_id, "deletion_request.approved", about=request.id, by=by)
     return read(session, request.id)
 
@@ -168,7 +170,8 @@ def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) 
         NotAwaitingApproval: it does not wait for that.
         OwnRequest: `by` asked for it, and may cancel it.
     """
-    state_machine.move(session, _awaiting_approval(session, request, by=by), State.REJECTED, reason=reason)
+    job = _awaiting_approval(session, request, by=by)
+    state_machine.move(session, job, State.REJECTED, reason=Reason(ReasonCode.DECLINED, None, {"text": reason}))
     audit_log.append(session, request.tenant_id, "deletion_request.rejected", about=request.id, by=by)
     return read(session, request.id)
 
@@ -197,7 +200,7 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
     if any(served.samples is None for served in jobs.requests_of(session, job.id)):
         raise ImagesDestroyed
     job.attempt, job.alone = 0, True
-    state_machine.move(session, job, State.QUEUED, reason="retried")
+    state_machine.move(session, job, State.QUEUED, reason=Reason(ReasonCode.RETRIED))
     audit_log.append(session, request.tenant_id, "deletion_request.retried", about=request.id)
     return read(session, request.id)
 

@@ -13,6 +13,7 @@ from service.registry.job_queue.claims import CancelRequested, Claim, held
 from service.registry.job_queue.jobs import requests_to_move
 from service.registry.models import aliases, dispositions
 from service.registry.models.versions import add_version
+from service.registry.reasons import Objection, Reason
 from service.registry.states import State
 from service.registry.tables import Model, Version
 from service.registry.telemetry import counters
@@ -22,6 +23,10 @@ from service.registry.telemetry.counters import Counted
 class GateObjected(Exception):
     """The quality gate objects to what came of several requests. It may be because of one of them."""
 
+    def __init__(self, objections: Sequence[Objection]) -> None:
+        self.reason = Reason.gate(objections)
+        super().__init__(str(self.reason))
+
 
 def publish(
     session: Session,
@@ -30,7 +35,7 @@ def publish(
     model: Model,
     parent: Version,
     parent_metrics: dict[str, Any],
-    objections: Sequence[str],
+    objections: Sequence[Objection],
     results: dict[str, Any],
     own_metrics: Mapping[uuid.UUID, dict[str, Any]] | None = None,
     **columns: Any,
@@ -50,7 +55,7 @@ def publish(
         raise CancelRequested
     requests = requests_to_move(session, job.id)
     if objections and len(requests) > 1:
-        raise GateObjected("; ".join(objections))
+        raise GateObjected(objections)
     version = add_version(
         session,
         model,
@@ -91,5 +96,5 @@ def publish(
         aliases.move_on(session, model, parent, version)
         dispositions.follow_policy(session, model, measured, by=f"job:{job.id}")
     after = State.NEEDS_REVIEW if objections else State.COMPLETED
-    state_machine.move(session, job, after, reason="; ".join(objections) or None)
+    state_machine.move(session, job, after, reason=Reason.gate(objections) if objections else None)
     return version

@@ -17,6 +17,7 @@ from service.registry.errors import FenceLost
 from service.registry.job_queue import state_machine
 from service.registry.job_queue.batching import Batching, need_not_wait
 from service.registry.job_queue.jobs import lock
+from service.registry.reasons import Reason, ReasonCode
 from service.registry.states import Phase, State
 from service.registry.storage.database import clock
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric
@@ -135,7 +136,7 @@ def progress(
         session.merge(StepMetric(job_id=claim.job_id, fence=claim.fence, step=at, values=values))
 
 
-def drop(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: str) -> None:
+def drop(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: Reason) -> None:
     """Fail one request, and go on with the others. With the last one the job itself has failed.
 
     Raises:
@@ -155,7 +156,7 @@ def stop_withdrawn(session: Session, claim: Claim) -> None:
     state_machine.cancel(session, held(session, claim))
 
 
-def report_failure(session: Session, claim: Claim, *, reason: str) -> None:
+def report_failure(session: Session, claim: Claim, *, reason: Reason) -> None:
     """The run has failed, and with it its request; of several each is tried by itself.
 
     Raises:
@@ -164,7 +165,7 @@ def report_failure(session: Session, claim: Claim, *, reason: str) -> None:
     state_machine.fail(session, held(session, claim), reason=reason)
 
 
-def hand_back(session: Session, claim: Claim, *, reason: str) -> None:
+def hand_back(session: Session, claim: Claim, *, reason: Reason) -> None:
     """The worker was asked to stop, and the job has done nothing wrong: queue it again, which costs no attempt.
 
     Raises:
@@ -173,7 +174,7 @@ def hand_back(session: Session, claim: Claim, *, reason: str) -> None:
     state_machine.hand_back(session, held(session, claim), reason=reason)
 
 
-def give_back(session: Session, claim: Claim, *, reason: str, max_attempts: int) -> None:
+def give_back(session: Session, claim: Claim, *, reason: Reason, max_attempts: int) -> None:
     """The worker's child died: queue the job again, or fail it when it has had all its attempts.
 
     Raises:
@@ -193,7 +194,7 @@ def reap(session: Session, *, max_attempts: int) -> int:
     ).all()
     for job in expired:
         counters.add(session, Counted.ATTEMPTS_LOST, Loss.LEASE_EXPIRED)
-        state_machine.return_to_queue(session, job, reason="the worker stopped answering", max_attempts=max_attempts)
+        state_machine.return_to_queue(session, job, reason=Reason(ReasonCode.WORKER_LOST), max_attempts=max_attempts)
     return len(expired)
 
 

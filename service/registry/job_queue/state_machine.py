@@ -18,6 +18,7 @@ from service.registry.audit import row_macs
 from service.registry.job_queue.batching import gather, split, split_off
 from service.registry.job_queue.jobs import requests_to_move
 from service.registry.options import Options
+from service.registry.reasons import Reason, ReasonCode
 from service.registry.states import ENDED, Phase, State
 from service.registry.storage.database import clock, insert_new
 from service.registry.tables import DeletionRequest, Job, Model, Transition
@@ -101,7 +102,10 @@ def start(
                 .where(Job.id == job_id, Job.state == State.QUEUED)
                 .values(
                     state=State.RUNNING,
-                    reason=None,
+                    reason_code=None,
+                    reason_phase=None,
+                    reason_parameters=None,
+                    reason_text=None,
                     attempt=Job.attempt + 1,
                     fence=Job.fence + 1,
                     lease_until=at + lease,
@@ -123,17 +127,17 @@ def start(
     return started.fence, started.attempt
 
 
-def return_to_queue(session: Session, job: Job, *, reason: str, max_attempts: int) -> None:
+def return_to_queue(session: Session, job: Job, *, reason: Reason, max_attempts: int) -> None:
     """Queue a running job whose attempt was lost again, or fail it when it has had all its attempts."""
     if job.cancel_requested:
         cancel(session, job)
     elif job.attempt < max_attempts:
         move(session, job, State.QUEUED, reason=reason)
     else:
-        fail(session, job, reason=f"{reason}, {job.attempt} times")
+        fail(session, job, reason=reason.in_each_of(job.attempt))
 
 
-def hand_back(session: Session, job: Job, *, reason: str) -> None:
+def hand_back(session: Session, job: Job, *, reason: Reason) -> None:
     """Queue a running job again that was interrupted, which costs it no attempt."""
     if job.cancel_requested:
         cancel(session, job)
@@ -146,12 +150,12 @@ def cancel(session: Session, job: Job) -> None:
     requests = requests_to_move(session, job.id)
     withdrawn = [request for request in requests if request.withdrawn] or requests
     for request in withdrawn:
-        move_one(session, job, request, State.CANCELLED, reason="withdrawn")
+        move_one(session, job, request, State.CANCELLED, reason=Reason(ReasonCode.WITHDRAWN))
     if len(withdrawn) < len(requests):
-        _queue_for_free(session, job, reason="another request of its run was withdrawn")
+        _queue_for_free(session, job, reason=Reason(ReasonCode.RUN_WITHDRAWN))
 
 
-def fail(session: Session, job: Job, *, reason: str) -> None:
+def fail(session: Session, job: Job, *, reason: Reason) -> None:
     """Fail the only request of a running job. Of several nobody knows whose fault it was: each is tried by itself."""
     requests = requests_to_move(session, job.id)
     if len(requests) == 1:
@@ -159,7 +163,7 @@ def fail(session: Session, job: Job, *, reason: str) -> None:
     elif job.cancel_requested:
         cancel(session, job)
     else:
-        why = f"the run for {len(requests)} requests failed ({reason[:400]}); each is tried by itself"
+        why = Reason(ReasonCode.RUN_SPLIT, None, {"requests": len(requests), "cause": reason.stored()})
         now = clock(session)
         split(session, job, requests[1:], alone=True)
         _move_requests(session, requests[1:], State.QUEUED, at=now, reason=why)
@@ -167,12 +171,12 @@ def fail(session: Session, job: Job, *, reason: str) -> None:
         move(session, job, State.QUEUED, reason=why)
 
 
-def move_one(session: Session, job: Job, request: DeletionRequest, after: State, *, reason: str) -> None:
+def move_one(session: Session, job: Job, request: DeletionRequest, after: State, *, reason: Reason) -> None:
     """Move one request of a locked job; the others stay with the job, where they are."""
     move(session, split_off(session, job, request), after, reason=reason)
 
 
-def move(session: Session, job: Job, after: State, *, reason: str | None = None) -> None:
+def move(session: Session, job: Job, after: State, *, reason: Reason | None = None) -> None:
     """Move a locked job, and with it every request that it serves.
 
     Raises:
@@ -180,7 +184,7 @@ def move(session: Session, job: Job, after: State, *, reason: str | None = None)
     """
     check_move(job.state, after)
     now = clock(session)
-    job.state, job.reason, job.lease_until = after, reason, None
+    job.state, job.why, job.lease_until = after, reason, None
     if after is not State.RUNNING:
         job.worker = job.phase = None
     if after in ENDED:
@@ -192,13 +196,13 @@ def move(session: Session, job: Job, after: State, *, reason: str | None = None)
     _move_requests(session, requests_to_move(session, job.id), after, at=now, reason=reason)
 
 
-def _queue_for_free(session: Session, job: Job, *, reason: str) -> None:
+def _queue_for_free(session: Session, job: Job, *, reason: Reason) -> None:
     job.attempt -= 1
     move(session, job, State.QUEUED, reason=reason)
 
 
 def _move_requests(
-    session: Session, requests: Sequence[DeletionRequest], after: State, *, at: datetime, reason: str | None = None
+    session: Session, requests: Sequence[DeletionRequest], after: State, *, at: datetime, reason: Reason | None = None
 ) -> None:
     """Move requests of one job, write the moves down, and have those told of it who asked to be.
 
@@ -208,7 +212,7 @@ def _move_requests(
     for request in requests:
         check_move(request.state, after)
         moves.append(_transition(session, request, request.state, after, at=at, reason=reason))
-        request.state, request.reason = after, reason
+        request.state, request.why = after, reason
         request.ended_at = at if after in ENDED else None
         request.withdrawn = False
     session.connection().execute(_INSERT, moves)
@@ -225,15 +229,16 @@ def _transition(
     after: State,
     *,
     at: datetime,
-    reason: str | None = None,
+    reason: Reason | None = None,
 ) -> dict[str, Any]:
+    sentence = None if reason is None else str(reason)
     return {
         "request_id": request.id,
         "at": at,
         "before": before,
         "after": after,
-        "reason": reason,
-        "seal": row_macs.of_move(session, request, request.id, at, before, after, reason),
+        "reason": sentence,
+        "seal": row_macs.of_move(session, request, request.id, at, before, after, sentence),
     }
 
 

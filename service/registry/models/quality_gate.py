@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.registry.fields import Real
 from service.registry.options import Options
+from service.registry.reasons import Objection, ObjectionKind
 
 LEAST_UNSEEN = 100  # test images without which membership inference is not measured
 
@@ -57,42 +58,41 @@ class Measured:
     finite: bool
 
 
-def objections(policy: Policy, options: Options, measured: Measured) -> list[str]:
+def objections(policy: Policy, options: Options, measured: Measured) -> list[Objection]:
     """Why the version needs review; empty when it passes.
 
     Of what a version may cost, nothing is held against it that was not measured. Of what it was to reach, everything.
     """
-    found = [] if measured.finite else ["some weights are not finite"]
+    found = [] if measured.finite else [Objection(ObjectionKind.WEIGHTS_NOT_FINITE)]
     reached = _indistinguishable if options.goal == "indistinguishable" else _misclassified
     return found + reached(policy, options, measured) + _cost(policy, measured)
 
 
-def _misclassified(policy: Policy, options: Options, measured: Measured) -> list[str]:
+def _misclassified(policy: Policy, options: Options, measured: Measured) -> list[Objection]:
     found = []
     if not measured.forget_accuracy >= 100:  # also when it is not a number
-        found.append(f"only {measured.forget_accuracy:.1f} % of the images to forget are misclassified")
+        found.append(Objection(ObjectionKind.FORGET_ACCURACY, measured.forget_accuracy, 100))
     robust, least = measured.robust_forget_accuracy, policy.min_robust_forget_accuracy
     if options.resolved_scope() == "views" and not robust >= least:
-        found.append(f"only {robust:.1f} % of their views are misclassified, {least:g} % are asked for")
+        found.append(Objection(ObjectionKind.ROBUST_FORGET_ACCURACY, robust, least))
     return found
 
 
-def _indistinguishable(policy: Policy, _: Options, measured: Measured) -> list[str]:
+def _indistinguishable(policy: Policy, _: Options, measured: Measured) -> list[Objection]:
     advantage, most = measured.membership_advantage, policy.max_membership_advantage
     if advantage is None:
-        takes = f"that takes a test set of at least {LEAST_UNSEEN} images"
-        return [f"nothing shows that the images to forget look like unseen ones: {takes}"]
+        return [Objection(ObjectionKind.MEMBERSHIP_NOT_MEASURED, limit=LEAST_UNSEEN)]
     if not advantage <= most:
-        return [f"the membership advantage is {advantage:.3f}, {most:g} is allowed"]
+        return [Objection(ObjectionKind.MEMBERSHIP_ADVANTAGE, advantage, most)]
     return []
 
 
-def _cost(policy: Policy, measured: Measured) -> list[str]:
+def _cost(policy: Policy, measured: Measured) -> list[Objection]:
     found = []
     if measured.test_accuracy_before is not None and measured.test_accuracy_after is not None:
         drop = measured.test_accuracy_before - measured.test_accuracy_after
         if not drop <= policy.max_test_accuracy_drop:
-            found.append(f"A_test fell by {drop:.2f} points, {policy.max_test_accuracy_drop:g} are allowed")
+            found.append(Objection(ObjectionKind.TEST_ACCURACY_DROP, drop, policy.max_test_accuracy_drop))
     if measured.collapse is not None and not measured.collapse <= policy.max_collapse:
-        found.append(f"structural collapse is {measured.collapse:.3f}, {policy.max_collapse:g} is allowed")
+        found.append(Objection(ObjectionKind.COLLAPSE, measured.collapse, policy.max_collapse))
     return found

@@ -45,7 +45,7 @@ def remove(session: Session, request_id: uuid.UUID) -> None:
     for table in (Transition, Certificate, ImageView):
         session.execute(delete(table).where(table.request_id == request_id))
     request.submitted_by = request.samples_hmac = ""
-    request.reason = request.metrics = request.duplicate_of_id = None
+    request.why = request.metrics = request.duplicate_of_id = None
     request.record_removed_at = clock(session)
     audit_log.append(session, request.tenant_id, "deletion_request.record_removed", about=request_id)
     session.flush()

@@ -97,7 +97,7 @@ def test_a_refused_upload_leaves_nothing(client, settings, everywhere):
 
 def failed_for(database, days, request_id):
     jobs = Jobs(database)
-    jobs.fail(jobs.claim(), "the disk is full")
+    jobs.fail(jobs.claim())
     with database.write() as session:
         request = session.get_one(DeletionRequest, uuid.UUID(request_id))
         request.ended_at -= timedelta(days=days)

@@ -14,6 +14,7 @@ from service.background.sweeper import Relay
 from service.registry.job_queue import claims, jobs
 from service.registry.storage.artifacts import Artifacts
 from tests.service.given import Client, wait_for
+from tests.service.registry.given_reasons import BROKEN
 
 
 def test_the_relay_sweeps(client, settings, database):
@@ -63,7 +64,7 @@ def test_only_waiting_jobs_are_announced(client, database):
         assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1
         assert jobs.to_announce(session, timedelta(seconds=30)) == {}
         claim = claims.take(session, worker="w", lease=timedelta(seconds=30))
-        claims.report_failure(session, claim, reason="x")
+        claims.report_failure(session, claim, reason=BROKEN)
         assert jobs.to_announce(session, timedelta(0)) == {}
 
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from service.registry.access.scopes import Scope
+from service.registry.reasons import Objection, ObjectionKind, Reason, ReasonCode
 from service.registry.states import Phase, State
 from service.registry.tables import ApiKey, AuditEvent, DeletionRequest, ImageView, Model
 from tests.service.dashboard.given_browser import READER, Browser
@@ -15,6 +16,7 @@ from tests.service.given import UNKNOWN, key, png
 from tests.service.given_certificates import PROVENANCE, REFERENCES
 from tests.service.given_jobs import Jobs
 from tests.service.registry import given_rows
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -92,7 +94,7 @@ def test_a_run_shows_its_phase_and_its_steps(signed_in, request_id, work):
 
 
 def test_a_failure_says_where_what_and_what_to_do_and_is_retried(signed_in, request_id, work, database):
-    work.fail(work.claim(), "unlearn: out of memory on the device; use a larger one, then retry")
+    work.fail(work.claim(), Reason(ReasonCode.OUT_OF_MEMORY, Phase.UNLEARN))
     page = signed_in.get(f"requests/{request_id}").text
     for told in ("unlearn</span>", "Out of memory on the device.", "more memory"):
         assert told in page
@@ -162,7 +164,7 @@ def test_one_does_not_approve_ones_own(client, browser, database):
 
 
 def test_without_the_scope_there_is_no_button_and_no_way(browser, client, request_id, work, database):
-    work.fail(work.claim(), "load: gone")
+    work.fail(work.claim())
     browser.sign_in(key(database, *READER))
     assert 'action="/dashboard/requests' not in browser.get("").text + browser.get(f"requests/{request_id}").text
     for verb in ("retry", "cancel", "approve"):
@@ -182,13 +184,14 @@ def test_results_show_what_was_measured_before_and_after(signed_in, request_id, 
     }
     work.publish(
         claim,
-        "structural collapse is 0.310, 0.25 is allowed",
+        Objection(ObjectionKind.COLLAPSE, 0.31, 0.25),
+        A_TEST_FELL,
         measured={"before": before, "after": after},
         provenance=PROVENANCE | {"references": REFERENCES},
     )
     page = signed_in.get(f"requests/{request_id}").text
     for told in (
-        "structural collapse is 0.310, 0.25 is allowed",
+        f"<li>structural collapse is 0.310, 0.25 is allowed</li><li>{A_TEST_FELL}</li>",
         "93.5",
         "91.25",
         "−2.25",
@@ -211,7 +214,7 @@ def test_results_show_what_was_measured_before_and_after(signed_in, request_id, 
 def test_names_are_text_wherever_they_stand(signed_in, client, database, work):
     client.model_with_version()
     request_id = client.deletion_request().json()["id"]
-    work.fail(work.claim(), f"load: {HOSTILE}; {HOSTILE}")
+    work.fail(work.claim(), Reason(ReasonCode.INPUT_UNUSABLE, Phase.LOAD, {"detail": f"{HOSTILE}; {HOSTILE}"}))
     with database.write() as session:
         for model in session.scalars(select(Model)):
             model.name, model.description = HOSTILE, HOSTILE

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.dashboard import wording
-from service.dashboard.failures import explain
 from service.registry.states import State
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -45,34 +44,3 @@ def test_changes_have_a_sign():
 
 def test_every_state_has_a_word():
     assert wording.STATES.keys() == set(State)
-
-
-@pytest.mark.parametrize(
-    ("reason", "phase", "what", "advice"),
-    [
-        (
-            "load: The images are not in the artifact store; restore it from a backup, then retry.",
-            *("load", "The images are not in the artifact store.", "Restore it from a backup, then retry."),
-        ),
-        (
-            "the worker stopped answering, 3 times",
-            None,
-            "The worker stopped answering, 3 times.",
-            "Look whether the workers",
-        ),
-        ("unlearn: ValueError; the worker's log has the details", "unlearn", "ValueError.", "Read the worker's log"),
-        (
-            "the worker's process was killed by SIGKILL, 3 times",
-            None,
-            "The worker's process was",
-            "Look at the worker's log",
-        ),
-        ("evaluate: something", "evaluate", "Something.", "Mend what it names"),
-        (None, None, "No reason was written down.", "Mend what it names"),
-    ],
-)
-def test_failures_are_explained(reason, phase, what, advice):
-    failure = explain(reason)
-    assert failure.phase == phase
-    assert failure.what.startswith(what)
-    assert failure.advice.startswith(advice)

@@ -12,6 +12,7 @@ from service.app import create_app
 from service.registry.states import Phase
 from tests.service.given import problem
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import BROKEN
 
 
 @pytest.fixture
@@ -90,9 +91,9 @@ def test_a_second_attempt_tells_its_own_curve(client, url, jobs):
     request = client.deletion_request().json()
     first = jobs.claim()
     jobs.progress(first, phase=Phase.UNLEARN, points=[point(0), point(9)])
-    jobs.fail(first, "the checkpoint is gone")
+    jobs.fail(first)
     ended = list(stream(client, url, request["links"]["events"]))
-    assert ended[-1][2] == {"state": "failed", "reason": "the checkpoint is gone", "version": None}
+    assert ended[-1][2] == {"state": "failed", "reason": str(BROKEN), "version": None}
     client.post(f"/v1/deletion-requests/{request['id']}/retry")
     second = jobs.claim()
     jobs.progress(second, phase=Phase.UNLEARN, points=[point(0)])

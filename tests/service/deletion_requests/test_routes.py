@@ -11,6 +11,7 @@ from service.registry.states import Phase
 from service.registry.tables import Base, Model
 from tests.service.given import CLASSES, UNKNOWN, npz, png, problem
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 
 # As it was stored before membership and the like were measured, and with them.
 METRICS = {
@@ -106,9 +107,9 @@ def test_a_run_is_visible_from_load_to_version(client, accepted, database, run, 
 
 def test_a_version_that_needs_review_waits_for_an_operator(client, accepted, run, publish):
     """It exists, says why, and is not what later versions build on."""
-    publish(run(), "A_test fell")
+    publish(run(), A_TEST_FELL)
     body = client.get(accepted.headers["location"]).json()
-    assert (body["state"], body["reason"], body["waiting_on"]) == ("needs_review", "A_test fell", "operator")
+    assert (body["state"], body["reason"], body["waiting_on"]) == ("needs_review", str(A_TEST_FELL), "operator")
     assert client.get(body["links"]["version"]).json()["gate"] == "needs_review"
     assert client.deletion_request().status_code == 202
 
@@ -143,7 +144,7 @@ def test_only_a_failed_request_can_be_retried(client, accepted, database, run):
     problem(client.post(retry), 409, "not-retriable")
     claim = run()
     with database.write() as session:
-        claims.report_failure(session, claim, reason="load: out of memory")
+        claims.report_failure(session, claim, reason=BROKEN)
     failed = client.get(accepted.headers["location"]).json()
     assert (failed["state"], failed["waiting_on"], failed["links"]["retry"]) == ("failed", "operator", retry)
 
@@ -245,7 +246,7 @@ def test_many_failed_requests_are_retried_at_once(client, database):
     jobs = Jobs(database)
     failed = [client.deletion_request(model=name).json()["id"] for name in ("pets", "cars")]
     for _ in failed:
-        jobs.fail(jobs.claim(), "the disk is full")
+        jobs.fail(jobs.claim())
     waiting = client.deletion_request().json()["id"]
     answer = client.post("/v1/deletion-requests/retry", json={"ids": [failed[0], UNKNOWN, waiting, failed[1]]})
     assert answer.status_code == 202

@@ -10,6 +10,7 @@ from service.registry.access.scopes import Scope
 from service.registry.tables import Base
 from tests.service.given import png, problem, row
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 
 @pytest.fixture
@@ -85,9 +86,9 @@ def test_a_request_tells_what_it_reaches_from_beginning_to_end(family, jobs):
 def test_what_did_not_pass_has_not_unlearned(family, jobs):
     """Nor has what was withdrawn or has failed."""
     for end in (
-        lambda _: jobs.publish(jobs.claim(), "A_test fell"),
+        lambda _: jobs.publish(jobs.claim(), A_TEST_FELL),
         lambda request: family.post(request["links"]["cancel"]),
-        lambda _: jobs.fail(jobs.claim(), "x"),
+        lambda _: jobs.fail(jobs.claim()),
     ):
         end(family.forget(subject_id="jane").json())
         assert set(reach(family).values()) == {"needs_unlearning"}

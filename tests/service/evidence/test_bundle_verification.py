@@ -206,7 +206,7 @@ def test_a_request_without_a_certificate_has_a_bundle_that_is_verified(client, d
     accepted = client.deletion_request().json()
     if state == "failed":
         by_hand = Jobs(database)
-        by_hand.fail(by_hand.claim(), "the disk is full")
+        by_hand.fail(by_hand.claim())
     found = verify(fetched(client, accepted), keys)
     assert found.holds, found.findings
     assert "No certificate was issued, says the audit log." in [one.says for one in found.findings]

@@ -24,6 +24,7 @@ from service.registry.tables import Certificate, DeletionRequest, Tenant
 from tests.service.given import UNKNOWN, png, problem, row, running, wait_for
 from tests.service.given_certificates import MEASURED, POLICY, all_measured, ended, statement
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL, COLLAPSED
 
 PAGE, PDF = {"Accept": "text/html"}, {"Accept": "application/pdf"}
 
@@ -90,12 +91,12 @@ def test_what_stands_for_the_images_is_shown_by_whoever_has_the_key(client, data
 def test_one_that_needs_review_says_so(client, database):
     """The gate's objections stand in it, and in its limits that no alias moved."""
     client.model_with_version()
-    request = ended(client, database, "A_test fell by 9 points")
+    request = ended(client, database, A_TEST_FELL)
     about = statement(certificate(client, request).content)["predicate"]
     assert (about["outcome"], about["gate"]["result"]) == ("needs_review", "FAILED")
-    assert about["gate"]["objections"] == ["A_test fell by 9 points"]
+    assert about["gate"]["objections"] == ["A_test fell by 9.00 points, 5 are allowed"]
     assert "did not pass" in about["statement_of_limits"][0]
-    assert "A_test fell by 9 points" in certificate(client, request, headers=PAGE).text
+    assert "A_test fell by 9.00 points, 5 are allowed" in certificate(client, request, headers=PAGE).text
 
 
 def test_each_request_of_a_shared_run_has_its_own_with_its_own_accuracy(client, database):
@@ -167,7 +168,7 @@ def test_a_request_without_a_version_has_none(client, database, how):
     request = client.deletion_request().json()
     if how == "failed":
         by_hand = Jobs(database)
-        by_hand.fail(by_hand.claim(), "the disk is full")
+        by_hand.fail(by_hand.claim())
     identifier = UNKNOWN if how == "unknown" else request["id"]
     problem(client.get(f"/v1/deletion-requests/{identifier}/certificate"), 404, "not-found")
     assert "certificate" not in client.get(request["links"]["self"]).json()["links"]
@@ -291,7 +292,7 @@ def test_names_in_a_certificate_are_ascii(client, request_, name):
 
 def test_no_form_promises_what_nobody_can_promise(client, database, request_):
     """In whatever form, of one that passed and of one that did not."""
-    for request in (request_, ended(client, database, "structural collapse is 0.3, 0.25 is allowed")):
+    for request in (request_, ended(client, database, COLLAPSED)):
         said = certificate(client, request).content
         words = [
             str(statement(said)),

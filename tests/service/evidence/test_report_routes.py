@@ -14,6 +14,7 @@ from service.registry.tables import Certificate, DeletionRequest, Job, SubjectId
 from tests.service.given import problem, row
 from tests.service.given_certificates import ended
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 
 def happened(database, request, received, days=None, regulation="ccpa"):
@@ -40,7 +41,7 @@ def test_a_year_is_counted_as_the_regulation_asks(client, database):
     withdrawn = client.deletion_request().json()
     client.post(withdrawn["links"]["cancel"])
     happened(database, withdrawn, march, 1)
-    happened(database, ended(client, database, "too much was lost"), march, 1)  # which needs review, and is late
+    happened(database, ended(client, database, A_TEST_FELL), march, 1)  # which needs review, and is late
     happened(database, client.deletion_request().json(), datetime(2025, 12, 31, 23, 59, tzinfo=UTC))
     happened(database, client.deletion_request().json(), datetime(2026, 1, 1, tzinfo=UTC))
     happened(database, client.deletion_request().json(), march, regulation="gdpr")

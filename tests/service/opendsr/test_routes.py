@@ -20,6 +20,7 @@ from service.registry.access.scopes import Scope
 from service.registry.tables import Base, DeletionRequest, Model, SubjectRequest
 from tests.service.given import UNKNOWN, problem, row, running
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 SHA = hashlib.sha256(b"erika@example.com").hexdigest()
 
@@ -235,13 +236,13 @@ def test_what_went_wrong_is_never_completed(client, database, jobs, known):
     """A failure goes on, until somebody tries again; a declined one is cancelled, and says so."""
     only = {"extensions": {"localhost": {"models": ["pets"]}}}
     failing = ask(client, **only)
-    jobs.fail(jobs.claim(), "out of memory")
+    jobs.fail(jobs.claim())
     document = status(client, failing)
     assert (document["request_status"], ours(document)["outcome"]) == ("in_progress", "failed")
     assert client.post(f"{ours(document)['deletion_requests'][0]['href']}/retry").status_code == 202
     document = status(client, failing)  # what has begun does not become pending again
     assert (document["request_status"], ours(document)["outcome"]) == ("in_progress", None)
-    jobs.publish(jobs.claim(), "A_test fell")
+    jobs.publish(jobs.claim(), A_TEST_FELL)
     document = status(client, failing)
     assert (document["request_status"], ours(document)["outcome"]) == ("cancelled", "needs_review")
 

@@ -14,6 +14,7 @@ from service.operations import collector
 from service.registry.operations import installation_status
 from tests.service.given import Client
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_it_says_how_the_installation_stands(scraped, database):
         http.deletion_request()
     by_hand = Jobs(database)
     by_hand.publish(by_hand.claim(), measured={"after": {"forget_accuracy": 100.0, "collapse": 0.01}})
-    by_hand.publish(by_hand.claim(), "too much")
+    by_hand.publish(by_hand.claim(), A_TEST_FELL)
     found = samples(http.get("/metrics").text)
     assert found["structguard_database_up",] == 1
     assert found["structguard_requests", ("state", "queued")] == 1

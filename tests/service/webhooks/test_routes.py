@@ -21,6 +21,7 @@ from service.registry.tables import WebhookDelivery, WebhookEndpoint, WebhookMes
 from tests.service.cli.scripted_server import Answer, script, scripted
 from tests.service.given import UNKNOWN, problem, running, wait_for
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 FINE = Answer(b"thanks")
 API = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
@@ -278,7 +279,7 @@ def test_who_listens_to_some_events_hears_of_no_others(service, jobs, kept, data
         assert session.scalar(select(func.count()).select_from(WebhookMessage)) == 0
     with scripted(script(FINE)) as (url, seen):
         register(service, url, events=["deletion_request.failed", "deletion_request.needs_review"])
-        jobs.publish(jobs.claim(), "A_test fell")
+        jobs.publish(jobs.claim(), A_TEST_FELL)
         wait_for(lambda: seen)
     assert [json.loads(call.body)["type"] for call in seen] == ["deletion_request.needs_review"]
 

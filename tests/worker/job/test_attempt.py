@@ -8,16 +8,18 @@ import uuid
 from datetime import timedelta
 
 import pytest
+import torch
 from sqlalchemy.exc import OperationalError
 
 from service.registry.access import api_keys
 from service.registry.deletion_requests import lifecycle
-from service.registry.errors import StorageFull
+from service.registry.errors import StorageFull, VersionMissing
 from service.registry.job_queue import claims, jobs
 from service.registry.models import models
 from service.registry.models.quality_gate import Policy
 from service.registry.options import Options
-from service.registry.states import State
+from service.registry.reasons import Reason, ReasonCode
+from service.registry.states import Phase, State
 from worker.job import attempt
 
 
@@ -82,6 +84,27 @@ def test_a_full_disk_ends_the_job_with_that_reason(ended, error):
     job = ended(error)
     assert (job.state, job.attempt) == (State.FAILED, 1)
     assert "no room left" in job.reason
+
+
+@pytest.mark.parametrize("error", attempt._CODES)
+def test_a_known_error_ends_the_job_with_its_code_and_with_its_own_words(ended, error):
+    """The sentence of the code, and the message of the error, are the same."""
+    job = ended(error())
+    assert job.why == Reason(attempt._CODES[error], Phase.LOAD)
+    assert job.reason == f"load: {error().detail}"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (VersionMissing("None."), Reason(ReasonCode.INPUT_UNUSABLE, Phase.LOAD, {"detail": "None."})),
+        (ValueError("Jane Doe"), Reason(ReasonCode.UNEXPECTED_ERROR, Phase.LOAD, {"error": "ValueError"})),
+        (torch.OutOfMemoryError(), Reason(ReasonCode.OUT_OF_MEMORY, Phase.LOAD)),
+    ],
+)
+def test_any_other_error_ends_the_job_with_what_an_operator_needs(ended, error, reason):
+    """And with nothing that a caller sent."""
+    assert ended(error).why == reason
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "away"), OperationalError("SELECT", {}, Exception("away"))])

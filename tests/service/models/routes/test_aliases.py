@@ -7,6 +7,7 @@ from safetensors.numpy import save
 from service.registry.models.architectures import Architecture, expected_tensors
 from tests.service.given import checkpoint, problem, tensors
 from tests.service.given_jobs import Jobs
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_a_version_that_passes_takes_over_the_aliases_that_follow_the_gate(clien
     for name, follows in (("production", True), ("pinned", False)):
         client.put(f"/v1/models/pets/aliases/{name}", json={"version": 1, "follows_gate": follows})
     client.deletion_request()
-    jobs.publish(jobs.claim(), "A_test fell")
+    jobs.publish(jobs.claim(), A_TEST_FELL)
     assert client.get("/v1/models/pets/versions/2").json()["aliases"] == []
     client.deletion_request()
     claim = jobs.claim()
@@ -74,7 +75,7 @@ def test_a_version_that_needs_review_gets_an_alias_only_from_somebody_who_says_s
     """By hand, and on purpose."""
     client.model_with_version()
     client.deletion_request()
-    jobs.publish(jobs.claim(), "A_test fell")
+    jobs.publish(jobs.claim(), A_TEST_FELL)
     path = "/v1/models/pets/aliases/production"
     problem(client.put(path, json={"version": 2}), 409, "gate-not-passed")
     assert client.put(path, json={"version": 2, "override_gate": True}).status_code == 201

@@ -7,6 +7,7 @@ from service.registry.storage.artifacts import Artifacts
 from service.registry.tables import Tenant
 from tests.service.given import problem, row
 from tests.service.registry import given_rows
+from tests.service.registry.given_reasons import A_TEST_FELL
 
 VERSION = "/v1/models/pets/versions/1"
 
@@ -143,7 +144,7 @@ def model_with_policy(client, disposition, *, follows_gate=None):
 def test_the_policy_says_what_becomes_of_the_version_before(client, database, settings, events, policy, state, logged):
     """With its alias, which has moved on; and only when the new one has passed the gate."""
     model_with_policy(client, policy, follows_gate=True)
-    run(client, database, objections=["it is bad"])
+    run(client, database, objections=[A_TEST_FELL])
     assert client.get(VERSION).json()["disposition"] == "kept"
     run(client, database)
     assert client.get(VERSION).json()["disposition"] == state

@@ -8,6 +8,7 @@ from service.registry.deletion_requests.lifecycle import due_at
 from service.registry.errors import DeletionRequestNotFound, NotRetriable, PastCommitPoint
 from service.registry.job_queue import claims
 from service.registry.states import State
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 from tests.service.registry.given_rows import claim, model_with_version, publish, request, tenant
 
 
@@ -39,9 +40,9 @@ def end(database, how):
         if how is State.COMPLETED:
             publish(session, held)
         elif how is State.NEEDS_REVIEW:
-            publish(session, held, ["x"])
+            publish(session, held, [A_TEST_FELL])
         elif how is State.FAILED:
-            claims.report_failure(session, held, reason="x")
+            claims.report_failure(session, held, reason=BROKEN)
         else:
             claims.stop_withdrawn(session, held)
 

@@ -23,6 +23,7 @@ from service.registry.job_queue.state_machine import may_move
 from service.registry.options import Options
 from service.registry.states import ENDED, Phase, State
 from service.registry.tables import Base, DeletionRequest, Job, StepMetric, Transition, Version
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 from tests.service.registry.given_rows import claim, model_with_version, publish, request, tenant
 
 ATTEMPTS = 2
@@ -154,7 +155,7 @@ class Lives(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.held)
-    @rule(which=LATEST, objections=strategies.sampled_from([(), (), ("x",)]))
+    @rule(which=LATEST, objections=strategies.sampled_from([(), (), (A_TEST_FELL,)]))
     def publish(self, which, objections):
         def written(session, held):
             publish(session, held, objections)
@@ -169,7 +170,7 @@ class Lives(RuleBasedStateMachine):
         def failed(session, held):
             claims.held(session, held)
             served = jobs.requests_of(session, held.job_id)
-            claims.report_failure(session, held, reason="x")
+            claims.report_failure(session, held, reason=BROKEN)
             session.flush()
             now = [self.find(session, one.id) for one in served]
             if len(now) == 1:
@@ -185,7 +186,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(which=LATEST)
     def lose_the_child(self, which):
-        self.write(which, lambda s, held: claims.give_back(s, held, reason="x", max_attempts=ATTEMPTS))
+        self.write(which, lambda s, held: claims.give_back(s, held, reason=BROKEN, max_attempts=ATTEMPTS))
 
     @precondition(lambda self: self.held)
     @rule(which=LATEST, request=ONE)
@@ -193,7 +194,7 @@ class Lives(RuleBasedStateMachine):
         def dropped(session, held):
             claims.held(session, held)
             served = jobs.requests_of(session, held.job_id)
-            claims.drop(session, held, served[request % len(served)].id, reason="x")
+            claims.drop(session, held, served[request % len(served)].id, reason=BROKEN)
             assert len(jobs.requests_of(session, held.job_id)) == max(1, len(served) - 1)
 
         self.write(which, dropped)
@@ -220,7 +221,7 @@ class Lives(RuleBasedStateMachine):
             return False
         except publication.GateObjected:
             with self.database.write() as session:
-                claims.report_failure(session, held, reason="x")
+                claims.report_failure(session, held, reason=BROKEN)
             return False
         return True
 

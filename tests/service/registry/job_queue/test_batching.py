@@ -16,6 +16,7 @@ from service.registry.options import Options, Reference
 from service.registry.states import Phase, State
 from service.registry.storage.database import clock
 from service.registry.tables import DeletionRequest, Job, Version
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN, COLLAPSED
 from tests.service.registry.given_rows import claim, model_with_version, publish, request, tenant
 
 TOGETHER = Batching(images=10)
@@ -98,7 +99,7 @@ def test_a_run_for_many_takes_no_more_statements_than_one_for_three(database):
         return seen
 
     def fail(session, held):
-        claims.report_failure(session, held, reason="x")
+        claims.report_failure(session, held, reason=BROKEN)
 
     for end in (publish, fail):
         assert len(statements(3, end)) == len(statements(40, end)) < 60
@@ -147,7 +148,7 @@ def test_what_ran_before_or_runs_alone_is_not_taken_along(database, three):
     """A retried request runs by itself, and a second attempt takes up nobody new."""
     held = claim(database)
     with database.write() as session:
-        claims.report_failure(session, held, reason="x")
+        claims.report_failure(session, held, reason=BROKEN)
         lifecycle.retry(session, lifecycle.find(session, three[0].tenant_id, three[0].id))
     held = claim(database, batching=TOGETHER)
     assert served(database, held) == [three[0].id]
@@ -156,7 +157,7 @@ def test_what_ran_before_or_runs_alone_is_not_taken_along(database, three):
 
     held = claim(database, batching=Batching(images=1))
     with database.write() as session:
-        claims.give_back(session, held, reason="x", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     held = claim(database, batching=TOGETHER)
     assert (held.attempt, served(database, held)) == (2, [three[1].id])
 
@@ -170,7 +171,7 @@ def test_what_ran_before_keeps_its_job(database):
     held = claim(database, batching=TOGETHER)
     with database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN, points=[(1, {})])
-        claims.give_back(session, held, reason="x", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
         waiting = lifecycle.find(session, older.tenant_id, older.id)
         lifecycle.approve(session, waiting, by="key:2")
     assert served(database, claim(database, batching=TOGETHER)) == [older.id]
@@ -197,10 +198,10 @@ def test_there_are_reasons_not_to_wait(database, three, why):
         held = claim(database)
         with database.write() as session:
             if why == "alone":
-                claims.report_failure(session, held, reason="x")
+                claims.report_failure(session, held, reason=BROKEN)
                 lifecycle.retry(session, lifecycle.find(session, three[0].tenant_id, three[0].id))
             else:
-                claims.give_back(session, held, reason="x", max_attempts=3)
+                claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     held = claim(database, batching=waits)
     assert served(database, held) == [one.id for one in three][: 3 if why in ("urgent", "full") else 1]
 
@@ -220,7 +221,7 @@ def test_one_that_waits_with_others_is_withdrawn_by_itself(database, three, whic
     """Before the run, and between two attempts, whichever of them it is."""
     held = claim(database, batching=TOGETHER)
     with database.write() as session:
-        claims.give_back(session, held, reason="x", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     assert cancel(database, three[which]).job.state is State.CANCELLED
     others = [one for one in three if one is not three[which]]
     assert states(database, [three[which], *others]) == [State.CANCELLED, State.QUEUED, State.QUEUED]
@@ -241,7 +242,7 @@ def test_one_that_runs_with_others_is_withdrawn_and_they_begin_anew(database, th
         elif how == "reap":
             assert claims.reap(session, max_attempts=1) == 1
         else:
-            claims.give_back(session, held, reason="x", max_attempts=1)
+            claims.give_back(session, held, reason=BROKEN, max_attempts=1)
     assert states(database, three) == [State.CANCELLED, State.QUEUED, State.QUEUED]
     assert moves(database, three[0])[-1] == (State.CANCELLED, "withdrawn")
     again = claim(database, batching=TOGETHER)
@@ -270,14 +271,14 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
     held = claim(database, lease=GONE, batching=TOGETHER)
     with database.write() as session:
         if how == "stop":
-            claims.report_failure(session, held, reason="unlearn: out of memory")
+            claims.report_failure(session, held, reason=BROKEN)
         else:
             claims.reap(session, max_attempts=1)
-    why = "unlearn: out of memory" if how == "stop" else "the worker stopped answering, 1 times"
+    why = str(BROKEN) if how == "stop" else "the worker stopped answering, 1 times"
     told = f"the run for 3 requests failed ({why}); each is tried by itself"
     assert [moves(database, one)[-1] for one in three] == [(State.QUEUED, told)] * 3
     with pytest.raises(FenceLost), database.write() as session:
-        claims.report_failure(session, held, reason="again")
+        claims.report_failure(session, held, reason=BROKEN)
 
     ends = iter((State.FAILED, State.NEEDS_REVIEW, State.COMPLETED))
     runs = []
@@ -287,9 +288,9 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
         end = next(ends)
         with database.write() as session:
             if end is State.FAILED:
-                claims.report_failure(session, held, reason="x")
+                claims.report_failure(session, held, reason=BROKEN)
             else:
-                publish(session, held, ["x"] if end is State.NEEDS_REVIEW else [])
+                publish(session, held, [A_TEST_FELL] if end is State.NEEDS_REVIEW else [])
     assert runs == [[one.id] for one in three]
     assert states(database, three) == [State.FAILED, State.NEEDS_REVIEW, State.COMPLETED]
 
@@ -299,7 +300,7 @@ def test_what_was_withdrawn_is_not_tried_by_itself(database, three):
     held = claim(database, batching=TOGETHER)
     cancel(database, three[1])
     with database.write() as session:
-        claims.report_failure(session, held, reason="x")
+        claims.report_failure(session, held, reason=BROKEN)
     assert states(database, three) == [State.QUEUED, State.CANCELLED, State.QUEUED]
     assert served(database, claim(database)) == [three[0].id, three[2].id]
 
@@ -307,8 +308,8 @@ def test_what_was_withdrawn_is_not_tried_by_itself(database, three):
 def test_the_gate_s_objections_to_several_publish_nothing(database, three):
     """It may object because of one of them."""
     held = claim(database, batching=TOGETHER)
-    with pytest.raises(publication.GateObjected, match="A_test fell; collapse"), database.write() as session:
-        publish(session, held, ["A_test fell", "collapse"])
+    with pytest.raises(publication.GateObjected, match=f"{A_TEST_FELL}; {COLLAPSED}"), database.write() as session:
+        publish(session, held, [A_TEST_FELL, COLLAPSED])
     assert states(database, three) == [State.RUNNING] * 3
     with database.read() as session:
         assert session.scalars(select(Version.number)).all() == [1]
@@ -318,9 +319,9 @@ def test_one_whose_images_cannot_be_read_fails_by_itself(database, three):
     """The run goes on with the others, under the same fence, and publishes."""
     held = claim(database, batching=TOGETHER)
     with database.write() as session:
-        claims.drop(session, held, three[0].id, reason="load: they are not there")
+        claims.drop(session, held, three[0].id, reason=BROKEN)
     first = now(database, three[0])[0]
-    assert (first.state, first.reason, first.samples is None) == (State.FAILED, "load: they are not there", False)
+    assert (first.state, first.reason, first.samples is None) == (State.FAILED, str(BROKEN), False)
     with database.write() as session:
         publish(session, held)
     assert states(database, three) == [State.FAILED, State.COMPLETED, State.COMPLETED]
@@ -331,7 +332,7 @@ def test_with_the_last_one_the_job_has_failed(database, three):
     held = claim(database, batching=TOGETHER)
     for one in three:
         with database.write() as session:
-            claims.drop(session, held, one.id, reason="x")
+            claims.drop(session, held, one.id, reason=BROKEN)
     assert states(database, three) == [State.FAILED] * 3
     with pytest.raises(FenceLost), database.write() as session:
         claims.progress(session, held, phase=Phase.UNLEARN)

@@ -13,6 +13,7 @@ from service.registry.models import models, versions
 from service.registry.states import Phase, State
 from service.registry.storage.database import clock
 from service.registry.tables import Job, Transition, Version
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN, COLLAPSED
 from tests.service.registry.given_rows import LEASE, claim, model_with_version, publish, request, tenant
 
 GONE = timedelta(seconds=-1)
@@ -143,7 +144,7 @@ def test_a_job_given_back_is_run_again(database, accepted):
     """Its child died, the supervisor did not."""
     held = claim(database)
     with database.write() as session:
-        claims.give_back(session, held, reason="killed by signal 9", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     assert state(database, accepted) is State.QUEUED
     assert claim(database).attempt == 2
 
@@ -160,8 +161,8 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
         lambda session: claims.heartbeat(session, old, LEASE),
         lambda session: claims.progress(session, old, phase=Phase.UNLEARN, step=9, points=[(9, {})]),
         lambda session: publish(session, old),
-        lambda session: claims.report_failure(session, old, reason="x"),
-        lambda session: claims.give_back(session, old, reason="x", max_attempts=3),
+        lambda session: claims.report_failure(session, old, reason=BROKEN),
+        lambda session: claims.give_back(session, old, reason=BROKEN, max_attempts=3),
     ]
     for attempt in attempts:
         with pytest.raises(FenceLost), database.write() as session:
@@ -205,12 +206,12 @@ def test_a_version_that_failed_the_gate_is_not_built_on(database, accepted):
     """It exists, and the next run starts from the one before."""
     held = claim(database)
     with database.write() as session:
-        version = publish(session, held, ["A_test fell", "collapse"])
+        version = publish(session, held, [A_TEST_FELL, COLLAPSED])
         model = models.find_model(session, tenant(session), "pets")
         assert (version.number, version.gate) == (2, "needs_review")
         assert versions.require_latest_version(session, model).number == 1
         found = lifecycle.find(session, accepted.tenant_id, accepted.id)
-        assert (found.state, found.reason) == (State.NEEDS_REVIEW, "A_test fell; collapse")
+        assert (found.state, found.reason) == (State.NEEDS_REVIEW, f"{A_TEST_FELL}; {COLLAPSED}")
         assert found.job.version.number == 2
 
 
@@ -247,7 +248,7 @@ def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepte
         if lose == "reap":
             claims.reap(session, max_attempts=3)
         else:
-            claims.give_back(session, held, reason="x", max_attempts=3)
+            claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     assert state(database, accepted) is State.CANCELLED
     assert claim(database) is None
 
@@ -272,14 +273,14 @@ def test_every_move_is_written_down(database, accepted):
     """With its time and its reason, oldest first."""
     held = claim(database)
     with database.write() as session:
-        claims.give_back(session, held, reason="killed", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     with database.read() as session:
         moves = lifecycle.transitions(session, accepted.id)
         assert [(move.before, move.after, move.reason) for move in moves] == [
             (None, State.RECEIVED, None),
             (State.RECEIVED, State.QUEUED, None),
             (State.QUEUED, State.RUNNING, None),
-            (State.RUNNING, State.QUEUED, "killed"),
+            (State.RUNNING, State.QUEUED, str(BROKEN)),
         ]
         assert [move.at for move in moves] == sorted(move.at for move in moves)
 
@@ -303,7 +304,7 @@ def test_a_stale_session_does_not_decide(postgresql):
         jobs.lock(session, held.job_id)
         thread.start()
         assert waiting.wait(10)
-        claims.give_back(session, held, reason="killed", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     thread.join(10)
 
     assert outcome == [State.CANCELLED]
@@ -321,7 +322,7 @@ def test_announcing_happens_once_in_a_while(database, accepted):
     held = claim(database)
     with database.write() as session:
         assert jobs.to_announce(session, GONE) == {}
-        claims.give_back(session, held, reason="x", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
         assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
 
 

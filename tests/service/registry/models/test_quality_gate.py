@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from service.registry.models.quality_gate import Measured, Policy, objections
 from service.registry.options import Options
+from service.registry.reasons import Reason
 
 GOOD = {
     "forget_accuracy": 100.0,
@@ -67,7 +68,7 @@ def test_what_a_goal_asks_for_is_reached(options, changed, count):
 def test_a_goal_that_nothing_was_measured_for_needs_review():
     """Without unseen images nobody knows what the images would have to look like."""
     (reason,) = objections(Policy(), INDISTINGUISHABLE, Measured(**(GOOD | {"membership_advantage": None})))
-    assert "at least 100 images" in reason
+    assert "at least 100 images" in str(reason)
 
 
 def test_the_limits_are_the_model_s_own():
@@ -81,7 +82,7 @@ def test_all_reasons_together_fit_into_the_table():
     """The column holds 500 characters, and PostgreSQL refuses more."""
     bad = Measured(**dict.fromkeys(GOOD, math.nan) | {"finite": False, "membership_advantage": None})
     for options in (VIEWS, INDISTINGUISHABLE):
-        assert len("; ".join(objections(Policy(), options, bad))) < 500
+        assert len(str(Reason.gate(objections(Policy(), options, bad)))) < 500
 
 
 @pytest.mark.parametrize(

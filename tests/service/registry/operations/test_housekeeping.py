@@ -9,6 +9,7 @@ from service.registry.operations import housekeeping
 from service.registry.settings import RegistrySettings
 from service.registry.states import State
 from service.registry.storage.artifacts import Artifacts
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 from tests.service.registry.given_rows import claim, model_with_version, publish, request
 
 
@@ -36,7 +37,7 @@ def samples(database, accepted):
         return found.samples, found.samples_destroyed_at
 
 
-@pytest.mark.parametrize("objections", [[], ["x"]])
+@pytest.mark.parametrize("objections", [[], [A_TEST_FELL]])
 def test_images_are_destroyed_when_the_request_has_ended(database, artifacts, accepted, objections):
     """File first, then its mention; and it is written down when."""
     held = claim(database)
@@ -57,7 +58,7 @@ def test_images_stay_while_they_may_be_needed(database, artifacts, accepted):
     held = claim(database)
     sweep(database, artifacts)
     with database.write() as session:
-        claims.report_failure(session, held, reason="x")
+        claims.report_failure(session, held, reason=BROKEN)
     sweep(database, artifacts)
     assert artifacts.path(accepted.samples).exists()
     assert samples(database, accepted) == (accepted.samples, None)

@@ -18,6 +18,7 @@ from service.registry.storage.database import Database, clock
 from service.registry.tables import DeletionRequest, Job
 from service.registry.webhooks import endpoints, outbox
 from service.registry.webhooks.outbox import Outcome
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 from tests.service.registry.given_rows import LEASE, claim, model_with_version, publish, register_model, request
 
 HOUR = timedelta(hours=1)
@@ -67,7 +68,7 @@ def test_deadlines_are_those_of_open_requests_and_of_failed_ones_that_can_be_ret
     with database.write() as session:
         publish(session, claim(database))
     with database.write() as session:
-        claims.report_failure(session, claim(database), reason="it is broken")
+        claims.report_failure(session, claim(database), reason=BROKEN)
     month = done.due_at - done.received_at
     earlier(database, done, 3 * month)
     with database.write() as session:
@@ -123,7 +124,7 @@ def test_models_whose_gate_objects_are_named(database: Database) -> None:
     with database.write() as session:
         request(session, model_with_version(session))
     with database.write() as session:
-        publish(session, claim(database), objections=["too much"])
+        publish(session, claim(database), objections=[A_TEST_FELL])
     (found,) = look(database).objected
     assert (found.tenant, found.model, found.runs) == ("acme", "pets", 1)
 

@@ -11,6 +11,7 @@ from service.registry.storage.database import Database
 from service.registry.tables import Tally
 from service.registry.telemetry import counters
 from service.registry.telemetry.counters import Count, Counted
+from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 from tests.service.registry.given_rows import claim, model_with_version, publish, request
 
 
@@ -95,7 +96,7 @@ def test_lives_of_jobs_are_counted_where_they_end(database: Database) -> None:
         for _ in range(5):
             request(session, model)
     streaks = []
-    for objections in (["too much"], ["too much"], []):
+    for objections in ([A_TEST_FELL], [A_TEST_FELL], []):
         held = claim(database)
         with database.write() as session:
             publish(session, held, objections=objections)
@@ -104,10 +105,10 @@ def test_lives_of_jobs_are_counted_where_they_end(database: Database) -> None:
     assert streaks == [1, 2, 0]
     held = claim(database)
     with database.write() as session:
-        claims.give_back(session, held, reason="its child died", max_attempts=3)
+        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
     held = claim(database)
     with database.write() as session:
-        claims.report_failure(session, held, reason="it is broken")
+        claims.report_failure(session, held, reason=BROKEN)
     found = {key: count.count for key, count in counts(database).items()}
     assert found == {
         ("jobs_ended", "completed"): 1,
