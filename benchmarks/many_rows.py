@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from benchmarks.post import new_postgresql
 from service.registry.access import api_keys, idempotency_keys
-from service.registry.deletion_requests import lifecycle
+from service.registry.deletion_requests import image_retention, lifecycle
 from service.registry.job_queue import claims, jobs
 from service.registry.job_queue.batching import Batching
 from service.registry.models import aliases, models, versions
@@ -149,7 +149,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         ),
         "return expired leases": lambda session: claims.reap(session, max_attempts=3),
         "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
-        "find images to destroy": lambda session: lifecycle.with_samples_to_destroy(session, RegistrySettings()),
+        "find images to destroy": lambda session: image_retention.with_samples_to_destroy(session, RegistrySettings()),
         "forget stored answers": idempotency_keys.forget_expired,
         "claim deliveries": lambda session: outbox.claim(session, limit=16),
         "look at everything for Prometheus": lambda session: installation_status.read(session, _LEASE),

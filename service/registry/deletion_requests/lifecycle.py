@@ -1,10 +1,10 @@
-"""Deletion requests: accepting them, withdrawing them, trying again, and destroying what they brought."""
+"""Deletion requests: accepting them, withdrawing them, deciding on them, and trying again."""
 
 import uuid
 from datetime import datetime, timedelta
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session, aliased, joinedload, load_only
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -24,9 +24,8 @@ from service.registry.job_queue import jobs, state_machine
 from service.registry.models.versions import may_be_built_on
 from service.registry.options import Options
 from service.registry.reasons import Reason, ReasonCode
-from service.registry.settings import RegistrySettings
-from service.registry.states import ENDED, State
-from service.registry.storage.database import clock, clock_with, insert_new
+from service.registry.states import State
+from service.registry.storage.database import clock_with, insert_new
 from service.registry.storage.pagination import Page, paginate
 from service.registry.tables import DeletionRequest, Job, Model, Transition, Version
 from service.registry.telemetry import traces
@@ -35,8 +34,6 @@ from service.registry.webhooks import outbox
 #: How long a regulation gives, counted from receipt: GDPR Art. 12(3); 11 CCR § 7021. Others get thirty days.
 _TIME_TO_ANSWER = {"gdpr": relativedelta(months=1), "ccpa": timedelta(days=45)}
 _OTHERWISE = timedelta(days=30)
-
-_WITH_VERSION = (State.COMPLETED, State.NEEDS_REVIEW)
 
 
 def due_at(regulation: str, received_at: datetime) -> datetime:
@@ -203,40 +200,6 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
     state_machine.move(session, job, State.QUEUED, reason=Reason(ReasonCode.RETRIED))
     audit_log.append(session, request.tenant_id, "deletion_request.retried", about=request.id)
     return read(session, request.id)
-
-
-def with_samples_to_destroy(session: Session, settings: RegistrySettings, limit: int = 100) -> list[uuid.UUID]:
-    """Ended requests whose images still exist, and are no longer needed."""
-    doomed = select(DeletionRequest.id).where(*_samples_no_longer_needed(session, settings))
-    return list(session.scalars(doomed.limit(limit)))
-
-
-def forget_samples(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> str | None:
-    """Destroy the key of a request's images, and the mention of their file, which is the caller's to remove.
-
-    Nothing happens when they are needed again, or somebody was faster. Until the transaction ends, nobody retries it.
-    """
-    request = session.get_one(DeletionRequest, request_id)
-    jobs.lock_of(session, request)
-    doomed = select(DeletionRequest).where(
-        DeletionRequest.id == request_id, *_samples_no_longer_needed(session, settings)
-    )
-    if session.scalar(doomed, execution_options={"populate_existing": True}) is None:
-        return None
-    samples = request.samples
-    request.samples = request.samples_key = None
-    request.samples_destroyed_at = clock(session)
-    audit_log.append(
-        session, request.tenant_id, "deletion_request.images_destroyed", about=request.id, images=request.sample_count
-    )
-    return samples
-
-
-def _samples_no_longer_needed(session: Session, settings: RegistrySettings) -> tuple[ColumnElement[bool], ...]:
-    now, state, ended_at = clock(session), DeletionRequest.state, DeletionRequest.ended_at
-    kept = {**dict.fromkeys(_WITH_VERSION, settings.evidence_retention), State.FAILED: settings.failed_retention}
-    doomed = [and_(state == ended, ended_at <= now - kept.get(ended, timedelta(0))) for ended in sorted(ENDED)]
-    return DeletionRequest.samples.is_not(None), or_(*doomed)
 
 
 def _with_everything() -> Select[DeletionRequest]:

@@ -1,7 +1,7 @@
 """What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
 
 from service.registry.access import idempotency_keys
-from service.registry.deletion_requests import lifecycle, subject_requests
+from service.registry.deletion_requests import image_retention, subject_requests
 from service.registry.job_queue import claims
 from service.registry.models import dispositions
 from service.registry.operations import retention
@@ -40,10 +40,10 @@ def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
 def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Destroy the images of ended requests, and the keys that they were encrypted with."""
     with database.read() as session:
-        doomed = lifecycle.with_samples_to_destroy(session, settings)
+        doomed = image_retention.with_samples_to_destroy(session, settings)
     for request_id in doomed:
         with database.write() as session:
-            samples = lifecycle.forget_samples(session, request_id, settings)
+            samples = image_retention.forget_samples(session, request_id, settings)
             # The file goes before the COMMIT that forgets its key and its name: a crash in between repeats all of it.
             # The other way round it would leave a file that nobody knows of, and a row that says it is gone.
             if samples is not None:

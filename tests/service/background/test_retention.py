@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from service.registry.crypto.master_key import MasterKey
-from service.registry.deletion_requests import lifecycle
+from service.registry.deletion_requests import image_retention
 from service.registry.operations import housekeeping
 from service.registry.storage.artifacts import Artifacts
 from service.registry.tables import Base, DeletionRequest
@@ -128,8 +128,8 @@ def test_images_that_are_needed_again_stay(client, database, settings):
     accepted = client.deletion_request().json()
     failed_for(database, 31, accepted["id"])
     with database.read() as session:
-        (doomed,) = lifecycle.with_samples_to_destroy(session, settings)
+        (doomed,) = image_retention.with_samples_to_destroy(session, settings)
     assert client.post(f"{accepted['links']['self']}/retry").status_code == 202
     with database.write() as session:
-        assert lifecycle.forget_samples(session, doomed, settings) is None
+        assert image_retention.forget_samples(session, doomed, settings) is None
     assert row(database, accepted["id"]).samples_key is not None

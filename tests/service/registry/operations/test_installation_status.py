@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from service.registry.crypto.master_key import MasterKey
-from service.registry.deletion_requests import lifecycle
+from service.registry.deletion_requests import image_retention
 from service.registry.job_queue import claims
 from service.registry.models import aliases, versions
 from service.registry.operations import installation_status
@@ -72,7 +72,7 @@ def test_deadlines_are_those_of_open_requests_and_of_failed_ones_that_can_be_ret
     month = done.due_at - done.received_at
     earlier(database, done, 3 * month)
     with database.write() as session:
-        lifecycle.forget_samples(session, done.id, RegistrySettings())
+        image_retention.forget_samples(session, done.id, RegistrySettings())
     earlier(database, waiting, month - HOUR)
     found = look(database)
     assert found.overdue == 0
