@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from service.access import routes as api_keys
 from service.access.authentication import Authentication
 from service.background.auditing import Auditor
-from service.background.idempotency_leases import Reservations
-from service.background.sweeper import Relay
+from service.background.idempotency_leases import IdempotencyLeases
+from service.background.sweeper import Sweeper
 from service.dashboard import app as dashboard
 from service.deletion_requests import job_routes, subject_routes
 from service.deletion_requests import routes as deletion_requests
@@ -46,6 +46,7 @@ from service.webhooks.sender import WebhookSender
 
 class _State(TypedDict):
     resources: Resources
+    processor: Processor
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -60,17 +61,17 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         database = Database.of(settings)
         artifacts = Artifacts(settings.data_dir)
         master_key = MasterKey(settings)
-        relay = Relay(database, artifacts, settings)
         processor = Processor(settings)
-        sender = WebhookSender(database, settings, processor, master_key)
+        succeeded = measured.last_success
+        sweeper = Sweeper(database, artifacts, settings, succeeded)
+        auditor = Auditor(database, settings, succeeded)
+        webhook_sender = WebhookSender(database, settings, processor.headers, master_key, succeeded)
+        idempotency_leases = IdempotencyLeases(database, succeeded)
+        threads = (sweeper, auditor, webhook_sender, idempotency_leases)
         installation = InstallationCollector(database, settings.lease, settings.data_dir)
-        auditor = Auditor(database, settings)
         signing_keys.signer(settings)  # who cannot sign shall not start
-        relay.start()
-        auditor.start()
-        sender.start()
-        reservations = Reservations(database)
-        reservations.start()
+        for thread in threads:
+            thread.start()
         try:
             callers = TTLCache[str, Caller](maxsize=1000, ttl=1)
             resources = Resources(
@@ -78,21 +79,18 @@ def create_app(settings: ServiceSettings) -> FastAPI:
                 database=database,
                 artifacts=artifacts,
                 master_key=master_key,
-                relay=relay,
-                sender=sender,
-                processor=processor,
+                sweeper=sweeper,
+                webhook_sender=webhook_sender,
+                idempotency_leases=idempotency_leases,
                 metrics=measured.registry,
-                reservations=reservations,
                 callers=callers,
             )
             measured.registry.register(installation)
-            yield {"resources": resources}
+            yield {"resources": resources, "processor": processor}
         finally:
             measured.registry.unregister(installation)
-            relay.stop()
-            auditor.stop()
-            sender.stop()
-            reservations.stop()
+            for thread in threads:
+                thread.stop()
             database.close()
 
     app = FastAPI(

@@ -1,9 +1,11 @@
 """The service's background thread: it tidies up, and tells workers about waiting jobs."""
 
-import logging
-import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
+from prometheus_client import Gauge
+
+from service.background.periodic import PeriodicThread
 from service.registry.crypto.master_key import MasterKey
 from service.registry.evidence import certificates
 from service.registry.job_queue import jobs
@@ -16,40 +18,32 @@ from service.settings import ServiceSettings
 if TYPE_CHECKING:
     from celery import Celery
 
-logger = logging.getLogger(__name__)
 
+class Sweeper(PeriodicThread):
+    """Sweeps every `settings.sweep_interval`, and announces waiting jobs to the workers then and whenever it is woken.
 
-class Relay:
-    """Sweeps every `settings.sweep_interval`, and rings the doorbell then and whenever it is woken.
-
-    Whatever goes wrong is logged and tried again at the next turn: the job table, not this thread, keeps the work.
+    The job table, not this thread, keeps the work: any number of processes may have one, and any turn may fail.
     """
 
-    def __init__(self, database: Database, artifacts: Artifacts, settings: ServiceSettings) -> None:
+    def __init__(
+        self, database: Database, artifacts: Artifacts, settings: ServiceSettings, last_success: Gauge
+    ) -> None:
+        steps = (
+            partial(housekeeping.sweep, database, artifacts, settings),
+            partial(reencryption.seal_plain, database, artifacts, MasterKey(settings)),
+            self._announce,
+            partial(certificates.issue_pending, database, settings),
+            Orphans(database, artifacts).remove_some,
+        )
+        super().__init__("sweeper", steps, settings.sweep_interval, last_success, when_woken=(self._announce,))
         self._database = database
-        self._artifacts = artifacts
         self._settings = settings
-        self._master_key = MasterKey(settings)
-        self._orphans = Orphans(database, artifacts)
         self._celery = _celery(settings)
-        self._woken = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
-
-    def start(self) -> None:
-        """Begin; the first turn comes at once."""
-        self._thread.start()
 
     def wake(self) -> None:
         """Something was committed that a worker may want to hear of."""
         if self._celery is not None:
-            self._woken.set()
-
-    def stop(self) -> None:
-        """Finish the turn in progress."""
-        self._stopping = True
-        self._woken.set()
-        self._thread.join(timeout=10)
+            super().wake()
 
     def check_broker(self) -> None:
         """Raise something when a broker is configured and does not answer."""
@@ -57,24 +51,7 @@ class Relay:
             with self._celery.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, timeout=1)
 
-    def _run(self) -> None:
-        woken = False
-        while not self._stopping:
-            self._woken.clear()  # before the turn: what is committed during it must wake the next one
-            try:
-                if not woken:
-                    housekeeping.sweep(self._database, self._artifacts, self._settings)
-                    reencryption.seal_plain(self._database, self._artifacts, self._master_key)
-                self._ring()
-                if not woken:
-                    certificates.issue_pending(self._database, self._settings)
-                    self._orphans.remove_some()
-            except Exception:
-                # The database or the broker may come back; a thread that gave up would not.
-                logger.exception("the relay could not finish its turn")
-            woken = self._woken.wait(self._settings.sweep_interval.total_seconds())
-
-    def _ring(self) -> None:
+    def _announce(self) -> None:
         if self._celery is None:
             return
         from service.registry.job_queue import broker  # noqa: PLC0415

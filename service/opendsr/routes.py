@@ -72,6 +72,15 @@ ApiVersion = Annotated[str, Depends(_spoken)]
 """The version that the path is of."""
 
 
+async def _processor(request: Request) -> Processor:
+    processor: Processor = request.state.processor
+    return processor
+
+
+ProcessorDep = Annotated[Processor, Depends(_processor)]
+"""Signs the answers."""
+
+
 @v1_discovery.get("/discovery", name="discover_processor_v1", summary="Discover this processor (v1)")
 @v2.get("/discovery", summary="Discover this processor")
 def discover_processor(request: Request, resources: ResourcesDep, api_version: ApiVersion) -> DiscoveryAnswer:
@@ -87,14 +96,19 @@ def discover_processor(request: Request, resources: ResourcesDep, api_version: A
 
 
 @v2.get("/cert.pem", summary="Read the processor's certificate", response_class=Response)
-def read_processor_certificate(resources: ResourcesDep) -> Response:
+def read_processor_certificate(processor: ProcessorDep) -> Response:
     """The X.509 certificate that answers and callbacks are signed by, as PEM. Anybody may ask."""
-    return Response(resources.processor.certificate, media_type="application/pem-certificate-chain")
+    return Response(processor.certificate, media_type="application/pem-certificate-chain")
 
 
 @v2.post("/requests", summary="Ask to erase a person", **_CREATE)
 def create_subject_request(
-    given: SubjectRequestBody, caller: Creator, request: Request, body: Body, resources: ResourcesDep
+    given: SubjectRequestBody,
+    caller: Creator,
+    request: Request,
+    body: Body,
+    resources: ResourcesDep,
+    processor: ProcessorDep,
 ) -> Response:
     """Accept a request of the type `erasure`: a deletion request for each model that has learned from the person.
 
@@ -102,15 +116,20 @@ def create_subject_request(
     """
     whole = erasure.accept(resources, caller, given, body)
     location = f"{request.url.path}/{whole.subject_request_id}"
-    return _signed(resources.processor, ReceiptAnswer.of(whole, body), 201, Location=location)
+    return _signed(processor, ReceiptAnswer.of(whole, body), 201, Location=location)
 
 
 @v1.post("/opengdpr_requests", summary="Ask to erase a person (v1)", **_CREATE)
 def create_subject_request_v1(
-    given: SubjectRequestBodyV1, caller: Creator, request: Request, body: Body, resources: ResourcesDep
+    given: SubjectRequestBodyV1,
+    caller: Creator,
+    request: Request,
+    body: Body,
+    resources: ResourcesDep,
+    processor: ProcessorDep,
 ) -> Response:
     """As of version 1, which has no `regulation`."""
-    return create_subject_request(given, caller, request, body, resources)
+    return create_subject_request(given, caller, request, body, resources, processor)
 
 
 @v1.get(f"/opengdpr_requests{_ONE}", name="read_subject_request_v1", summary="Read the status (v1)", **_STATUS)
@@ -120,7 +139,7 @@ def read_subject_request(
     subject_request_id: Identifier,
     caller: RequestReader,
     session: ReadSession,
-    resources: ResourcesDep,
+    processor: ProcessorDep,
     api_version: ApiVersion,
 ) -> Response:
     """How far a request is, and in `extensions` which deletion requests serve it."""
@@ -131,7 +150,7 @@ def read_subject_request(
         failed_callbacks=subject_requests.failed_callbacks(session, whole),
         api_version=api_version,
     )
-    return _signed(resources.processor, answer, 200)
+    return _signed(processor, answer, 200)
 
 
 @v1.delete(f"/opengdpr_requests{_ONE}", name="cancel_subject_request_v1", summary="Withdraw a request (v1)", **_CANCEL)
@@ -140,12 +159,12 @@ def cancel_subject_request(
     subject_request_id: Identifier,
     caller: Canceller,
     session: WriteSession,
-    resources: ResourcesDep,
+    processor: ProcessorDep,
     api_version: ApiVersion,
 ) -> Response:
     """Withdraw a request that is still `pending`, with all its deletion requests."""
     whole = subject_requests.withdraw(session, subject_requests.find(session, caller.tenant_id, subject_request_id))
-    return _signed(resources.processor, CancellationAnswer.of(whole, api_version=api_version), 202)
+    return _signed(processor, CancellationAnswer.of(whole, api_version=api_version), 202)
 
 
 def _signed(processor: Processor, document: BaseModel, status: int, **headers: str) -> Response:

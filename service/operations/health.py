@@ -61,7 +61,7 @@ def _checks(resources: Resources) -> dict[str, Callable[[], object]]:
         "artifacts": resources.artifacts.check_writable,
     }
     if resources.settings.broker_url is not None:
-        checks["broker"] = resources.relay.check_broker
+        checks["broker"] = resources.sweeper.check_broker
     return checks
 
 

@@ -33,6 +33,12 @@ class ProcessMetrics:
         self.uploads = Gauge(
             "structguard_uploads_in_progress", "Uploads that are received or worked on.", registry=self.registry
         )
+        self.last_success = Gauge(
+            "structguard_background_last_success_timestamp_seconds",
+            "When a background thread last finished a regular turn; 0 before its first.",
+            ("thread",),
+            registry=self.registry,
+        )
         slots = Gauge("structguard_upload_slots", "Uploads that may be in progress at once.", registry=self.registry)
         slots.set(upload_slots)
         build = Gauge("structguard_build_info", "Always 1.", ("version",), registry=self.registry)

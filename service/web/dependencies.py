@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 from pydantic import AfterValidator, StringConstraints
 from sqlalchemy.orm import Session
 
-from service.background.idempotency_leases import Reservations
-from service.background.sweeper import Relay
-from service.opendsr.processor import Processor
+from service.background.idempotency_leases import IdempotencyLeases
+from service.background.periodic import PeriodicThread
+from service.background.sweeper import Sweeper
 from service.registry.access.scopes import Caller, Scope
 from service.registry.audit import audit_log
 from service.registry.crypto.master_key import MasterKey
@@ -25,7 +25,6 @@ from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
 from service.registry.webhooks import outbox
 from service.settings import ServiceSettings
-from service.webhooks.sender import WebhookSender
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,10 @@ class Resources:
     database: Database
     artifacts: Artifacts
     master_key: MasterKey
-    relay: Relay
-    sender: WebhookSender
-    processor: Processor
+    sweeper: Sweeper
+    webhook_sender: PeriodicThread
+    idempotency_leases: IdempotencyLeases
     metrics: CollectorRegistry
-    reservations: Reservations
     callers: TTLCache[str, Caller]
     """By their keys, who have called within the last second. It belongs to the event loop's thread."""
 
@@ -50,9 +48,9 @@ class Resources:
 
     def committed(self, session: Session) -> None:
         """Something was committed that others may be waiting for."""
-        self.relay.wake()
+        self.sweeper.wake()
         if outbox.are_due(session):
-            self.sender.wake()
+            self.webhook_sender.wake()
 
 
 # Coroutines, although they wait for nothing: the framework hands each plain function to a thread, which takes longer

@@ -116,7 +116,7 @@ async def _creation(
     if answered is not None:
         raise Replay(answered)
     try:
-        with resources.reservations.hold(once):
+        with resources.idempotency_leases.hold(once):
             yield Creation(once)
     except BaseException:
         await run_in_threadpool(_abandon, resources.database, once)

@@ -1,14 +1,16 @@
 """The background thread that sends callbacks."""
 
 import logging
-import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from service.opendsr.processor import Processor
+from prometheus_client import Gauge
+
+from service.background.periodic import PeriodicThread
 from service.registry.crypto.master_key import MasterKey
 from service.registry.storage.database import Database
 from service.registry.webhooks import endpoints, outbox
@@ -24,25 +26,32 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 16  # endpoints; one that is slow keeps one thread
 
 
-class WebhookSender:
+class WebhookSender(PeriodicThread):
     """Sends what is due every `settings.sweep_interval`, and whenever it is woken.
 
     Any number of processes may run one: a delivery is leased in its row. One that dies sends nothing more, and what it
     was sending is sent again, under the same identifier, once the lease has run out.
+
+    Args:
+        sign_status_callback: gives the headers that sign the body of an OpenDSR status callback.
     """
 
     def __init__(
-        self, database: Database, settings: ServiceSettings, processor: Processor, master_key: MasterKey
+        self,
+        database: Database,
+        settings: ServiceSettings,
+        sign_status_callback: Callable[[bytes], dict[str, str]],
+        master_key: MasterKey,
+        last_success: Gauge,
     ) -> None:
+        super().__init__("webhook_sender", (self._claim,), settings.sweep_interval, last_success)
         self._database = database
         self._settings = settings
-        self._processor = processor
+        self._sign_status_callback = sign_status_callback
         self._master_key = master_key
         self._user_agent = {"User-Agent": f"StructGuard/{version('structguard')}"}
         self._sending: set[Future[None]] = set()
-        self._woken = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "webhook")
 
     @cached_property
     def _tls(self) -> "ssl.SSLContext":
@@ -50,46 +59,25 @@ class WebhookSender:
 
         return httpx.create_ssl_context()
 
-    def start(self) -> None:
-        """Begin; the first turn comes at once."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Something was committed that somebody may want to hear of."""
-        self._woken.set()
-
     def stop(self) -> None:
         """Finish what is being sent, which takes no longer than its timeout."""
-        self._stopping = True
-        self._woken.set()
-        self._thread.join()
+        super().stop()
+        self._pool.shutdown()
 
-    def _run(self) -> None:
-        with ThreadPoolExecutor(_AT_ONCE, "webhook") as pool:
-            while not self._stopping:
-                try:
-                    self._turn(pool)
-                except Exception:
-                    # The database may come back; a thread that gave up would not.
-                    logger.exception("the webhook sender could not finish its turn")
-                self._woken.wait(self._settings.sweep_interval.total_seconds())
-                # Before both looks, at the flag and at the table: what comes after one must wake the next turn.
-                self._woken.clear()
-
-    def _turn(self, pool: ThreadPoolExecutor) -> None:
+    def _claim(self) -> None:
         free = _AT_ONCE - len(self._sending)
         if not free:
             return
         with self._database.write() as session:
             claims = outbox.claim(session, limit=free)
         for claim in claims:
-            future = pool.submit(self._deliver, claim)
+            future = self._pool.submit(self._deliver, claim)
             self._sending.add(future)
             future.add_done_callback(self._delivered)
 
     def _delivered(self, future: "Future[None]") -> None:
         self._sending.discard(future)
-        self._woken.set()  # the endpoint may have more waiting
+        self.wake()  # the endpoint may have more waiting
 
     def _deliver(self, claim: Claim) -> None:
         try:
@@ -115,7 +103,7 @@ class WebhookSender:
 
     def _signed(self, claim: Claim, body: bytes) -> dict[str, str]:
         if claim.is_status_callback:
-            return self._processor.headers(body)
+            return self._sign_status_callback(body)
         opened = [
             endpoints.opened(stored, claim.endpoint_id, self._master_key)
             for stored in (claim.private_key, *claim.secrets)

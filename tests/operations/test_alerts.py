@@ -22,6 +22,7 @@ REVIEWED = 'structguard_jobs_ended_total{outcome="needs_review"}'
 SERVICE = 'up{job="structguard-service"}'
 WORKER = 'up{job="structguard-worker"}'
 FREE, SIZE = 'structguard_disk_free_bytes{folder="data"}', 'structguard_disk_size_bytes{folder="data"}'
+SUCCEEDED = 'structguard_background_last_success_timestamp_seconds{thread="sweeper"}'
 WAITING, RUNNING = "structguard_queued_jobs", "structguard_running_jobs"
 
 #: For each alert: series, one value a minute (`a+bxn` adds b n times), when one looks, and whether it fires.
@@ -89,6 +90,12 @@ CASES = {
         ({f'{ANSWERED}{{status="200"}}': "0+80x30", f'{ANSWERED}{{status="503"}}': "0+20x30"}, "20m", True),
         ({f'{ANSWERED}{{status="200"}}': "0+99x30", f'{ANSWERED}{{status="500"}}': "0+1x30"}, "20m", False),
         ({f'{ANSWERED}{{status="404"}}': "0+80x30"}, "20m", False),
+    ],
+    "StructGuardBackgroundStuck": [
+        ({SUCCEEDED: "0+60x5 300x60"}, "40m", True),
+        ({SUCCEEDED: "0+60x60"}, "40m", False),
+        ({SUCCEEDED: "0+60x20", f'{SUCCEEDED[:-1]},instance="b"}}': "0x60"}, "30m", True),  # one of two
+        ({SUCCEEDED: "0 60+60x60"}, "10m", False),  # it has just started
     ],
     "StructGuardDiskFullSoon": [
         ({FREE: "9x60", SIZE: "100x60"}, "30m", True),

@@ -88,7 +88,7 @@ def _post_until_it_breaks(address, headers):
 def test_a_post_that_takes_long_keeps_its_key(client, settings, database, monkeypatch):
     """Its process renews the reservation, again and again."""
     monkeypatch.setattr(idempotency_keys, "RESERVED", timedelta(seconds=0.5))
-    keep = uploads.intake.keep
+    keep = uploads.validation.keep
     entered, go_on = threading.Event(), threading.Event()
 
     def slow(*given, **more):
@@ -100,7 +100,7 @@ def test_a_post_that_takes_long_keeps_its_key(client, settings, database, monkey
     answers = []
     form = {"data": {"metadata": json.dumps({"model": "pets", "labels": ["cat"]})}, "files": images(png())}
     with running(settings, client) as service:
-        monkeypatch.setattr(uploads.intake, "keep", slow)
+        monkeypatch.setattr(uploads.validation, "keep", slow)
 
         def post():
             answers.append(service.http.post("/v1/deletion-requests", headers=KEY, **form).status_code)

@@ -10,14 +10,15 @@ from pydantic import SecretStr
 from redis import Redis
 
 from service.app import create_app
-from service.background.sweeper import Relay
+from service.background.sweeper import Sweeper
+from service.operations.process import ProcessMetrics
 from service.registry.job_queue import claims, jobs
 from service.registry.storage.artifacts import Artifacts
 from tests.service.given import Client, wait_for
 from tests.service.registry.given_reasons import BROKEN
 
 
-def test_the_relay_sweeps(client, settings, database):
+def test_the_sweeper_sweeps(client, settings, database):
     """An expired lease goes back to the queue, and the images of a withdrawn request are destroyed."""
     client.model_with_version()
     lost, withdrawn = client.deletion_request().json(), client.deletion_request().json()
@@ -33,12 +34,12 @@ def test_the_relay_sweeps(client, settings, database):
     assert [path.name for path in (settings.data_dir / "samples").iterdir()] == [lost["id"]]
 
 
-def test_the_relay_outlives_a_database_that_is_away(tmp_path, settings, caplog):
+def test_the_sweeper_outlives_a_database_that_is_away(tmp_path, settings, caplog):
     """It is logged, and tried again."""
     url = SecretStr(f"sqlite:///{tmp_path}/missing/registry.sqlite")
     changed = settings.model_copy(update={"sweep_interval": timedelta(seconds=0.05), "database_url": url})
     with TestClient(create_app(changed)):
-        wait_for(lambda: caplog.text.count("could not finish its turn") >= 2)
+        wait_for(lambda: caplog.text.count("the sweeper could not finish its turn") >= 2)
 
 
 def test_a_committed_request_rings_at_once(client, settings, broker):
@@ -74,6 +75,6 @@ def test_a_job_that_could_not_be_announced_is_announced_at_the_next_turn(client,
     client.deletion_request()
     changed = settings.model_copy(update={"broker_url": SecretStr("redis://127.0.0.1:1/0")})
     with pytest.raises(OperationalError):
-        Relay(database, Artifacts(settings.data_dir), changed)._ring()
+        Sweeper(database, Artifacts(settings.data_dir), changed, ProcessMetrics(1).last_success)._announce()
     with database.write() as session:
         assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from service.app import create_app
 from service.operations import collector
 from service.registry.operations import installation_status
-from tests.service.given import Client
+from tests.service.given import Client, wait_for
 from tests.service.given_jobs import Jobs
 from tests.service.registry.given_reasons import A_TEST_FELL
 
@@ -126,6 +127,18 @@ def test_requests_are_measured_by_route_and_never_by_path(scraped):
     assert found[name, ("method", "GET"), ("route", "/v1/models/{name}"), ("status", "404")] == 1
     assert found[name, ("method", "GET"), ("route", "-"), ("status", "404")] == 1
     assert found[name, ("method", "-"), ("route", "/v1/models"), ("status", "405")] == 1
+
+
+def test_every_background_thread_tells_when_it_last_succeeded(scraped):
+    """So does none that does nothing else: an alert that waits for it would never come."""
+    http, began = scraped(), time.time()
+    name = "structguard_background_last_success_timestamp_seconds"
+
+    def succeeded():
+        return {labels[0][1]: at for (this, *labels), at in samples(http.get("/metrics").text).items() if this == name}
+
+    wait_for(lambda: all(at >= began - 60 for at in succeeded().values()))
+    assert succeeded().keys() == {"sweeper", "auditor", "webhook_sender", "idempotency_leases"}
 
 
 def test_a_database_that_is_away_is_said_and_hides_nothing_else(scraped, tmp_path):

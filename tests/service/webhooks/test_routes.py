@@ -398,4 +398,4 @@ def test_the_sender_outlives_a_database_that_is_away(tmp_path, settings, client,
     """It is logged, and tried again."""
     url = SecretStr(f"sqlite:///{tmp_path}/missing/registry.sqlite")
     with running(settings, client, database_url=url):
-        wait_for(lambda: caplog.text.count("the webhook sender could not finish its turn") >= 2)
+        wait_for(lambda: caplog.text.count("the webhook_sender could not finish its turn") >= 2)
