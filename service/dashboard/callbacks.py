@@ -17,8 +17,8 @@ MOST = 1000
 
 
 @dataclass(frozen=True)
-class Health:
-    """One webhook, and what became of its messages."""
+class EndpointHealth:
+    """A webhook endpoint with the numbers of its pending and failed deliveries."""
 
     endpoint: WebhookEndpoint
     pending: int
@@ -27,13 +27,13 @@ class Health:
     last: WebhookAttempt | None  #: of the newest message that was tried
 
 
-def health(session: Session, tenant_id: uuid.UUID) -> Sequence[Health]:
+def health(session: Session, tenant_id: uuid.UUID) -> Sequence[EndpointHealth]:
     """All webhooks of a tenant, newest first. There are few: each was registered by hand."""
     mine = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id, IS_REGISTERED)
     return [_of(session, endpoint) for endpoint in session.scalars(mine.order_by(WebhookEndpoint.created_at.desc()))]
 
 
-def _of(session: Session, endpoint: WebhookEndpoint) -> Health:
+def _of(session: Session, endpoint: WebhookEndpoint) -> EndpointHealth:
     def counted(state: DeliveryState) -> int:
         rows = select(literal(1)).where(WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == state)
         return session.scalar(select(func.count()).select_from(rows.limit(MOST + 1).subquery())) or 0
@@ -46,7 +46,7 @@ def _of(session: Session, endpoint: WebhookEndpoint) -> Health:
         .order_by(WebhookDelivery.created_at.desc(), WebhookDelivery.id.desc(), WebhookAttempt.id.desc())
         .limit(1)
     )
-    return Health(
+    return EndpointHealth(
         endpoint=endpoint,
         pending=counted(DeliveryState.PENDING),
         failed=counted(DeliveryState.FAILED),

@@ -18,8 +18,8 @@ from service.registry.options import Options
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One measurement, before and after."""
+class MeasurementRow:
+    """One row of the table: a measurement before and after."""
 
     name: str
     meaning: str
@@ -41,7 +41,9 @@ class Measured:
         return 2 if self.unit else 3
 
 
-def side_by_side(before: Mapping[str, Any], after: Mapping[str, Any], limits: Mapping[str, str]) -> list[Measured]:
+def side_by_side(
+    before: Mapping[str, Any], after: Mapping[str, Any], limits: Mapping[str, str]
+) -> list[MeasurementRow]:
     """One row for each measurement that there is of either; `limits` are what the gate asks for, by path."""
     rows = []
     for measurement in shown(Detail.PAGE):
@@ -51,13 +53,15 @@ def side_by_side(before: Mapping[str, Any], after: Mapping[str, Any], limits: Ma
         most = measurement.most
         start, end = (None if it is None or most is None else _share(it, most) for it in (first, second))
         limit = limits.get(measurement.path, "")
-        rows.append(Measured(measurement.label, measurement.phrase, first, second, measurement.unit, limit, start, end))
+        rows.append(
+            MeasurementRow(measurement.label, measurement.phrase, first, second, measurement.unit, limit, start, end)
+        )
     return rows
 
 
 def before_and_after(
     metrics: Mapping[str, Any], policy: Mapping[str, Any], options: Mapping[str, Any]
-) -> list[Measured]:
+) -> list[MeasurementRow]:
     """One row for each measurement that there is; none before both versions were measured."""
     limits = _limits(Policy.model_validate(policy), Options.model_validate(options))
     return side_by_side(metrics.get("before") or {}, metrics.get("after") or {}, limits)

@@ -25,7 +25,7 @@ from service.registry.tables import DeletionRequest, Model
 from service.registry.training_data import affected_versions, reference_models, suppression_list
 from service.web.dependencies import Resources
 from service.web.fields import Metadata
-from service.web.idempotency import Creation
+from service.web.idempotency import IdempotentAnswer
 
 JSON_BODY: dict[str, Any] = {
     "requestBody": {
@@ -62,7 +62,7 @@ def _parsed(body: bytes) -> NewDeletionRequest:
 
 def submit_deletion_request(
     resources: Resources,
-    creation: Creation,
+    creation: IdempotentAnswer,
     caller: Caller,
     given: NewDeletionRequest,
     images: Sequence[BinaryIO],

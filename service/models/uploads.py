@@ -32,7 +32,7 @@ from service.registry.training_data import (
     manifests,
 )
 from service.web.dependencies import Resources
-from service.web.idempotency import Creation
+from service.web.idempotency import IdempotentAnswer
 
 # All of these look the model up before the files are read, because many mistakes show there. The file becomes durable
 # inside the transaction that writes, so that none is left when it fails.
@@ -40,7 +40,7 @@ from service.web.idempotency import Creation
 
 def register_version(
     resources: Resources,
-    creation: Creation,
+    creation: IdempotentAnswer,
     caller: Caller,
     model_name: str,
     given: NewVersion,
@@ -101,7 +101,7 @@ def _check_channels(given: NewVersion) -> None:
 
 def add_evaluation_set(
     resources: Resources,
-    creation: Creation,
+    creation: IdempotentAnswer,
     caller: Caller,
     model_name: str,
     given: NewEvaluationSet,
@@ -140,7 +140,7 @@ def add_evaluation_set(
 
 def add_manifest(
     resources: Resources,
-    creation: Creation,
+    creation: IdempotentAnswer,
     caller: Caller,
     model_name: str,
     reference: int | str,
@@ -156,7 +156,7 @@ def add_manifest(
     with resources.database.read() as session:
         model = models.find_model(session, caller.tenant_id, model_name)
         version = versions.find_version(session, model, reference)
-    limits = manifest_files.Limits(rows=settings.max_manifest_rows, bytes=settings.max_manifest_bytes)
+    limits = manifest_files.ManifestLimits(rows=settings.max_manifest_rows, bytes=settings.max_manifest_bytes)
     with resources.artifacts.stage() as staged:
         with SealedWriter(staged.path) as target:
             rows = manifest_files.keep(
@@ -183,7 +183,7 @@ def add_manifest(
 
 
 def register_anchors(
-    resources: Resources, creation: Creation, caller: Caller, given: NewAnchorSet, file: BinaryIO
+    resources: Resources, creation: IdempotentAnswer, caller: Caller, given: NewAnchorSet, file: BinaryIO
 ) -> Response:
     """Keep uploaded anchors, with their rows in the order of the classes; the answer, 200 if they were there already.
 
@@ -223,6 +223,6 @@ def register_anchors(
     return response
 
 
-def _answer(session: Session, creation: Creation, anchor_set: AnchorSet, status: int) -> Response:
+def _answer(session: Session, creation: IdempotentAnswer, anchor_set: AnchorSet, status: int) -> Response:
     answer = AnchorSetAnswer.of(anchor_set)
     return creation.answer(session, answer, status, location=answer.links["self"])

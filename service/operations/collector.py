@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.operations.families import families
 from service.registry.operations import installation_status
-from service.registry.operations.installation_status import Overview
+from service.registry.operations.installation_status import InstallationStatus
 from service.registry.storage.database import Database
 
 _FRESH = 1.0  # seconds
@@ -30,7 +30,7 @@ class InstallationCollector(Collector):
         self._folders = {"data": data_dir, "temporary": Path(tempfile.gettempdir())}
         self._lock = threading.Lock()
         self._read_at = -_FRESH
-        self._overview: Overview | None = None
+        self._overview: InstallationStatus | None = None
 
     def describe(self) -> list[Metric]:
         """Nothing: the registry would look at the database to find out."""
@@ -44,7 +44,7 @@ class InstallationCollector(Collector):
         if found is not None:
             yield from families(found)
 
-    def _latest(self) -> Overview | None:
+    def _latest(self) -> InstallationStatus | None:
         with self._lock:  # who comes meanwhile waits, and takes what was found
             if time.monotonic() - self._read_at >= _FRESH:
                 try:

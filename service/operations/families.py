@@ -7,11 +7,11 @@ from operator import attrgetter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from service.registry.measurements.definitions import Detail, shown
-from service.registry.operations.installation_status import MOST_ALIASES, Overview
+from service.registry.operations.installation_status import MOST_ALIASES, InstallationStatus
 from service.registry.states import ENDED, DeliveryState, Phase, State
 from service.registry.telemetry.counters import BUCKETS, Count, Counted, Loss
 
-#: Names, what they mean, and the field of `Overview` that they show.
+#: Names, what they mean, and the field of `InstallationStatus` that they show.
 _GAUGES = (
     ("oldest_waiting_request_age_seconds", "Of what waits for a worker or an approval; 0 = nothing.", "oldest_waiting"),
     ("overdue_requests", "Requests that are open, or failed and can be retried, after their deadline.", "overdue"),
@@ -43,7 +43,7 @@ _COUNTERS = (
 )
 
 
-def families(overview: Overview) -> Iterator[Metric]:
+def families(overview: InstallationStatus) -> Iterator[Metric]:
     """Every metric that is read from the database; all processes of the service give the same ones."""
     for name, text, field in _GAUGES:
         yield GaugeMetricFamily(f"structguard_{name}", text, value=attrgetter(field)(overview))
@@ -65,7 +65,7 @@ def _by_state(name: str, text: str, counts: dict[State, int] | dict[DeliveryStat
     return family
 
 
-def _counter(overview: Overview, counted: Counted, label: str, values: Iterable[str], text: str) -> Metric:
+def _counter(overview: InstallationStatus, counted: Counted, label: str, values: Iterable[str], text: str) -> Metric:
     """With a 0 for what has not happened yet: for Prometheus, what begins with 1 has not grown."""
     family = CounterMetricFamily(f"structguard_{counted}", text, labels=[label])
     for value in values:
@@ -73,7 +73,7 @@ def _counter(overview: Overview, counted: Counted, label: str, values: Iterable[
     return family
 
 
-def _phases(overview: Overview) -> Metric:
+def _phases(overview: InstallationStatus) -> Metric:
     text = "How long the phases of runs took that made a version."
     family = HistogramMetricFamily("structguard_phase_duration_seconds", text, labels=["phase"])
     for phase in Phase:
@@ -84,7 +84,7 @@ def _phases(overview: Overview) -> Metric:
     return family
 
 
-def _models(overview: Overview) -> Iterator[Metric]:
+def _models(overview: InstallationStatus) -> Iterator[Metric]:
     labels = ("tenant", "model", "alias")
     number = GaugeMetricFamily("structguard_alias_version", "Number of the version it points to.", labels=labels)
     for found in overview.measured:

@@ -20,7 +20,7 @@ from service.registry.audit import audit_log
 from service.registry.crypto.master_key import MasterKey
 from service.registry.errors import ScopeMissing
 from service.registry.fields import NAME
-from service.registry.images.validation import Limits
+from service.registry.images.validation import UploadLimits
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
 from service.registry.webhooks import outbox
@@ -42,9 +42,9 @@ class Resources:
     callers: TTLCache[str, Caller]
     """By their keys, who have called within the last second. It belongs to the event loop's thread."""
 
-    def image_limits(self, images: int) -> Limits:
+    def image_limits(self, images: int) -> UploadLimits:
         """At most so many images, of the sizes that the settings allow."""
-        return Limits(images=images, pixels=self.settings.max_image_pixels, bytes=self.settings.max_upload_bytes)
+        return UploadLimits(images=images, pixels=self.settings.max_image_pixels, bytes=self.settings.max_upload_bytes)
 
     def committed(self, session: Session) -> None:
         """Something was committed that others may be waiting for."""

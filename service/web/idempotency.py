@@ -39,8 +39,8 @@ class Replay(Exception):
         self.answered = answered
 
 
-class Creation:
-    """What a creating route answers through, so that the answer is stored with what it tells of."""
+class IdempotentAnswer:
+    """Builds the response of a creating route and stores it under the caller's key, in the same transaction."""
 
     def __init__(self, once: Once | None) -> None:
         self._once = once
@@ -105,9 +105,9 @@ async def _creation(
             "gets the same answer, and nothing is created twice.",
         ),
     ] = None,
-) -> AsyncIterator[Creation]:
+) -> AsyncIterator[IdempotentAnswer]:
     if key is None:
-        yield Creation(None)
+        yield IdempotentAnswer(None)
         return
     # Some callers make their keys of what they ask for.
     pseudonym = caller.pseudonyms.content(_read(key).encode())
@@ -117,7 +117,7 @@ async def _creation(
         raise Replay(answered)
     try:
         with resources.idempotency_leases.hold(once):
-            yield Creation(once)
+            yield IdempotentAnswer(once)
     except BaseException:
         await run_in_threadpool(_abandon, resources.database, once)
         raise
@@ -134,7 +134,7 @@ def _abandon(database: Database, once: Once) -> None:
         idempotency_keys.abandon(session, once)
 
 
-CreationDep = Annotated[Creation, Depends(_creation, scope="function")]
+CreationDep = Annotated[IdempotentAnswer, Depends(_creation, scope="function")]
 """For every route that creates. Declare it before a session, which must have ended when a failed try is given up."""
 
 

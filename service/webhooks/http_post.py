@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from service.registry.webhooks.outbox import Outcome
+from service.registry.webhooks.outbox import DeliveryOutcome
 from service.webhooks import addresses
 
 TIMEOUT = 15.0
@@ -23,7 +23,7 @@ _DRAINED = 64 * 1024  # bytes
 _THROTTLING = (429, 502, 503, 504)
 
 
-def post(address: str, headers: dict[str, str], body: bytes, *, private: bool, tls: ssl.SSLContext) -> Outcome:
+def post(address: str, headers: dict[str, str], body: bytes, *, private: bool, tls: ssl.SSLContext) -> DeliveryOutcome:
     """Send it once, without following redirects. Whatever goes wrong is an outcome, told in one word."""
     began = time.monotonic()
     status = error = patience = None
@@ -42,7 +42,7 @@ def post(address: str, headers: dict[str, str], body: bytes, *, private: bool, t
     except OSError:
         error = "unknown_host"
     milliseconds = round(1000 * (time.monotonic() - began))
-    return Outcome(milliseconds=milliseconds, status=status, error=error, retry_after=patience)
+    return DeliveryOutcome(milliseconds=milliseconds, status=status, error=error, retry_after=patience)
 
 
 async def _exchange(

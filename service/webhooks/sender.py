@@ -14,7 +14,7 @@ from service.background.periodic import PeriodicThread
 from service.registry.crypto.master_key import MasterKey
 from service.registry.storage.database import Database
 from service.registry.webhooks import endpoints, outbox
-from service.registry.webhooks.outbox import Claim, Outcome
+from service.registry.webhooks.outbox import DeliveryClaim, DeliveryOutcome
 from service.settings import ServiceSettings
 from service.webhooks.signatures import signed_headers
 
@@ -79,7 +79,7 @@ class WebhookSender(PeriodicThread):
         self._sending.discard(future)
         self.wake()  # the endpoint may have more waiting
 
-    def _deliver(self, claim: Claim) -> None:
+    def _deliver(self, claim: DeliveryClaim) -> None:
         try:
             outcome = self._send(claim)
             with self._database.write() as session:
@@ -88,7 +88,7 @@ class WebhookSender(PeriodicThread):
             # It stays leased, and is tried again afterwards.
             logger.exception("the outcome of delivery %s could not be recorded", claim.delivery_id)
 
-    def _send(self, claim: Claim) -> Outcome:
+    def _send(self, claim: DeliveryClaim) -> DeliveryOutcome:
         # Here, because httpx takes a tenth of the time that the service takes to start, and not everybody has webhooks.
         from service.webhooks.http_post import post  # noqa: PLC0415
 
@@ -99,9 +99,9 @@ class WebhookSender(PeriodicThread):
         except Exception:
             # A mistake of ours must count as an attempt, or it would be repeated without end.
             logger.exception("delivery %s could not be sent", claim.delivery_id)
-            return Outcome(error="internal", milliseconds=0)
+            return DeliveryOutcome(error="internal", milliseconds=0)
 
-    def _signed(self, claim: Claim, body: bytes) -> dict[str, str]:
+    def _signed(self, claim: DeliveryClaim, body: bytes) -> dict[str, str]:
         if claim.is_status_callback:
             return self._sign_status_callback(body)
         opened = [

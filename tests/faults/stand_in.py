@@ -24,7 +24,7 @@ from service.registry.reasons import Reason, ReasonCode
 from service.registry.states import Phase
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
-from worker.job.progress_report import Report
+from worker.job.progress_report import ProgressReport
 from worker.settings import WorkerSettings
 
 REAL = "real"  # name of the model whose jobs are not stood in for
@@ -46,7 +46,7 @@ def main() -> None:
         job.main()
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     try:
-        run(database, Artifacts(settings.data_dir), claim, Report(database, claim))
+        run(database, Artifacts(settings.data_dir), claim, ProgressReport(database, claim))
     except FenceLost:
         logging.warning("job %s changed hands, what was computed here is void", job_id)
     except CancelRequested:
@@ -63,7 +63,7 @@ def main() -> None:
     os._exit(0)
 
 
-def run(database: Database, artifacts: Artifacts, claim: Claim, report: Report) -> None:
+def run(database: Database, artifacts: Artifacts, claim: Claim, report: ProgressReport) -> None:
     """Read what the job works on, take a while, and publish a checkpoint of random bytes."""
     report.enter(Phase.LOAD)
     with database.read() as session:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from service.registry.models import quality_gate
-from service.registry.models.quality_gate import Measured, Policy
+from service.registry.models.quality_gate import GateMeasurements, Policy
 from service.registry.reasons import Objection
 from worker.evaluation.metrics import PROBE, Metrics, Probe, measure, measure_own
 from worker.evaluation.outputs import Seen, see
@@ -82,7 +82,7 @@ def objections(inputs: Inputs, found: Evaluation, unlearned: SplitClassifier) ->
     return quality_gate.objections(
         Policy.model_validate(inputs.model.policy),
         inputs.options,
-        Measured(
+        GateMeasurements(
             forget_accuracy=found.after.forget_accuracy,
             robust_forget_accuracy=found.after.robust_forget_accuracy,
             membership_advantage=found.after.membership_advantage(),

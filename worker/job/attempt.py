@@ -45,7 +45,7 @@ from worker.inputs.inputs import (
     images_of,
     read_inputs,
 )
-from worker.job.progress_report import Report, numbers
+from worker.job.progress_report import ProgressReport, numbers
 from worker.job.provenance import provenance
 from worker.networks import architectures
 from worker.settings import WorkerSettings
@@ -72,7 +72,7 @@ def main() -> None:
 
 def _attempt(settings: WorkerSettings, claim: Claim) -> None:
     database = Database.of(settings)
-    report = Report(database, claim, traces.inherited())
+    report = ProgressReport(database, claim, traces.inherited())
     try:
         with closing(report):
             run(database, Artifacts(settings.data_dir), settings, claim, report)
@@ -92,7 +92,9 @@ def _attempt(settings: WorkerSettings, claim: Claim) -> None:
             claims.report_failure(session, claim, reason=_reason(error, report.phase))
 
 
-def run(database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: Report) -> None:
+def run(
+    database: Database, artifacts: Artifacts, settings: WorkerSettings, claim: Claim, report: ProgressReport
+) -> None:
     """Unlearn what the job's requests ask for, and publish the new version."""
     report.enter(Phase.LOAD)
     inputs = read_inputs(database, artifacts, claim)

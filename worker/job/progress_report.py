@@ -34,7 +34,7 @@ def _number(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class Report:
+class ProgressReport:
     """Progress, curves and seconds per phase of one attempt.
 
     Every write also asks whether to go on, and raises `CancelRequested` or `FenceLost` if not.

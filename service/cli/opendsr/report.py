@@ -10,10 +10,15 @@ from rich.table import Table
 from service.cli.exits import CommandError, Unreachable
 from service.cli.opendsr import checks  # noqa: F401  (importing them declares them)
 from service.cli.opendsr.receiver import receiving
-from service.cli.opendsr.suite import Outcome, Result, results
+from service.cli.opendsr.suite import CheckOutcome, Result, results
 from service.cli.opendsr.target import connected
 
-_COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.WARN: "yellow", Outcome.SKIP: "dim"}
+_COLOURS = {
+    CheckOutcome.PASS: "green",
+    CheckOutcome.FAIL: "bold red",
+    CheckOutcome.WARN: "yellow",
+    CheckOutcome.SKIP: "dim",
+}
 
 
 def checked(
@@ -85,4 +90,4 @@ def table(found: list[Result]) -> Table:
 def summary(found: list[Result]) -> str:
     """How many of each."""
     counts = Counter(result.outcome for result in found)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in CheckOutcome)

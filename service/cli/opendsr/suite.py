@@ -11,7 +11,7 @@ from service.cli.opendsr.target import Missed, Skipped, Target
 Run = Callable[[Target], None]
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """What came of a check."""
 
     PASS = "pass"  # noqa: S105  (no password)
@@ -35,7 +35,7 @@ class Result:
     """A check and what came of it; `detail` says why, without what was sent."""
 
     check: Check
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str
 
 
@@ -64,16 +64,16 @@ def _declared(name: str, clause: str, *, is_must: bool) -> Callable[[Run], Run]:
 def results(target: Target, *, strict: bool) -> Iterator[Result]:
     """Run every check, one after the other; with `strict` what SHOULD be, MUST be."""
     for check in CHECKS:
-        outcome, detail = Outcome.PASS, ""
+        outcome, detail = CheckOutcome.PASS, ""
         try:
             check.run(target)
         except Skipped as skipped:
-            outcome, detail = Outcome.SKIP, str(skipped)
+            outcome, detail = CheckOutcome.SKIP, str(skipped)
         except Missed as missed:
-            outcome, detail = Outcome.FAIL if check.is_must or strict else Outcome.WARN, str(missed)
+            outcome, detail = CheckOutcome.FAIL if check.is_must or strict else CheckOutcome.WARN, str(missed)
         except httpx.HTTPError as error:
-            outcome, detail = Outcome.FAIL, f"there was no answer: {type(error).__name__}"
+            outcome, detail = CheckOutcome.FAIL, f"there was no answer: {type(error).__name__}"
         except Exception as error:  # noqa: BLE001  (servers are wrong in ways of their own; none may end the run)
-            outcome, detail = Outcome.FAIL, f"the answer cannot be understood: {type(error).__name__}"
+            outcome, detail = CheckOutcome.FAIL, f"the answer cannot be understood: {type(error).__name__}"
         yield Result(check, outcome, detail)
     target.tidy_up()

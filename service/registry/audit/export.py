@@ -25,8 +25,8 @@ _STRANGE = "the line is not one of an audit log"
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a file that is whole holds."""
+class VerifiedLog:
+    """What an exported audit log contains, once it is verified."""
 
     tenant_id: uuid.UUID
     head: Head
@@ -53,7 +53,7 @@ def lines(database: Database, tenant_id: uuid.UUID, end: int) -> Iterator[str]:
 
 def verify(
     file: Iterable[str], keys: Mapping[str, PublicKey], heads: Mapping[int, bytes] = MappingProxyType({})
-) -> Report:
+) -> VerifiedLog:
     """Verify a file, and that its entries at the heights of `heads` have these hashes; what it holds.
 
     Raises:
@@ -88,7 +88,7 @@ def verify(
         raise Broken(head.height + 1, "the end of the log is missing")
     if max(heads, default=0) > head.height:
         raise Broken(head.height + 1, "the log ends before the entry that was asked for")
-    return Report(tenant_id, head, signed_at, tuple(key_ids), tuple(altered))
+    return VerifiedLog(tenant_id, head, signed_at, tuple(key_ids), tuple(altered))
 
 
 def _opening(tenant_id: uuid.UUID) -> str:

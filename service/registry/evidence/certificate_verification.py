@@ -13,8 +13,8 @@ from service.registry.evidence.statement import PREDICATE
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
+class CheckResult:
+    """The result of one check of a certificate."""
 
     check: str
     holds: bool
@@ -23,14 +23,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found; without a statement where it is not known who has signed it."""
+    """The results of all checks; the statement is None where the signature cannot be verified."""
 
-    findings: list[Finding]
+    findings: list[CheckResult]
     statement: dict[str, Any] | None
 
     @property
     def holds(self) -> bool:
-        """Is everything as the certificate says?"""
+        """Whether every check holds."""
         return all(finding.holds for finding in self.findings)
 
 
@@ -54,13 +54,13 @@ def verify(
     try:
         statement = dsse.unseal(certificate, key)
     except (NotAnEnvelope, OtherKey, SignatureInvalid) as error:
-        return Verdict([Finding("signature", False, error.detail)], None)
+        return Verdict([CheckResult("signature", False, error.detail)], None)
     findings = [
-        Finding("signature", True, f"Key {key.key_id} has signed this certificate, and no byte was changed since.")
+        CheckResult("signature", True, f"Key {key.key_id} has signed this certificate, and no byte was changed since.")
     ]
     if statement["predicateType"] != PREDICATE:
         says = "This is a signed statement of another kind, or of a newer release."
-        return Verdict([*findings, Finding("kind", False, says)], None)
+        return Verdict([*findings, CheckResult("kind", False, says)], None)
     findings.append(_digests(statement["predicate"]))
     if request_id is not None:
         findings.append(_request(statement["predicate"], request_id))
@@ -71,22 +71,24 @@ def verify(
     return Verdict(findings, statement)
 
 
-def _digests(said: Mapping[str, Any]) -> Finding:
+def _digests(said: Mapping[str, Any]) -> CheckResult:
     """The digests of what stands in the certificate itself."""
     method, gate = said["method"], said["gate"]
     holds = sha256(method["parameters"]) == method["parameters_sha256"]
     holds &= (gate["policy"] and sha256(gate["policy"])) == gate["policy_sha256"]
     says = "The digests of parameters and policy are those of the parameters and the policy that it names."
-    return Finding("parameters", holds, says if holds else "The digests of parameters or policy are of others.")
+    return CheckResult("parameters", holds, says if holds else "The digests of parameters or policy are of others.")
 
 
-def _request(said: Mapping[str, Any], request_id: uuid.UUID) -> Finding:
+def _request(said: Mapping[str, Any], request_id: uuid.UUID) -> CheckResult:
     holds = said["request_ids"] == [str(request_id)]
     is_of = f"It is the certificate of request {request_id}."
-    return Finding("request", holds, is_of if holds else f"It is of another request: {', '.join(said['request_ids'])}.")
+    return CheckResult(
+        "request", holds, is_of if holds else f"It is of another request: {', '.join(said['request_ids'])}."
+    )
 
 
-def _model(statement: Mapping[str, Any], model: File) -> list[Finding]:
+def _model(statement: Mapping[str, Any], model: File) -> list[CheckResult]:
     [subject] = statement["subject"]
     findings = [_same("model", subject, model.sha256)]
     if findings[0].holds and model.origin is not None:
@@ -95,15 +97,15 @@ def _model(statement: Mapping[str, Any], model: File) -> list[Finding]:
         holds &= model.origin.get("parent_sha256") == said["parent"]["digest"]["sha256"]
         says = "The file names the same run and the same earlier version as the certificate."
         findings.append(
-            Finding("origin", holds, says if holds else "The file names another run or another earlier version.")
+            CheckResult("origin", holds, says if holds else "The file names another run or another earlier version.")
         )
     return findings
 
 
-def _same(check: str, about: Mapping[str, Any], found: str) -> Finding:
+def _same(check: str, about: Mapping[str, Any], found: str) -> CheckResult:
     expected = about["digest"]["sha256"]
     if found == expected:
-        return Finding(check, True, f"The file is {about['name']}, byte for byte (SHA-256 {found}).")
-    return Finding(
+        return CheckResult(check, True, f"The file is {about['name']}, byte for byte (SHA-256 {found}).")
+    return CheckResult(
         check, False, f"The file is not {about['name']}: its SHA-256 is {found}, the certificate says {expected}."
     )

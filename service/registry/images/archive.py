@@ -39,14 +39,14 @@ class ImagesMissing(RegistryError):
     """The images are not in the artifact store; restore it from a backup, then retry."""
 
 
-class Writer:
+class ImageArchiveWriter:
     """Writes a zip of encoded images. Use as a context manager."""
 
     def __init__(self, target: Target) -> None:
         self._archive = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
         self._index: list[tuple[str, int]] = []
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "ImageArchiveWriter":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,8 +14,8 @@ from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.images.archive import BROKEN_ZIP, Target, copy_arrays, read_npy_header
 from service.registry.images.validation import (
     CheckedImages,
-    Limits,
     ReceivedImage,
+    UploadLimits,
     check_images,
     fingerprint,
     pixel_digest,
@@ -29,7 +29,7 @@ Labels = Sequence[str | int]
 
 
 def check_upload(
-    files: Sequence[BinaryIO], labels: Labels | None, target: Target, *, classes: list[str], limits: Limits
+    files: Sequence[BinaryIO], labels: Labels | None, target: Target, *, classes: list[str], limits: UploadLimits
 ) -> CheckedImages:
     """Check what was uploaded and write it to `target` in the form of `service.registry.images.archive`.
 
@@ -104,7 +104,7 @@ def _received(
     ]
 
 
-def _check_count(count: int, limits: Limits) -> None:
+def _check_count(count: int, limits: UploadLimits) -> None:
     if count > limits.images:
         raise InvalidInput(Fault("#/images", f"at most {limits.images} images are allowed"))
     if count == 0:
@@ -129,7 +129,7 @@ def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[in
     return positions
 
 
-def _check_npz(archive: zipfile.ZipFile, classes: int, limits: Limits) -> CheckedImages:
+def _check_npz(archive: zipfile.ZipFile, classes: int, limits: UploadLimits) -> CheckedImages:
     """Check an npz without holding its pixels in memory."""
     present = set(archive.namelist())
     missing = [name for name in ("images", "labels") if f"{name}.npy" not in present]

@@ -12,13 +12,13 @@ from PIL import Image
 
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.images import strip_metadata
-from service.registry.images.archive import Target, Writer
+from service.registry.images.archive import ImageArchiveWriter, Target
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 @dataclass(frozen=True)
-class Limits:
+class UploadLimits:
     """How much one upload may hold."""
 
     images: int  # per upload
@@ -54,7 +54,7 @@ class CheckedImages:
     fingerprint: bytes  # SHA-256; the same for the same images with the same labels, in whatever order they come
 
 
-def check_images(images: Iterable[ReceivedImage], target: Target, limits: Limits) -> CheckedImages:
+def check_images(images: Iterable[ReceivedImage], target: Target, limits: UploadLimits) -> CheckedImages:
     """Check single images, and write them to `target` in the form of `service.registry.images.archive`.
 
     Raises:
@@ -63,7 +63,7 @@ def check_images(images: Iterable[ReceivedImage], target: Target, limits: Limits
     faults: list[Fault] = []
     labels: dict[bytes, int] = {}
     count = size = 0
-    with Writer(target) as writer:
+    with ImageArchiveWriter(target) as writer:
         for image in images:
             try:
                 content = image.read(limits.encoded + 1)
@@ -97,7 +97,7 @@ def fingerprint(labels: Mapping[bytes, int]) -> bytes:
     return hashlib.sha256(b"".join(sorted(digest + label.to_bytes(8) for digest, label in labels.items()))).digest()
 
 
-def _check_image(content: bytes, limits: Limits) -> tuple[bytes, bytes]:
+def _check_image(content: bytes, limits: UploadLimits) -> tuple[bytes, bytes]:
     """The file without its metadata, and the `pixel_digest` of the image."""
     if not content:
         raise ImageRejected("the file is empty")

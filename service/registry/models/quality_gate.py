@@ -46,7 +46,7 @@ class Policy(BaseModel):
 
 
 @dataclass(frozen=True)
-class Measured:
+class GateMeasurements:
     """What the gate looks at. Accuracies in percent; `None` means not measured."""
 
     forget_accuracy: float
@@ -58,7 +58,7 @@ class Measured:
     finite: bool
 
 
-def objections(policy: Policy, options: Options, measured: Measured) -> list[Objection]:
+def objections(policy: Policy, options: Options, measured: GateMeasurements) -> list[Objection]:
     """Why the version needs review; empty when it passes.
 
     Of what a version may cost, nothing is held against it that was not measured. Of what it was to reach, everything.
@@ -68,7 +68,7 @@ def objections(policy: Policy, options: Options, measured: Measured) -> list[Obj
     return found + reached(policy, options, measured) + _cost(policy, measured)
 
 
-def _misclassified(policy: Policy, options: Options, measured: Measured) -> list[Objection]:
+def _misclassified(policy: Policy, options: Options, measured: GateMeasurements) -> list[Objection]:
     found = []
     if not measured.forget_accuracy >= 100:  # also when it is not a number
         found.append(Objection(ObjectionKind.FORGET_ACCURACY, measured.forget_accuracy, 100))
@@ -78,7 +78,7 @@ def _misclassified(policy: Policy, options: Options, measured: Measured) -> list
     return found
 
 
-def _indistinguishable(policy: Policy, _: Options, measured: Measured) -> list[Objection]:
+def _indistinguishable(policy: Policy, _: Options, measured: GateMeasurements) -> list[Objection]:
     advantage, most = measured.membership_advantage, policy.max_membership_advantage
     if advantage is None:
         return [Objection(ObjectionKind.MEMBERSHIP_NOT_MEASURED, limit=LEAST_UNSEEN)]
@@ -87,7 +87,7 @@ def _indistinguishable(policy: Policy, _: Options, measured: Measured) -> list[O
     return []
 
 
-def _cost(policy: Policy, measured: Measured) -> list[Objection]:
+def _cost(policy: Policy, measured: GateMeasurements) -> list[Objection]:
     found = []
     if measured.test_accuracy_before is not None and measured.test_accuracy_after is not None:
         drop = measured.test_accuracy_before - measured.test_accuracy_after

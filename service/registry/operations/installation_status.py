@@ -32,8 +32,8 @@ MOST_ALIASES = 200
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What is known of the version that an alias points to."""
+class AliasMeasurements:
+    """Measurements of the version that an alias points to."""
 
     tenant: str
     model: str
@@ -52,7 +52,7 @@ class Objected:
 
 
 @dataclass(frozen=True)
-class Overview:
+class InstallationStatus:
     """What there is to do, what was done, and how good the versions in use are. Ages and times left are in seconds."""
 
     requests: dict[State, int]  #: of `UNSETTLED`
@@ -68,12 +68,12 @@ class Overview:
     audit: LastVerification
     oldest_verification: float  #: of an audit log; 0 where there is none
     aliases: int
-    measured: Sequence[Measured]
+    measured: Sequence[AliasMeasurements]
     objected: Sequence[Objected]
     counts: dict[tuple[str, str], Count]
 
 
-def read(session: Session, lease: timedelta) -> Overview:
+def read(session: Session, lease: timedelta) -> InstallationStatus:
     """Look at everything once; `lease` is what workers claim jobs for."""
     now = clock(session)
 
@@ -88,7 +88,7 @@ def read(session: Session, lease: timedelta) -> Overview:
     unsent = {row.state: row for row in session.execute(_UNSENT)}
     pending = unsent.get(DeliveryState.PENDING)
     audited = verification.last_verification(session)
-    return Overview(
+    return InstallationStatus(
         requests={state: requests[state].number if state in requests else 0 for state in UNSETTLED},
         oldest_waiting=seconds(min(waiting, default=None)),
         time_left=(due - now).total_seconds() if due else None,
@@ -136,8 +136,8 @@ def _running(now: datetime) -> Any:
 
 def _measured(
     tenant: str, model: str, alias: str, number: int, own: dict[str, Any], of_run: dict[str, Any] | None
-) -> Measured:
-    return Measured(tenant, model, alias, number, of_version(own, of_run))
+) -> AliasMeasurements:
+    return AliasMeasurements(tenant, model, alias, number, of_version(own, of_run))
 
 
 _UNSENT = (

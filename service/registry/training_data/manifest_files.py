@@ -28,7 +28,7 @@ Cells = Sequence[Any]  # in the order of `COLUMNS`
 
 
 @dataclass(frozen=True)
-class Limits:
+class ManifestLimits:
     """How much one manifest may hold."""
 
     rows: int
@@ -66,7 +66,7 @@ class Rows:
 
 
 def keep(
-    file: BinaryIO, target: io.BufferedIOBase, *, classes: list[str], pseudonyms: Pseudonyms, limits: Limits
+    file: BinaryIO, target: io.BufferedIOBase, *, classes: list[str], pseudonyms: Pseudonyms, limits: ManifestLimits
 ) -> Rows:
     """Check a manifest: its rows, and in `target` their URIs, a line for each.
 
@@ -137,7 +137,7 @@ def _csv(file: BinaryIO) -> Iterator[Cells]:
         text.detach()
 
 
-def _parquet(file: BinaryIO, limits: Limits) -> Iterator[Cells]:
+def _parquet(file: BinaryIO, limits: ManifestLimits) -> Iterator[Cells]:
     # Here, because it takes as long to import as the service takes to start.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
@@ -222,5 +222,5 @@ def _uri(cell: object) -> str:
     return text
 
 
-def _too_large(limits: Limits) -> InvalidInput:
+def _too_large(limits: ManifestLimits) -> InvalidInput:
     return InvalidInput(Fault("#/manifest", f"has more than {limits.bytes} bytes uncompressed"))

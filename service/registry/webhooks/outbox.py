@@ -100,7 +100,7 @@ _ENABLED = (
 
 
 @dataclass(frozen=True)
-class Claim:
+class DeliveryClaim:
     """A sender's hold on a delivery, and what it has to send."""
 
     delivery_id: uuid.UUID
@@ -116,7 +116,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class DeliveryOutcome:
     """How one attempt ended: with a status, or with a word for why there is none."""
 
     milliseconds: int
@@ -184,20 +184,20 @@ def are_due(session: Session) -> bool:
     return _DUE in session.info
 
 
-def claim(session: Session, *, limit: int) -> list[Claim]:
+def claim(session: Session, *, limit: int) -> list[DeliveryClaim]:
     """Take the first due delivery of each endpoint that nobody is sending to, so that none holds up the others."""
     now = clock(session)
     return [_lease(delivery, now) for delivery in session.scalars(_FREE, {"now": now, "limit": limit})]
 
 
-def _lease(delivery: WebhookDelivery, now: datetime) -> Claim:
+def _lease(delivery: WebhookDelivery, now: datetime) -> DeliveryClaim:
     delivery.lease_until = now + LEASE
     endpoint = delivery.endpoint
     known = [endpoint.secret]
     until = endpoint.previous_secret_until
     if endpoint.previous_secret is not None and until is not None and until > now:
         known.append(endpoint.previous_secret)
-    return Claim(
+    return DeliveryClaim(
         delivery_id=delivery.id,
         endpoint_id=endpoint.id,
         at=now,
@@ -211,7 +211,7 @@ def _lease(delivery: WebhookDelivery, now: datetime) -> Claim:
     )
 
 
-def record(session: Session, claim: Claim, outcome: Outcome) -> None:
+def record(session: Session, claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
     """Write an attempt down, and decide what comes next. Nothing, if the delivery is no longer the sender's."""
     # In the order in which the removal of an endpoint takes its locks.
     endpoint = session.get(WebhookEndpoint, claim.endpoint_id, with_for_update={"key_share": True})

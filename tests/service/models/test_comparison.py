@@ -15,7 +15,7 @@ from tests.service.given import CLASSES, png
 from tests.service.given_jobs import Jobs
 from tests.worker.given_runs import FEW, add_anchors
 from worker.job import attempt
-from worker.job.progress_report import Report
+from worker.job.progress_report import ProgressReport
 from worker.networks.cifar_resnet import cifar_resnet
 from worker.settings import WorkerSettings
 from worker.unlearning import DEFAULT
@@ -48,7 +48,7 @@ def work(client, database, settings, monkeypatch):
     def run():
         with database.write() as session:
             claim = claims.take(session, worker="w", lease=timedelta(hours=1))
-        attempt.run(database, artifacts, own, claim, Report(database, claim))
+        attempt.run(database, artifacts, own, claim, ProgressReport(database, claim))
 
     with database.write() as session:
         add_anchors(session, artifacts, api_keys.ensure_tenant(session, "acme").id, CLASSES)

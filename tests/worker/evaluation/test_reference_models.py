@@ -29,7 +29,7 @@ from worker.evaluation.reference_models import compare
 from worker.inputs.images import distinct_images
 from worker.inputs.inputs import images_of, read_inputs
 from worker.job import attempt
-from worker.job.progress_report import Report, numbers
+from worker.job.progress_report import ProgressReport, numbers
 from worker.networks import architectures
 from worker.unlearning import DEFAULT
 from worker.unlearning.membership import References, membership
@@ -177,9 +177,9 @@ def test_a_run_attacks_both_versions_with_the_references(sqlite, artifacts, sett
     While it measures, the run tells how many images it has shown to the two versions.
     """
     told = []
-    monkeypatch.setattr(Report, "measured", lambda _, images, total: told.append((images, total)))
+    monkeypatch.setattr(ProgressReport, "measured", lambda _, images, total: told.append((images, total)))
     monkeypatch.setattr(attempt, "DEFAULT", replace(DEFAULT, **FEW))
-    attempt.run(sqlite, artifacts, settings, claim, Report(sqlite, claim))
+    attempt.run(sqlite, artifacts, settings, claim, ProgressReport(sqlite, claim))
     with sqlite.read() as session:
         ended = jobs.read(session, claim.job_id)
     path = artifacts.path(ended.version.checkpoint)

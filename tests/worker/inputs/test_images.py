@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
 from service.registry.images import archive
-from service.registry.images.archive import Writer
+from service.registry.images.archive import ImageArchiveWriter
 from service.registry.models.preprocessing import Preprocessing
 from worker.inputs.images import as_batch, batches, distinct_images, pixels
 
@@ -62,7 +62,7 @@ def test_a_share_of_the_image_is_cropped_as_torchvision_does_it(side: tuple[int,
 def test_both_kept_forms_give_the_same_batches(tmp_path: Path) -> None:
     images = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3, 1)
     np.savez(tmp_path / "samples.npz", images=images, labels=np.arange(5))
-    with Writer(tmp_path / "samples.zip") as kept:
+    with ImageArchiveWriter(tmp_path / "samples.zip") as kept:
         for at, image in enumerate(images):
             kept.add(png(image[..., 0]), at)
     for name in ("samples.npz", "samples.zip"):
@@ -80,7 +80,7 @@ def test_both_kept_forms_give_the_same_batches(tmp_path: Path) -> None:
 def test_an_image_that_two_requests_name_is_forgotten_once(tmp_path: Path) -> None:
     """And is known to be both requests'."""
     for name, shades in (("a", (10, 20)), ("b", (20, 30))):
-        with Writer(tmp_path / name) as kept:
+        with ImageArchiveWriter(tmp_path / name) as kept:
             for shade in shades:
                 kept.add(png(np.full((2, 3), shade, dtype=np.uint8)), 0)
     first, second = uuid.uuid4(), uuid.uuid4()
@@ -97,7 +97,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def test_kept_labels_can_be_read_without_this_code(tmp_path: Path) -> None:
-    with Writer(tmp_path / "samples") as kept:
+    with ImageArchiveWriter(tmp_path / "samples") as kept:
         kept.add(b"first", 7)
     with zipfile.ZipFile(tmp_path / "samples") as samples:
         assert json.loads(samples.read("labels.json")) == [["000000", 7]]

@@ -10,7 +10,7 @@ from service.registry.states import Phase
 from service.registry.storage.database import Database
 from service.registry.tables import StepMetric
 from tests.worker.given_outage import Away, claimed
-from worker.job.progress_report import Report, numbers
+from worker.job.progress_report import ProgressReport, numbers
 from worker.unlearning import Step
 
 
@@ -22,7 +22,7 @@ def test_numbers_that_json_does_not_have_become_none() -> None:
 
 def test_progress_that_cannot_be_written_is_written_with_the_next_one(sqlite: Database) -> None:
     """A database that restarts does not end the run, and leaves no hole in its curves."""
-    report = Report(Away(sqlite, times=1), claimed(sqlite))
+    report = ProgressReport(Away(sqlite, times=1), claimed(sqlite))
     report.step(Step(phase="unlearn", step=1, total=2, forget_accuracy=50.0), collapse=None)
     report.step(Step(phase="unlearn", step=2, total=2, forget_accuracy=100.0), collapse=None)
     report._written = 0.0
@@ -33,7 +33,7 @@ def test_progress_that_cannot_be_written_is_written_with_the_next_one(sqlite: Da
 
 def test_every_curve_that_has_a_name_is_reported(sqlite: Database) -> None:
     """What else a step has are terms of the loss."""
-    report = Report(sqlite, claimed(sqlite))
+    report = ProgressReport(sqlite, claimed(sqlite))
     terms = {"deletion": 0.5}
     report.step(Step(phase="unlearn", step=1, total=1, forget_accuracy=50.0, terms=terms), collapse=None)
     report._written = 0.0
@@ -45,7 +45,7 @@ def test_every_curve_that_has_a_name_is_reported(sqlite: Database) -> None:
 
 def test_how_much_has_been_measured_is_told_now_and_then(sqlite: Database) -> None:
     claim = claimed(sqlite)
-    report = Report(sqlite, claim)
+    report = ProgressReport(sqlite, claim)
     report.enter(Phase.EVALUATE)
     report.measured(256, 1000)
     report._written = 0.0

@@ -12,7 +12,7 @@ from service.registry.access import api_keys
 from service.registry.crypto.encrypted_files import SealedWriter
 from service.registry.crypto.master_key import MasterKey
 from service.registry.deletion_requests import lifecycle
-from service.registry.images.archive import Writer
+from service.registry.images.archive import ImageArchiveWriter
 from service.registry.job_queue import claims
 from service.registry.job_queue.batching import Batching
 from service.registry.models import models, versions
@@ -24,7 +24,7 @@ from tests.worker.given_runs import FEW, add_anchors
 from tests.worker.given_runs import submit as ask
 from worker.inputs.images import pixels
 from worker.job import attempt
-from worker.job.progress_report import Report
+from worker.job.progress_report import ProgressReport
 from worker.networks import architectures
 from worker.networks.cifar_resnet import cifar_resnet
 from worker.unlearning import DEFAULT
@@ -98,7 +98,7 @@ def run(sqlite, artifacts, settings):
     def ran():
         with sqlite.write() as session:
             claim = claims.take(session, worker="w", lease=timedelta(hours=1), batching=Batching.of(settings))
-        attempt.run(sqlite, artifacts, settings, claim, Report(sqlite, claim))
+        attempt.run(sqlite, artifacts, settings, claim, ProgressReport(sqlite, claim))
 
     return ran
 
@@ -142,7 +142,7 @@ def test_images_that_cannot_be_read_fail_their_own_request_only(submit, run, now
     elif harm == "missing":
         file.unlink()
     else:
-        with SealedWriter(file) as sealed, Writer(sealed) as kept:
+        with SealedWriter(file) as sealed, ImageArchiveWriter(sealed) as kept:
             kept.add(b"no image", 0)
         with sqlite.write() as session:
             changed = lifecycle.find(session, bad.tenant_id, bad.id)

@@ -158,7 +158,7 @@ def test_a_small_file_cannot_unfold_into_a_large_one(client):
     """One long cell that is repeated is long once; it is refused before it is repeated."""
     content = parquet_of(**columns_of(*(row(str(n), subject="x" * 100_000) for n in range(1000))))
     assert len(content) < 50_000
-    limits = manifest_files.Limits(rows=1000, bytes=1 << 20)
+    limits = manifest_files.ManifestLimits(rows=1000, bytes=1 << 20)
     with pytest.raises(InvalidInput) as refused:
         manifest_files.keep(
             io.BytesIO(content), io.BytesIO(), classes=["cat"], pseudonyms=Pseudonyms(b"k"), limits=limits

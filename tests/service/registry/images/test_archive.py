@@ -26,7 +26,7 @@ def request_of(settings, tmp_path):
     def keep(sealed):
         request = DeletionRequest(id=uuid.uuid4(), samples=f"{uuid.uuid4()}", samples_key=None)
         target = SealedWriter(tmp_path / request.samples) if sealed else (tmp_path / request.samples).open("wb")
-        with target, archive.Writer(target) as kept:
+        with target, archive.ImageArchiveWriter(target) as kept:
             for at, picture in enumerate(PICTURES):
                 file = io.BytesIO()
                 Image.fromarray(picture).save(file, "PNG")

@@ -7,11 +7,11 @@ import pytest
 from service.registry.errors import InvalidInput
 from service.registry.images.archive import read
 from service.registry.images.upload_formats import check_upload
-from service.registry.images.validation import Limits
+from service.registry.images.validation import UploadLimits
 from tests.service.registry.images.given_images import encoded
 
 CLASSES = ["cat", "dog"]
-LIMITS = Limits(images=4, pixels=100, bytes=1 << 22)
+LIMITS = UploadLimits(images=4, pixels=100, bytes=1 << 22)
 
 
 def archive(**members):

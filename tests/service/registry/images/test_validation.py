@@ -6,10 +6,10 @@ from PIL import Image
 
 from service.registry.errors import InvalidInput
 from service.registry.images.archive import read
-from service.registry.images.validation import ImageRejected, Limits, ReceivedImage, check_images
+from service.registry.images.validation import ImageRejected, ReceivedImage, UploadLimits, check_images
 from tests.service.registry.images.given_images import encoded
 
-LIMITS = Limits(images=4, pixels=100, bytes=1 << 22)
+LIMITS = UploadLimits(images=4, pixels=100, bytes=1 << 22)
 
 
 def received(content, label=0, at=0):

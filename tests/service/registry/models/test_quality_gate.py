@@ -3,7 +3,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from service.registry.models.quality_gate import Measured, Policy, objections
+from service.registry.models.quality_gate import GateMeasurements, Policy, objections
 from service.registry.options import Options
 from service.registry.reasons import Reason
 
@@ -39,7 +39,7 @@ INDISTINGUISHABLE = Options(goal="indistinguishable")
 )
 def test_each_limit_is_held(options, changed, count):
     """At the limit passes, beyond it does not, and what is no number never does; whatever the goal."""
-    assert len(objections(Policy(), options, Measured(**(GOOD | changed)))) == count
+    assert len(objections(Policy(), options, GateMeasurements(**(GOOD | changed)))) == count
 
 
 @pytest.mark.parametrize(
@@ -62,25 +62,25 @@ def test_each_limit_is_held(options, changed, count):
 )
 def test_what_a_goal_asks_for_is_reached(options, changed, count):
     """Each goal and scope has its own measure of success, and no other."""
-    assert len(objections(Policy(), options, Measured(**(GOOD | changed)))) == count
+    assert len(objections(Policy(), options, GateMeasurements(**(GOOD | changed)))) == count
 
 
 def test_a_goal_that_nothing_was_measured_for_needs_review():
     """Without unseen images nobody knows what the images would have to look like."""
-    (reason,) = objections(Policy(), INDISTINGUISHABLE, Measured(**(GOOD | {"membership_advantage": None})))
+    (reason,) = objections(Policy(), INDISTINGUISHABLE, GateMeasurements(**(GOOD | {"membership_advantage": None})))
     assert "at least 100 images" in str(reason)
 
 
 def test_the_limits_are_the_model_s_own():
     """Looser or tighter than the defaults."""
     loose = Policy(min_robust_forget_accuracy=50, max_membership_advantage=0.3)
-    assert objections(loose, VIEWS, Measured(**(GOOD | {"robust_forget_accuracy": 50.0}))) == []
-    assert objections(loose, INDISTINGUISHABLE, Measured(**(GOOD | {"membership_advantage": 0.3}))) == []
+    assert objections(loose, VIEWS, GateMeasurements(**(GOOD | {"robust_forget_accuracy": 50.0}))) == []
+    assert objections(loose, INDISTINGUISHABLE, GateMeasurements(**(GOOD | {"membership_advantage": 0.3}))) == []
 
 
 def test_all_reasons_together_fit_into_the_table():
     """The column holds 500 characters, and PostgreSQL refuses more."""
-    bad = Measured(**dict.fromkeys(GOOD, math.nan) | {"finite": False, "membership_advantage": None})
+    bad = GateMeasurements(**dict.fromkeys(GOOD, math.nan) | {"finite": False, "membership_advantage": None})
     for options in (VIEWS, INDISTINGUISHABLE):
         assert len(str(Reason.gate(objections(Policy(), options, bad)))) < 500
 

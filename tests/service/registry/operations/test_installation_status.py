@@ -11,20 +11,20 @@ from service.registry.deletion_requests import image_retention
 from service.registry.job_queue import claims
 from service.registry.models import aliases, versions
 from service.registry.operations import installation_status
-from service.registry.operations.installation_status import Overview
+from service.registry.operations.installation_status import InstallationStatus
 from service.registry.settings import RegistrySettings
 from service.registry.states import DeliveryState, State
 from service.registry.storage.database import Database, clock
 from service.registry.tables import DeletionRequest, Job
 from service.registry.webhooks import endpoints, outbox
-from service.registry.webhooks.outbox import Outcome
+from service.registry.webhooks.outbox import DeliveryOutcome
 from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 from tests.service.registry.given_rows import LEASE, claim, model_with_version, publish, register_model, request
 
 HOUR = timedelta(hours=1)
 
 
-def look(database: Database) -> Overview:
+def look(database: Database) -> InstallationStatus:
     with database.read() as session:
         return installation_status.read(session, LEASE)
 
@@ -138,7 +138,7 @@ def test_messages_that_do_not_arrive_are_counted(database: Database, tmp_path: P
         request(session, model)
     with database.write() as session:
         (sending,) = outbox.claim(session, limit=9)
-        outbox.record(session, sending, Outcome(milliseconds=3, status=410))
+        outbox.record(session, sending, DeliveryOutcome(milliseconds=3, status=410))
     found = look(database)
     assert found.deliveries == {DeliveryState.PENDING: 1, DeliveryState.FAILED: 1}
     assert found.counts["deliveries_ended", "failed"].count == 1

@@ -12,12 +12,12 @@ from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import clock
 from service.registry.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookMessage
 from service.registry.webhooks import endpoints, outbox
-from service.registry.webhooks.outbox import LEASE, SCHEDULE, Outcome
+from service.registry.webhooks.outbox import LEASE, SCHEDULE, DeliveryOutcome
 from tests.service.registry.given_rows import claim as take_job
 from tests.service.registry.given_rows import model_with_version, publish, request, tenant
 
 MADE = {}  # the master key of these tests
-FINE, BROKEN = Outcome(status=204, milliseconds=1), Outcome(status=500, milliseconds=1)
+FINE, BROKEN = DeliveryOutcome(status=204, milliseconds=1), DeliveryOutcome(status=500, milliseconds=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -177,7 +177,7 @@ def test_the_schedule_is_the_specification_s_and_then_the_endpoint_is_disabled(d
         late = read(database, delivery).next_at - held.at
         assert delay <= late < delay * 1.1 + timedelta(seconds=5)
         now_due(database)
-    record(database, claim(database)[0], Outcome(error="timeout", milliseconds=15_000))
+    record(database, claim(database)[0], DeliveryOutcome(error="timeout", milliseconds=15_000))
     row = read(database, delivery)
     assert (row.state, row.tries, row.next_at) == (DeliveryState.FAILED, 10, None)
     with database.read() as session:
@@ -190,7 +190,7 @@ def test_an_endpoint_may_ask_for_patience(database, asked, given):
     """Never for less than the schedule has, and for a day at most."""
     delivery = a_message(database, endpoint(database))
     [held] = claim(database)
-    record(database, held, Outcome(status=503, milliseconds=1, retry_after=timedelta(seconds=asked)))
+    record(database, held, DeliveryOutcome(status=503, milliseconds=1, retry_after=timedelta(seconds=asked)))
     late = (read(database, delivery).next_at - held.at).total_seconds()
     assert given <= late < given + 5
 
