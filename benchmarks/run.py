@@ -31,7 +31,7 @@ from benchmarks.networks import classifier
 from benchmarks.watch import Watch
 from worker.anchors.attributes import descriptions
 from worker.anchors.encoders import MiniLM
-from worker.evaluation.metrics import PROBE, Probe
+from worker.evaluation.measurements import PROBE, Probe
 from worker.unlearning import (
     Batch,
     SplitClassifier,

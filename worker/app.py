@@ -1,10 +1,10 @@
 """The Celery worker: `celery --app worker.app worker --pool prefork --concurrency 1`.
 
-A message says that there may be something to do. What that is stands in the job table, exactly as for the embedded
-worker; and a worker that no message reaches looks there by itself, every `sweep_interval`.
+A broker message only says that there may be a job. Which one is read from the job table, exactly as by the embedded
+worker; a worker that no message reaches polls the table every `sweep_interval`.
 
-Processes of the pool are forked, which no library minds here: they open the database after it, and never touch CUDA,
-which belongs to the job's own process.
+Processes of the pool are forked. That is safe here: they open the database after the fork, and never touch CUDA,
+which only the job's own process uses.
 """
 
 import os
@@ -19,15 +19,15 @@ from service.registry.telemetry import logs, traces
 from worker.settings import WorkerSettings
 from worker.supervision.runner import Runner
 
-_AGAIN = 0.5  # seconds
-_GOODBYE = 10.0  # seconds for a job to be handed back
+_SIGNAL_INTERVAL = 0.5  # seconds
+_SHUTDOWN_TIMEOUT = 10.0  # seconds for a job to be handed back
 
 settings = WorkerSettings()
 if settings.broker_url is None:
     raise SystemExit("STRUCTGUARD_BROKER_URL is not set; without a broker, run `python -m worker` instead")
 app = celery_app(settings.broker_url.get_secret_value(), settings.celery_queue, settings.pools)
-# The supervisor ends what takes too long. This ends a supervisor that hangs, and with it its job; prefork only. A
-# message may come while a job runs that none has told of, and then finds another one.
+# The supervisor ends a job that takes too long. This limit ends a supervisor that hangs, and with it its job (prefork
+# only). Twice the timeout, because a task may wait for a job that the process took by polling, and then run another.
 app.conf.task_time_limit = 2 * settings.job_timeout.total_seconds() + 60
 
 _running: list[tuple[Runner, threading.Thread]] = []  # one, in a process of the pool
@@ -35,7 +35,7 @@ _running: list[tuple[Runner, threading.Thread]] = []  # one, in a process of the
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _configure_logging(**_: object) -> None:
-    """Celery leaves the log alone if somebody answers to this."""
+    """A receiver of this signal keeps Celery from configuring the log itself."""
     logs.configure(settings.log_format)
 
 
@@ -53,19 +53,19 @@ def _end(**_: object) -> None:
     """However the process is asked to end, its job is handed back first."""
     for runner, thread in _running:
         runner.stop()
-        thread.join(_GOODBYE)
+        thread.join(_SHUTDOWN_TIMEOUT)
     traces.stop()
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator]
 def run_job(_: str) -> None:
-    """Look into the job table; Celery counts the worker as busy until that, and what it found there, is over."""
+    """Look into the job table and run the job that is due; Celery counts the worker as busy until then."""
     for runner, _thread in _running:
-        before = signal.signal(signal.SIGINT, lambda *_, runner=runner: runner.stop())
+        previous_handler = signal.signal(signal.SIGINT, lambda *_, runner=runner: runner.stop())
         try:
             runner.look()
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, previous_handler)
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -79,7 +79,7 @@ def _interrupt(**_: object) -> None:
         while True:  # until this process ends: a job may be about to begin
             for process in active_children():
                 os.kill(process.pid, signal.SIGINT)
-            stopped.wait(_AGAIN)
+            stopped.wait(_SIGNAL_INTERVAL)
 
     stopped = threading.Event()
     threading.Thread(target=interrupt, daemon=True).start()

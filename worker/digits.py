@@ -1,6 +1,6 @@
 """A small classifier of handwritten digits with everything a deletion request needs, for the demo and the tests.
 
-`python -m worker.digits OUT_DIR --seed 0` trains it in seconds, from the 1,797 images that scikit-learn brings along,
+`python -m worker.digits OUT_DIR --seed 0` trains it in seconds, from the 1,797 images that come with scikit-learn,
 and prints one JSON line with its accuracies. The images to forget become picture files, as a person would send them.
 """
 
@@ -38,7 +38,7 @@ class Split:
     labels: np.ndarray
 
     def take(self, index: np.ndarray) -> "Split":
-        """Some of them."""
+        """The images at these indices."""
         return Split(self.images[index], self.labels[index])
 
     def save(self, target: Path) -> None:
@@ -56,7 +56,7 @@ def split(seed: int) -> tuple[Split, Split]:
 
 
 def statistics(train: Split) -> Preprocessing:
-    """How an image becomes the network's input."""
+    """Preprocessing with the mean and standard deviation of the training images."""
     scaled = train.images / 255
     return Preprocessing(size=(SIDE, SIDE), mean=[round(scaled.mean(), 4)], std=[round(scaled.std(), 4)])
 
@@ -68,7 +68,7 @@ def inputs(images: np.ndarray, preprocessing: Preprocessing) -> Tensor:
 
 
 def train(x: Tensor, y: Tensor, *, seed: int) -> nn.Module:
-    """A network that knows these images by heart: SGD with momentum and a rate that rises and falls."""
+    """A network trained to memorise these images: SGD with momentum and a learning rate that rises and falls."""
     torch.manual_seed(seed)
     network = cifar_resnet(8, num_classes=10, in_channels=1)
     parameters = list(network.parameters())
@@ -91,22 +91,22 @@ def train(x: Tensor, y: Tensor, *, seed: int) -> nn.Module:
 
 
 def write(target: Path, seed: int) -> dict[str, float]:
-    """Train, write everything to the folder, and say how good the network is, in percent."""
+    """Train, write model, sets and images to the folder; returns training and test accuracy in percent."""
     trained, tested = split(seed)
     preprocessing = statistics(trained)
     x, y = inputs(trained.images, preprocessing), torch.from_numpy(trained.labels)
     network = train(x, y, seed=seed)
     with torch.no_grad():
-        known = (network(x).argmax(1) == y).numpy()
+        correct = (network(x).argmax(1) == y).numpy()
         test_correct = network(inputs(tested.images, preprocessing)).argmax(1).numpy() == tested.labels
 
     target.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
     save_file(state, target / "model.safetensors")
     tested.save(target / "test.npz")
-    forgotten = np.flatnonzero(known)[:FORGOTTEN]  # to misclassify what was never recognised proves nothing
-    others = np.setdiff1d(np.arange(len(known)), forgotten)
-    trained.take(others[:RETAINED]).save(target / "retain.npz")
+    forgotten = np.flatnonzero(correct)[:FORGOTTEN]  # to misclassify what was never recognised proves nothing
+    remaining = np.setdiff1d(np.arange(len(correct)), forgotten)
+    trained.take(remaining[:RETAINED]).save(target / "retain.npz")
     _write_pictures(target / "forget", trained.take(forgotten))
     description = {
         "architecture": {"name": "cifar_resnet8", "in_channels": 1},
@@ -114,15 +114,15 @@ def write(target: Path, seed: int) -> dict[str, float]:
         "preprocessing": preprocessing.model_dump(mode="json"),
     }
     (target / "model.json").write_text(json.dumps(description, indent=2) + "\n")
-    return {"train_accuracy": 100 * float(known.mean()), "test_accuracy": 100 * float(test_correct.mean())}
+    return {"train_accuracy": 100 * float(correct.mean()), "test_accuracy": 100 * float(test_correct.mean())}
 
 
-def _write_pictures(folder: Path, chosen: Split) -> None:
+def _write_pictures(folder: Path, split: Split) -> None:
     """`00.png`, `01.png`, … and `labels.json`, their labels in that order."""
     folder.mkdir(exist_ok=True)
-    for at, image in enumerate(chosen.images):
-        Image.fromarray(image).save(folder / f"{at:02d}.png")
-    (folder / "labels.json").write_text(json.dumps(chosen.labels.tolist()) + "\n")
+    for position, image in enumerate(split.images):
+        Image.fromarray(image).save(folder / f"{position:02d}.png")
+    (folder / "labels.json").write_text(json.dumps(split.labels.tolist()) + "\n")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`python -m worker.equipment`: what a worker would compute with here, as one JSON document. It fetches nothing."""
+"""`python -m worker.equipment` prints the device and encoder of a worker here as JSON. It downloads nothing."""
 
 import json
 import os
@@ -16,32 +16,36 @@ _HUB_OFFLINE = "HF_HUB_OFFLINE"  # read when the hub's library is imported
 def main() -> None:
     """Print the settings that are wrong, or what device and encoder there are."""
     os.environ[_HUB_OFFLINE] = "1"
-    known = sorted(f"STRUCTGUARD_{name}".upper() for name in WorkerSettings.model_fields)
+    names = sorted(f"STRUCTGUARD_{name}".upper() for name in WorkerSettings.model_fields)
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        wrong = [f"STRUCTGUARD_{item['loc'][0]}".upper() for item in error.errors()]
-        found: dict[str, Any] = {"settings": known, "wrong": wrong}
+        invalid = [f"STRUCTGUARD_{item['loc'][0]}".upper() for item in error.errors()]
+        document: dict[str, Any] = {"settings": names, "wrong": invalid}
     else:
-        found = {"settings": known, "wrong": [], "device": device(settings.device), "encoder": encoder(settings)}
-    sys.stdout.write(json.dumps(found) + "\n")
+        document = {"settings": names, "wrong": [], "device": device(settings.device), "encoder": encoder(settings)}
+    sys.stdout.write(json.dumps(document) + "\n")
 
 
 def device(name: str) -> dict[str, Any]:
-    """The torch device that this setting means here, and whether it computes; memory in bytes."""
+    """The torch device that the setting `name` selects here, and whether it computes; memory in bytes."""
     import torch  # noqa: PLC0415
 
-    found: dict[str, Any] = {"torch": torch.__version__, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
+    document: dict[str, Any] = {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "threads": torch.get_num_threads(),
+    }
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
-        used = torch.device(chosen)
-        works = bool((torch.eye(64, device=used) @ torch.ones(64, 1, device=used)).sum().item() == 64)
-        if used.type == "cuda":
-            free, total = torch.cuda.mem_get_info(used)
-            found |= {"model": torch.cuda.get_device_name(used), "free": free, "total": total}
+        torch_device = torch.device(chosen)
+        works = bool((torch.eye(64, device=torch_device) @ torch.ones(64, 1, device=torch_device)).sum().item() == 64)
+        if torch_device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(torch_device)
+            document |= {"model": torch.cuda.get_device_name(torch_device), "free": free, "total": total}
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that it has it
-        return found | {"device": chosen, "works": False, "error": type(error).__name__}
-    return found | {"device": chosen, "works": works}
+        return document | {"device": chosen, "works": False, "error": type(error).__name__}
+    return document | {"device": chosen, "works": works}
 
 
 def encoder(settings: WorkerSettings) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def _openclip(model: str, weights: str) -> tuple[bool, Path | None]:
         return True, cached if cached.is_file() else None
     try:
         return True, Path(open_clip.download_pretrained(tag))
-    except FileNotFoundError:  # what it says when it may not fetch what it does not have
+    except FileNotFoundError:  # raised when the file is not cached and the hub is offline
         return True, None
 
 

@@ -1,4 +1,4 @@
-"""What the worker needs to know beyond the registry's settings."""
+"""Settings of the worker, beside those of the registry."""
 
 from datetime import timedelta
 from typing import Literal
@@ -9,7 +9,7 @@ from service.registry.settings import RegistrySettings
 
 
 class WorkerSettings(RegistrySettings):
-    """Where to compute, and how anchors are made."""
+    """The registry's settings, and those of device, polling, time limits, metrics, evaluation and encoder."""
 
     device: str = "auto"
     """Torch device, `cpu`, `cuda` or `cuda:1`. `auto` takes CUDA when there is one."""
@@ -18,17 +18,17 @@ class WorkerSettings(RegistrySettings):
     """How often the embedded worker looks for a job."""
 
     job_timeout: timedelta = Field(default=timedelta(hours=12), gt=timedelta(0))
-    """How long one attempt at a job may take. One that takes longer has failed: the next would take as long."""
+    """How long one attempt at a job may take. The job then fails without a retry: the next would take as long."""
 
     stall_timeout: timedelta = Field(default=timedelta(hours=3), gt=timedelta(0))
-    """How long an attempt may tell of no progress: between two steps, or two batches that it measures. It is ended
-    then, and tried again as if its process had died."""
+    """How long an attempt may report no progress, between two steps or two evaluation batches. It is then ended, and
+    retried as if its process had died."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
-    """Port on which the worker answers to Prometheus. Default: none."""
+    """Port of the worker's Prometheus metrics. Default: none."""
 
     metrics_host: str = "127.0.0.1"
-    """Address on which it does. It asks nobody who they are."""
+    """Address of the metrics port, which needs no authentication."""
 
     evaluation_batch: int = Field(default=256, ge=1)
     """Images per forward pass when a version is measured."""

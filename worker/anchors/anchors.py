@@ -28,7 +28,7 @@ def anchors_for(
     version: Version,
     options: Options,
 ) -> tuple[Vectors, AnchorSet]:
-    """The anchors A (b, d) of a version's classes, from the cache if anybody has asked for the same before.
+    """The anchors A (b, d) of a version's classes, from the tenant's cache if the same were computed before.
 
     Raises:
         AnchorsAltered: the file is not what its digest says.
@@ -36,14 +36,14 @@ def anchors_for(
     if options.anchor_set is not None:
         with database.read() as session:
             registered = anchor_sets.find(session, tenant_id, options.anchor_set)
-        return _kept(artifacts, registered, version), registered
+        return _load(artifacts, registered, version), registered
     encoder = _encoder(options.encoder or settings.encoder, settings)
     texts = descriptions(version.classes, version.attributes)
     key = anchor_sets.cache_key(encoder.id, encoder.digest, version.classes, texts)
     with database.read() as session:
         cached = anchor_sets.cached(session, tenant_id, key)
     if cached is not None:
-        return _kept(artifacts, cached, version), cached
+        return _load(artifacts, cached, version), cached
     vectors = encoder.encode(texts)
     with artifacts.stage() as staged:
         with staged.path.open("wb") as file:
@@ -51,7 +51,7 @@ def anchors_for(
         sha256, _ = staged.digest()
         artifact = f"anchor-sets/{uuid.uuid4()}.npz"
         with database.write() as session:
-            added, is_new = anchor_sets.add(
+            anchor_set, is_new = anchor_sets.add(
                 session,
                 tenant_id,
                 cache_key=key,
@@ -65,10 +65,10 @@ def anchors_for(
             )
             if is_new:  # another job may have been faster, with the same vectors
                 staged.keep(artifact)
-    return vectors, added
+    return vectors, anchor_set
 
 
-def _kept(artifacts: Artifacts, anchor_set: AnchorSet, version: Version) -> Vectors:
+def _load(artifacts: Artifacts, anchor_set: AnchorSet, version: Version) -> Vectors:
     return load_precomputed(
         verified(artifacts.path(anchor_set.anchors), anchor_set.sha256, AnchorsAltered), version.classes
     )

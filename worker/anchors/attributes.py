@@ -32,8 +32,11 @@ def descriptions(classes: Sequence[str], supplied: Mapping[str, Sequence[str]] |
     What is supplied goes before the library. A class that neither knows becomes "a photo of a …". Names match whatever
     their case, underscores and punctuation.
     """
-    known = _library() | {_key(name): list(attributes) for name, attributes in (supplied or {}).items()}
-    return ["; ".join(known.get(_key(name), [])) or f"a photo of a {name.replace('_', ' ')}" for name in classes]
+    attributes_by_class = _library() | {_key(name): list(attributes) for name, attributes in (supplied or {}).items()}
+    return [
+        "; ".join(attributes_by_class.get(_key(name), [])) or f"a photo of a {name.replace('_', ' ')}"
+        for name in classes
+    ]
 
 
 def from_chat(classes: Sequence[str], *, base_url: str, api_key: str, model: str) -> dict[str, list[str]]:
@@ -62,7 +65,9 @@ def _ask(client: httpx.Client, model: str, name: str, classes: Sequence[str]) ->
 @functools.cache
 def _library() -> dict[str, list[str]]:
     sets: dict[str, dict[str, list[str]]] = json.loads(LIBRARY.read_bytes())
-    return {_key(name): texts for each in sets.values() for names, texts in each.items() for name in names.split("|")}
+    return {
+        _key(name): texts for classes in sets.values() for names, texts in classes.items() for name in names.split("|")
+    }
 
 
 def _key(name: str) -> str:
@@ -78,9 +83,10 @@ def main() -> None:
     parser.add_argument("classes", nargs="+")
     parser.add_argument("--url", default="https://api.openai.com/v1", help="base URL of an OpenAI-compatible endpoint")
     parser.add_argument("--model", default="gpt-4o")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     key = os.environ.get("OPENAI_API_KEY", "")
-    print(json.dumps(from_chat(chosen.classes, base_url=chosen.url, api_key=key, model=chosen.model), indent=2))  # noqa: T201
+    attributes = from_chat(arguments.classes, base_url=arguments.url, api_key=key, model=arguments.model)
+    print(json.dumps(attributes, indent=2))  # noqa: T201
 
 
 if __name__ == "__main__":

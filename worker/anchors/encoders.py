@@ -1,6 +1,6 @@
 """Frozen text encoders: a description goes in, a unit vector comes out.
 
-The libraries are large, so each is imported when it is first asked to encode: anchors from the cache need none.
+The libraries are large, so each is imported at the first call of `encode`: anchors from the cache need none.
 """
 
 import functools
@@ -33,11 +33,11 @@ class PrecomputedRejected(RegistryError):
 
 
 class Encoder(Protocol):
-    """Turns texts into directions, the same for ever under the same `id` and `digest`."""
+    """Turns texts into unit vectors; equal `id` and `digest` mean equal vectors."""
 
     @property
     def id(self) -> str:
-        """Which encoder, for people."""
+        """Name of encoder and weights, such as `minilm/all-MiniLM-L6-v2`."""
 
     @property
     def digest(self) -> str:
@@ -91,7 +91,7 @@ class OpenClip:
         model, tokenize = self._model
         tokens = tokenize(list(descriptions))  # (b, context)
         context = tokens.shape[1]
-        # With room for more, a text that was cut differs where its end stood, and one that was not does not.
+        # A text that was cut has another last token with twice the context; one that was not is the same.
         whole = tokenize(list(descriptions), context_length=2 * context)[:, :context]
         for text, complete in zip(descriptions, (tokens == whole).all(dim=1), strict=True):
             if not complete:

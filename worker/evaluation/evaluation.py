@@ -1,4 +1,4 @@
-"""Both versions of a run on everything there is to measure them on, and what the gate says of it."""
+"""Evaluation of both versions of a run, and the objections of the quality gate to the new one."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,8 +11,8 @@ import torch
 from service.registry.models import quality_gate
 from service.registry.models.quality_gate import GateMeasurements, Policy
 from service.registry.reasons import Objection
-from worker.evaluation.metrics import PROBE, Metrics, Probe, measure, measure_own
-from worker.evaluation.outputs import Seen, see
+from worker.evaluation.measurements import PROBE, Metrics, Probe, measure, measure_own
+from worker.evaluation.outputs import ModelOutputs, collect_outputs
 from worker.inputs.images import batches
 from worker.inputs.inputs import Inputs
 from worker.settings import WorkerSettings
@@ -22,11 +22,11 @@ from worker.unlearning.membership import References
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured before and after."""
+    """The metrics of both versions of a run."""
 
     before: Metrics
     after: Metrics
-    of_each: dict[uuid.UUID, dict[str, Any]]  # of the images of each request, where there are several
+    by_request: dict[uuid.UUID, dict[str, Any]]  # of the images of each request, where there are several
 
 
 def device_of(name: str) -> torch.device:
@@ -37,7 +37,7 @@ def device_of(name: str) -> torch.device:
 
 
 def probe_of(inputs: Inputs, model: SplitClassifier, anchors: torch.Tensor, device: torch.device) -> Probe | None:
-    """What collapse is measured on: the first images of the retained set, or else of the test set."""
+    """The probe that collapse is measured on: first images of the retained set, or else of the test set, or None."""
     path = inputs.retain or inputs.test
     if path is None:
         return None
@@ -55,68 +55,70 @@ def evaluate(
     own: Mapping[uuid.UUID, list[int]],
     probe: Probe | None,
     references: References | None,
-    tell: Callable[[int, int], None] = lambda _images, _total: None,
+    on_progress: Callable[[int, int], None] = lambda _images, _total: None,
 ) -> Evaluation:
-    """Measure both; `own` says which of the images to forget are each request's.
+    """Measure both versions; `own` has the indices in `forget` of each request's images.
 
-    `tell` is called again and again with how many images of the evaluation sets have been shown, and how many will be.
+    `on_progress` is called after each batch with the images of the evaluation sets done, and their total.
     """
-    progress = _Progress(tell, 2 * sum(kept.count for kept in inputs.sets))
-    known = _see(inputs, base, forget, settings, device, progress)
-    before = measure(base, known, forget=forget, probe=probe, references=references)
-    now = _see(inputs, unlearned, forget, settings, device, progress)
-    after = measure(unlearned, now, forget=forget, probe=probe, parent=known, references=references)
-    of_each = {
+    progress = _Progress(on_progress, 2 * sum(evaluation_set.count for evaluation_set in inputs.sets))
+    base_outputs = _collect_outputs(inputs, base, forget, settings, device, progress)
+    before = measure(base, base_outputs, forget=forget, probe=probe, references=references)
+    unlearned_outputs = _collect_outputs(inputs, unlearned, forget, settings, device, progress)
+    after = measure(
+        unlearned, unlearned_outputs, forget=forget, probe=probe, parent=base_outputs, references=references
+    )
+    by_request = {
         request_id: {
-            "before": measure_own(base, known, forget=forget, own=mine),
-            "after": measure_own(unlearned, now, forget=forget, own=mine),
+            "before": measure_own(base, base_outputs, forget=forget, own=indices),
+            "after": measure_own(unlearned, unlearned_outputs, forget=forget, own=indices),
         }
-        for request_id, mine in own.items()
+        for request_id, indices in own.items()
         if len(own) > 1
     }
-    return Evaluation(before, after, of_each)
+    return Evaluation(before, after, by_request)
 
 
-def objections(inputs: Inputs, found: Evaluation, unlearned: SplitClassifier) -> list[Objection]:
+def objections(inputs: Inputs, evaluation: Evaluation, unlearned: SplitClassifier) -> list[Objection]:
     """Why the new version needs review; empty when it passes."""
     return quality_gate.objections(
         Policy.model_validate(inputs.model.policy),
         inputs.options,
         GateMeasurements(
-            forget_accuracy=found.after.forget_accuracy,
-            robust_forget_accuracy=found.after.robust_forget_accuracy,
-            membership_advantage=found.after.membership_advantage(),
-            test_accuracy_before=found.before.test_accuracy,
-            test_accuracy_after=found.after.test_accuracy,
-            collapse=found.after.collapse,
+            forget_accuracy=evaluation.after.forget_accuracy,
+            robust_forget_accuracy=evaluation.after.robust_forget_accuracy,
+            membership_advantage=evaluation.after.membership_advantage(),
+            test_accuracy_before=evaluation.before.test_accuracy,
+            test_accuracy_after=evaluation.after.test_accuracy,
+            collapse=evaluation.after.collapse,
             finite=all_finite(unlearned),
         ),
     )
 
 
 class _Progress:
-    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
-        self._tell, self._total, self._shown = tell, total, 0
+    def __init__(self, on_progress: Callable[[int, int], None], total: int) -> None:
+        self._on_progress, self._total, self._shown = on_progress, total, 0
 
-    def over(self, shown: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; one that is asked for after another tells that this was shown."""
-        for batch in shown:
+    def track(self, image_batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Pass the batches on, and report each once the consumer asks for the next."""
+        for batch in image_batches:
             yield batch
             self._shown += len(batch)
-            self._tell(self._shown, self._total)
+            self._on_progress(self._shown, self._total)
 
 
-def _see(
+def _collect_outputs(
     inputs: Inputs,
     model: SplitClassifier,
     forget: Batch,
     settings: WorkerSettings,
     device: torch.device,
     progress: _Progress,
-) -> Seen:
+) -> ModelOutputs:
     def read(path: Path | None) -> Iterator[Batch] | None:
         if path is None:
             return None
-        return progress.over(batches(path, inputs.preprocessing, size=settings.evaluation_batch, device=device))
+        return progress.track(batches(path, inputs.preprocessing, size=settings.evaluation_batch, device=device))
 
-    return see(model, forget=forget, test=read(inputs.test), retain=read(inputs.retain))
+    return collect_outputs(model, forget=forget, test=read(inputs.test), retain=read(inputs.retain))

@@ -1,1 +1,1 @@
-"""Models as other programs know them: what their files say, and files that they can read."""
+"""Import of models from timm, torchvision, transformers and the Hugging Face hub, and export to it."""

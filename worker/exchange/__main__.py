@@ -7,11 +7,11 @@ from pathlib import Path
 
 from worker.exchange import folders, model_zoos
 from worker.exchange.export import export
-from worker.exchange.imported_model import Found, Unsupported
+from worker.exchange.imported_model import ImportedModel, Unsupported
 
 
-def find(source: str, checkpoint: Path | None, work: Path) -> Found:
-    """What `source` names: `timm/…`, `torchvision/…`, `hf-hub:…` or a folder.
+def import_model(source: str, checkpoint: Path | None, work: Path) -> ImportedModel:
+    """Import the model that `source` names: `timm/…`, `torchvision/…`, `hf-hub:…` or a folder.
 
     Raises:
         Unsupported: it names none of these.
@@ -34,19 +34,19 @@ def main() -> None:
     """Import into, or export to, the folder that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m worker.exchange", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("import", help="write model.safetensors and model.json, what its source says")
-    one.add_argument("source")
-    one.add_argument("out", type=Path)
-    one.add_argument("--checkpoint", type=Path)
-    other = commands.add_parser("export", help="write config.json and model.safetensors")
-    other.add_argument("version", type=Path)
-    other.add_argument("checkpoint", type=Path)
-    other.add_argument("out", type=Path)
+    import_parser = commands.add_parser("import", help="write model.safetensors and model.json, what its source says")
+    import_parser.add_argument("source")
+    import_parser.add_argument("out", type=Path)
+    import_parser.add_argument("--checkpoint", type=Path)
+    export_parser = commands.add_parser("export", help="write config.json and model.safetensors")
+    export_parser.add_argument("version", type=Path)
+    export_parser.add_argument("checkpoint", type=Path)
+    export_parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     try:
         if arguments.command == "import":
-            found = find(arguments.source, arguments.checkpoint, arguments.out)
-            (arguments.out / "model.json").write_text(json.dumps(found.said) + "\n")
+            model = import_model(arguments.source, arguments.checkpoint, arguments.out)
+            (arguments.out / "model.json").write_text(json.dumps(model.description) + "\n")
         else:
             export(json.loads(arguments.version.read_text()), arguments.checkpoint, arguments.out)
     except Unsupported as error:

@@ -1,4 +1,4 @@
-"""Take away from this process what it does not need to read one file and write another."""
+"""Confine this process to what it needs to read one file and write another."""
 
 import ctypes
 import os
@@ -16,15 +16,15 @@ def confine(size: int) -> bool:
     To be called before threads start. Returns whether the network could be left: that takes Linux and the right to
     make namespaces.
     """
-    for limit, most in (
+    for limit, maximum in (
         (resource.RLIMIT_DATA, _MEMORY + 6 * size),
         (resource.RLIMIT_FSIZE, 2 * size + (1 << 20)),  # tied weights are written under each of their names
         (resource.RLIMIT_CPU, _SECONDS),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(limit)
-        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (allowed, allowed))
+        value = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
+        resource.setrlimit(limit, (value, value))
     # One thread: the stacks of a hundred would take the memory, and the network cannot be left by more than one.
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""Folders as the Hugging Face hub has them: `config.json` beside the weights, by timm, by transformers, or by us."""
+"""Folders of the Hugging Face hub: `config.json` beside weights, written by timm, transformers or our export."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import nn
 
 from service.registry.models.architectures import Architecture
 from worker.exchange import transformers_models
-from worker.exchange.imported_model import Found, Unsupported, allowed, safetensors_of
+from worker.exchange.imported_model import ImportedModel, Unsupported, allowed, safetensors_of
 from worker.networks import architectures
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
@@ -21,8 +21,8 @@ _NOT_OF_A_NETWORK = ("cache_dir", "checkpoint_path")  # arguments of timm with w
 _TOLERANCE = 1e-4  # of logits; the same network computes the same to the bit, mostly
 
 
-def read(folder: Path, work: Path) -> Found:
-    """The model of a folder; what is written goes to `work`.
+def read(folder: Path, work: Path) -> ImportedModel:
+    """Import the model of a folder; converted weights are written to `work`.
 
     Raises:
         Unsupported: the folder lacks a file, or holds a model that we do not know.
@@ -38,9 +38,9 @@ def read(folder: Path, work: Path) -> Found:
         raise Unsupported(f"{folder} is not whole, or not described as timm or transformers do it.") from error
 
 
-def _described(config: dict[str, Any], folder: Path, checkpoint: Path) -> Found:
+def _described(config: dict[str, Any], folder: Path, checkpoint: Path) -> ImportedModel:
     if "structguard" in config:  # written by worker.exchange.export
-        return Found(checkpoint, dict(config["structguard"]["registered"]))
+        return ImportedModel(checkpoint, dict(config["structguard"]["registered"]))
     if "architecture" in config:
         return _timm(config, checkpoint)
     if "model_type" in config:
@@ -50,22 +50,22 @@ def _described(config: dict[str, Any], folder: Path, checkpoint: Path) -> Found:
 
 
 def preprocessing(config: dict[str, Any]) -> dict[str, Any]:
-    """What timm's `pretrained_cfg` says of images, as a new version has it.
+    """A new version's preprocessing from timm's `pretrained_cfg`.
 
     Raises:
         Unsupported: images are prepared in a way that this service does not have.
     """
-    mode, share = config.get("crop_mode"), config.get("crop_pct") or 0.875  # timm's own default
-    if mode not in _CROPS or (mode == "squash" and share != 1):
-        raise Unsupported(f"Images are prepared by crop_mode {mode} with crop_pct {share}, which is not supported.")
-    said = {
+    mode, crop_pct = config.get("crop_mode"), config.get("crop_pct") or 0.875  # timm's own default
+    if mode not in _CROPS or (mode == "squash" and crop_pct != 1):
+        raise Unsupported(f"Images are prepared by crop_mode {mode} with crop_pct {crop_pct}, which is not supported.")
+    prepared = {
         "size": list(config["input_size"][1:]),
         "mean": list(config["mean"]),
         "std": list(config["std"]),
         "interpolation": config.get("interpolation", "bicubic"),
         "resize": _CROPS[mode],
     }
-    return said | ({"crop_pct": share} if mode != "squash" else {})
+    return prepared | ({"crop_pct": crop_pct} if mode != "squash" else {})
 
 
 def same_logits(first: nn.Module, second: nn.Module, shape: tuple[int, ...]) -> bool:
@@ -75,34 +75,37 @@ def same_logits(first: nn.Module, second: nn.Module, shape: tuple[int, ...]) -> 
         return torch.allclose(first.eval()(images), second.eval()(images), rtol=_TOLERANCE, atol=_TOLERANCE)
 
 
-def _timm(config: dict[str, Any], checkpoint: Path) -> Found:
-    about = config.get("pretrained_cfg", config)  # older files have one level
+def _timm(config: dict[str, Any], checkpoint: Path) -> ImportedModel:
+    pretrained_cfg = config.get("pretrained_cfg", config)  # older files have one level
     arguments = config.get("model_args", {})
-    channels, *size = about.get("input_size", (3, 224, 224))
+    channels, *size = pretrained_cfg.get("input_size", (3, 224, 224))
     channels = arguments.get("in_chans", channels)
-    if given := arguments.get("img_size"):
-        size = [given, given] if isinstance(given, int) else given
-    classes = config.get("label_names") or about.get("label_names") or about.get("labels")
+    if image_size := arguments.get("img_size"):
+        size = [image_size, image_size] if isinstance(image_size, int) else image_size
+    classes = config.get("label_names") or pretrained_cfg.get("label_names") or pretrained_cfg.get("labels")
     if isinstance(classes, dict):  # by the position, as JSON has it: a text
         classes = [classes[key] for key in sorted(classes, key=int)]
     network = allowed(f"timm/{config['architecture']}", channels)
-    said = {"architecture": network, "preprocessing": preprocessing(about | {"input_size": [channels, *size]})}
-    count = config.get("num_classes") or about["num_classes"]
+    description = {
+        "architecture": network,
+        "preprocessing": preprocessing(pretrained_cfg | {"input_size": [channels, *size]}),
+    }
+    count = config.get("num_classes") or pretrained_cfg["num_classes"]
     _check(config, Architecture.model_validate(network), checkpoint, num_classes=count, image_size=(size[0], size[1]))
-    return Found(checkpoint, said | ({"classes": list(classes)} if classes else {}))
+    return ImportedModel(checkpoint, description | ({"classes": list(classes)} if classes else {}))
 
 
 def _check(config: dict[str, Any], network: Architecture, checkpoint: Path, **shape: Any) -> None:
-    """Other arguments of a model may change what it computes, and not one shape; so both are asked."""
+    """Compare logits with timm's network: model_args may change what it computes without changing a shape."""
     arguments = {"num_classes": shape["num_classes"]} | config.get("model_args", {})
     if any(name in _NOT_OF_A_NETWORK or name.startswith("pretrained") for name in arguments):
         raise Unsupported("model_args must not say where weights are.")
     try:
-        theirs = timm.create_model(config["architecture"], checkpoint_path=checkpoint, **arguments)
-        ours = architectures.load(network, checkpoint, **shape)
+        timm_network = timm.create_model(config["architecture"], checkpoint_path=checkpoint, **arguments)
+        own_network = architectures.load(network, checkpoint, **shape)
     except (RuntimeError, TypeError, ValueError) as error:
         raise Unsupported("The weights do not fit the network that config.json describes.") from error
-    if not same_logits(theirs, ours, (network.in_channels, *shape["image_size"])):
+    if not same_logits(timm_network, own_network, (network.in_channels, *shape["image_size"])):
         raise Unsupported(f"With these model_args, {network.name} is another network than the one on the allow-list.")
 
 

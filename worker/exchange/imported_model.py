@@ -1,4 +1,4 @@
-"""What was found under the name that somebody gave."""
+"""An imported model, and what all sources share: the allow-list, and weights as safetensors."""
 
 import shutil
 import subprocess
@@ -17,11 +17,11 @@ class Unsupported(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
-    """A safetensors file with the network's own names, and what its source says about it: fields of a new version."""
+class ImportedModel:
+    """A safetensors file with the network's own tensor names, and the fields of a new version that its source gives."""
 
     checkpoint: Path
-    said: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
 
 
 def allowed(name: str, in_channels: int = 3) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def safetensors_of(source: Path, target: Path) -> Path:
         return target
     # A process of its own, which sees nothing of this one's environment: unpickling may do anything.
     command = [sys.executable, "-I", "-m", "worker.exchange.convert", str(source), str(target)]
-    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False)  # noqa: S603  (our own module)
-    if done.returncode:
-        raise Unsupported(done.stderr.strip().rpartition("\n")[2] or f"{source} could not be converted.")
+    process = subprocess.run(command, env={}, capture_output=True, text=True, check=False)  # noqa: S603  (our own module)
+    if process.returncode:
+        raise Unsupported(process.stderr.strip().rpartition("\n")[2] or f"{source} could not be converted.")
     return target

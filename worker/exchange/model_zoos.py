@@ -12,10 +12,10 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from worker.exchange import folders
-from worker.exchange.imported_model import Found, Unsupported, allowed, safetensors_of
+from worker.exchange.imported_model import ImportedModel, Unsupported, allowed, safetensors_of
 
 
-def timm_model(name: str, checkpoint: Path | None, work: Path) -> Found:
+def timm_model(name: str, checkpoint: Path | None, work: Path) -> ImportedModel:
     """`resnet18`, or with the tag of its weights `resnet18.a1_in1k`; from the hub, unless `checkpoint` has the weights.
 
     Raises:
@@ -24,25 +24,25 @@ def timm_model(name: str, checkpoint: Path | None, work: Path) -> Found:
     architecture, _, tag = name.partition(".")
     network = allowed(f"timm/{architecture}")
     try:
-        known = timm.get_pretrained_cfg(name, allow_unregistered=False)
+        pretrained_cfg = timm.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:
         raise Unsupported(f"timm knows no weights of the name {name}.") from error
-    assert known is not None  # every architecture of timm's on the allow-list has some
-    config = asdict(known)
+    assert pretrained_cfg is not None  # every architecture of timm's on the allow-list has some
+    config = asdict(pretrained_cfg)
     if checkpoint is None:
         if not config["hf_hub_id"]:
             raise Unsupported(f"There are no weights of {name} on the hub. --checkpoint takes some from a file.")
-        found = hub(config["hf_hub_id"], work)
+        model = hub(config["hf_hub_id"], work)
     else:
-        said = {"architecture": network, "preprocessing": folders.preprocessing(config)}
-        found = Found(safetensors_of(checkpoint, work / "model.safetensors"), said)
+        description = {"architecture": network, "preprocessing": folders.preprocessing(config)}
+        model = ImportedModel(safetensors_of(checkpoint, work / "model.safetensors"), description)
     # A tag names published weights. Without one, a checkpoint is somebody's own, and so are its classes.
     if checkpoint is None or tag:
-        return Found(found.checkpoint, _imagenet(config["num_classes"]) | found.said)
-    return found
+        return ImportedModel(model.checkpoint, _imagenet(config["num_classes"]) | model.description)
+    return model
 
 
-def torchvision_model(name: str, checkpoint: Path | None, work: Path) -> Found:
+def torchvision_model(name: str, checkpoint: Path | None, work: Path) -> ImportedModel:
     """`resnet18`, or with its weights `resnet18.IMAGENET1K_V1`; downloaded, unless `checkpoint` has the weights.
 
     Raises:
@@ -50,32 +50,34 @@ def torchvision_model(name: str, checkpoint: Path | None, work: Path) -> Found:
     """
     architecture, _, tag = name.partition(".")
     network = allowed(f"torchvision/{architecture}")
-    known = torchvision.models.get_model_weights(architecture)
+    weights_enum = torchvision.models.get_model_weights(architecture)
     try:
-        weights = known[tag or "DEFAULT"]
+        weights = weights_enum[tag or "DEFAULT"]
     except KeyError as error:
-        raise Unsupported(f"torchvision/{architecture} has the weights {', '.join(known.__members__)}.") from error
-    prepare = weights.transforms()
-    said = {
+        raise Unsupported(
+            f"torchvision/{architecture} has the weights {', '.join(weights_enum.__members__)}."
+        ) from error
+    transforms = weights.transforms()
+    description = {
         "architecture": network,
         "preprocessing": {
-            "size": [prepare.crop_size[0]] * 2,
-            "mean": list(prepare.mean),
-            "std": list(prepare.std),
+            "size": [transforms.crop_size[0]] * 2,
+            "mean": list(transforms.mean),
+            "std": list(transforms.std),
             "resize": "crop",
-            "crop_pct": prepare.crop_size[0] / prepare.resize_size[0],
-            "interpolation": prepare.interpolation.value,
+            "crop_pct": transforms.crop_size[0] / transforms.resize_size[0],
+            "interpolation": transforms.interpolation.value,
         },
     }
     published = {"classes": weights.meta["categories"]}
     target = work / "model.safetensors"
     if checkpoint is not None:
-        return Found(safetensors_of(checkpoint, target), said | (published if tag else {}))
-    _as_it_is_now(architecture, safetensors_of(_download(weights.url), target), len(published["classes"]))
-    return Found(target, said | published)
+        return ImportedModel(safetensors_of(checkpoint, target), description | (published if tag else {}))
+    _rename_tensors(architecture, safetensors_of(_download(weights.url), target), len(published["classes"]))
+    return ImportedModel(target, description | published)
 
 
-def hub(repository: str, work: Path) -> Found:
+def hub(repository: str, work: Path) -> ImportedModel:
     """A repository of the Hugging Face hub, `owner/name` or `owner/name@revision`.
 
     Raises:
@@ -87,8 +89,8 @@ def hub(repository: str, work: Path) -> Found:
     try:
         folder = snapshot_download(name, revision=revision or None, allow_patterns=list(folders.FILES))
     except Exception as error:
-        why = f"{repository} cannot be fetched from the Hugging Face hub: {type(error).__name__}."
-        raise Unsupported(f"{why} With timm/NAME, --checkpoint takes weights from a file.") from error
+        reason = f"{repository} cannot be fetched from the Hugging Face hub: {type(error).__name__}."
+        raise Unsupported(f"{reason} With timm/NAME, --checkpoint takes weights from a file.") from error
     return folders.read(Path(folder), work)
 
 
@@ -105,8 +107,8 @@ def _download(url: str) -> Path:
     return cached
 
 
-def _as_it_is_now(architecture: str, checkpoint: Path, num_classes: int) -> None:
-    """Write published weights again under the names of today: those of DenseNet and ViT are older than their code."""
+def _rename_tensors(architecture: str, checkpoint: Path, num_classes: int) -> None:
+    """Rewrite published weights with current tensor names: those of DenseNet and ViT are older than their code."""
     network = torchvision.models.get_model(architecture, weights=None, num_classes=num_classes)
     old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
     network.load_state_dict({old.sub(r"\1\2", name): tensor for name, tensor in load_file(checkpoint).items()})

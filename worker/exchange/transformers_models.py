@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from worker.exchange.imported_model import Found, Unsupported, allowed
+from worker.exchange.imported_model import ImportedModel, Unsupported, allowed
 
 _SUPPORTED = "Of transformers, ResNet (18, 34, 50, 101 layers) and ViT (tiny, small, base) are supported"
 _RESNETS = {
@@ -50,8 +50,8 @@ _VIT_NAMES = (  # of transformers, torchvision, timm
 _RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as PIL numbers them
 
 
-def read(config: dict[str, Any], processor: dict[str, Any], checkpoint: Path) -> Found:
-    """A model that transformers has saved; the checkpoint is written again under the other library's names.
+def read(config: dict[str, Any], processor: dict[str, Any], checkpoint: Path) -> ImportedModel:
+    """A model saved by transformers; the checkpoint is rewritten with the tensor names of torchvision or timm.
 
     Raises:
         Unsupported: it is of another kind, or computes something else than the networks on the allow-list.
@@ -59,16 +59,16 @@ def read(config: dict[str, Any], processor: dict[str, Any], checkpoint: Path) ->
     state = load_file(checkpoint)
     if config["model_type"] == "resnet":
         name = _resnet(config)
-        state = {_renamed(key, _RESNET_NAMES): tensor for key, tensor in state.items()}
+        state = {_rename(key, _RESNET_NAMES): tensor for key, tensor in state.items()}
     elif config["model_type"] == "vit":
         name = _vit(config)
         pairs = [(old, new[name.startswith("timm/")]) for old, *new in _VIT_NAMES]
-        state = {_renamed(key, pairs): tensor for key, tensor in _joined(state).items()}
+        state = {_rename(key, pairs): tensor for key, tensor in _fuse_qkv(state).items()}
     else:
         raise Unsupported(f"{_SUPPORTED}, and not {config['model_type']}.")
     save_file(state, checkpoint)
-    said = {"architecture": allowed(name), "classes": _classes(config)}
-    return Found(checkpoint, said | _preprocessing(processor))
+    description = {"architecture": allowed(name), "classes": _classes(config)}
+    return ImportedModel(checkpoint, description | _preprocessing(processor))
 
 
 def _resnet(config: dict[str, Any]) -> str:
@@ -88,20 +88,20 @@ def _vit(config: dict[str, Any]) -> str:
     return name
 
 
-def _renamed(key: str, pairs: Any) -> str:
+def _rename(key: str, pairs: Any) -> str:
     for old, new in pairs:
         key = re.sub(old, new, key)
     return key
 
 
-def _joined(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value are one tensor elsewhere, below each other in this order."""
-    joined = {key: tensor for key, tensor in state.items() if ".attention.attention." not in key}
+def _fuse_qkv(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Concatenate query, key and value: torchvision and timm have one tensor for the three, in this order."""
+    fused = {key: tensor for key, tensor in state.items() if ".attention.attention." not in key}
     for key in state:
         if ".attention.attention.query." in key:
             parts = [state[key.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
-            joined[key.replace(".query.", ".qkv.")] = torch.cat(parts)
-    return joined
+            fused[key.replace(".query.", ".qkv.")] = torch.cat(parts)
+    return fused
 
 
 def _classes(config: dict[str, Any]) -> list[str]:
@@ -118,15 +118,15 @@ def _preprocessing(processor: dict[str, Any]) -> dict[str, Any]:
     if isinstance(size, int):  # as older files have it
         size = {"height": size, "width": size}
     height = size.get("shortest_edge") or size["height"]
-    said = {
+    prepared = {
         "size": [height, size.get("width", height)],
         "mean": processor["image_mean"],
         "std": processor["image_std"],
         "interpolation": _RESAMPLING[processor.get("resample", 2)],
     }
     if kind.startswith("ConvNext") and height < 384:  # from there on it stretches, too
-        share = processor.get("crop_pct") or 0.875
-        return {"preprocessing": said | {"resize": "crop", "crop_pct": share}}
+        crop_pct = processor.get("crop_pct") or 0.875
+        return {"preprocessing": prepared | {"resize": "crop", "crop_pct": crop_pct}}
     if kind.startswith(("ConvNext", "ViT")):
-        return {"preprocessing": said | {"resize": "stretch"}}
+        return {"preprocessing": prepared | {"resize": "stretch"}}
     raise Unsupported(f"Images are prepared by {kind or 'something without a name'}, which is not supported.")

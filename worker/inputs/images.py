@@ -74,7 +74,7 @@ def distinct_images(
 
 
 def as_batch(images: Sequence[LabelledImage], preprocessing: Preprocessing) -> Batch:
-    """Images as a network sees them."""
+    """Images prepared for a network, as floats (N, C, H, W) in [0, 1], with their labels."""
     return Batch(
         images=torch.stack([pixels(image, preprocessing) for image, _ in images]),
         labels=torch.tensor([label for _, label in images]),

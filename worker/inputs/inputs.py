@@ -1,4 +1,4 @@
-"""What a job works on: rows of the registry, files of the artifact store, and the network they make."""
+"""The inputs of a job: rows of the registry, files of the artifact store, and the network built from them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class ImagesDamaged(RegistryError):
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """A version that membership inference is to compare with, and why it is left out, if it is."""
+    """A reference model of membership inference, and why it is left out, if it is."""
 
     version: Version  # with its model
     left_out: LeftOut | None = None
@@ -50,7 +50,7 @@ class ReferenceModel:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the registry says about a job."""
+    """A job's rows and files, as the registry has them."""
 
     options: Options
     model: Model
@@ -69,7 +69,7 @@ class Inputs:
 
 
 def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
-    """Everything the job needs; the newest version is what it builds on.
+    """The inputs of the claimed job; its base is the model's newest version.
 
     Raises:
         CheckpointAltered, EvaluationSetAltered: the file is not what its digest says.
@@ -80,9 +80,14 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         base = versions.require_latest_version(session, job.model)
         newest = [evaluation_sets.newest_evaluation_set(session, job.model_id, kind) for kind in ("test", "retain")]
         options = Options.model_validate(job.options)
-        named = reference_models.find(session, job.tenant_id, options.references)
-    sets = [kept for kept in newest if kept is not None]
-    paths = {kept.kind: verified(artifacts.path(kept.samples), kept.sha256, EvaluationSetAltered) for kept in sets}
+        reference_versions = reference_models.find(session, job.tenant_id, options.references)
+    sets = [evaluation_set for evaluation_set in newest if evaluation_set is not None]
+    paths = {
+        evaluation_set.kind: verified(
+            artifacts.path(evaluation_set.samples), evaluation_set.sha256, EvaluationSetAltered
+        )
+        for evaluation_set in sets
+    }
     return Inputs(
         options=options,
         model=job.model,
@@ -92,7 +97,9 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         sets=sets,
         test=paths.get("test"),
         retain=paths.get("retain"),
-        references=[ReferenceModel(version, _OUT_OF_USE.get(version.disposition)) for version in named if version],
+        references=[
+            ReferenceModel(version, _OUT_OF_USE.get(version.disposition)) for version in reference_versions if version
+        ],
     )
 
 
@@ -100,8 +107,8 @@ def images_of(request: DeletionRequest, artifacts: Artifacts, settings: Registry
     """The images that a request wants forgotten, with their labels.
 
     Raises:
-        ImagesMissing, ImagesDamaged, OtherMasterKey, SealBroken: there is something with these images.
-        MasterKeyUnusable: there is something with all of them.
+        ImagesMissing, ImagesDamaged, OtherMasterKey, SealBroken: the images of this request cannot be read.
+        MasterKeyUnusable: those of no request can be read.
     """
     assert request.samples is not None  # they are destroyed when their request ends
     try:
@@ -110,7 +117,7 @@ def images_of(request: DeletionRequest, artifacts: Artifacts, settings: Registry
     except (RegistryError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk is away; what Pillow raises has no number
+        if isinstance(error, OSError) and error.errno is not None:  # the disk is away; Pillow's have no errno
             raise
         raise ImagesDamaged from error
 
@@ -127,9 +134,13 @@ def classifier(version: Version, checkpoint: Path, device: torch.device) -> Spli
     return SplitClassifier(network, mean=preprocessing.mean, std=preprocessing.std).to(device).eval()
 
 
-def verified(file: Path, sha256: str, otherwise: type[RegistryError]) -> Path:
-    """The file, if it is the one of this digest; otherwise that error."""
+def verified(file: Path, sha256: str, error: type[RegistryError]) -> Path:
+    """The file, once its SHA-256 has been checked.
+
+    Raises:
+        error: the digest is another one.
+    """
     with file.open("rb") as content:
         if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
-            raise otherwise
+            raise error
     return file

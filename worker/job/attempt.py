@@ -34,7 +34,7 @@ from service.registry.storage.disk_full import ran_out
 from service.registry.telemetry import logs, traces
 from worker.anchors.anchors import AnchorsAltered, anchors_for
 from worker.evaluation.evaluation import device_of, evaluate, objections, probe_of
-from worker.evaluation.reference_models import compare
+from worker.evaluation.reference_outputs import reference_outputs
 from worker.inputs.images import as_batch, batches, distinct_images
 from worker.inputs.inputs import (
     CheckpointAltered,
@@ -104,8 +104,8 @@ def run(
         return  # the job has failed with its last request
     distinct, own = distinct_images(images)
     forget = as_batch(distinct, inputs.preprocessing).to(device)
-    compared = compare(inputs, artifacts, settings, distinct, device)
-    del images, distinct  # from here on all that is needed of them are pixels
+    references = reference_outputs(inputs, artifacts, settings, distinct, device)
+    del images, distinct  # only their pixels are needed from here on
     model = classifier(inputs.base, inputs.checkpoint, device)
     vectors, anchor_set = anchors_for(
         database, artifacts, settings, inputs.model.tenant_id, inputs.base, inputs.options
@@ -127,7 +127,7 @@ def run(
         # Both versions are measured from their files, because that is what gets served.
         base = classifier(inputs.base, inputs.checkpoint, device)
         unlearned = classifier(inputs.base, staged.path, device)
-        found = evaluate(
+        evaluation = evaluate(
             inputs,
             settings,
             device,
@@ -136,10 +136,10 @@ def run(
             forget=forget,
             own=own,
             probe=probe,
-            references=compared.odds,
-            tell=report.measured,
+            references=references.log_odds,
+            on_progress=report.evaluation_progress,
         )
-        objected = objections(inputs, found, unlearned)
+        objected = objections(inputs, evaluation, unlearned)
 
         report.enter(Phase.PUBLISH)
         sha256, size = staged.digest()
@@ -150,22 +150,25 @@ def run(
                 claim,
                 model=inputs.model,
                 parent=inputs.base,
-                parent_metrics=numbers(found.before.of_version()),
+                parent_metrics=numbers(evaluation.before.of_version()),
                 objections=objected,
                 results={
-                    "metrics": {"before": numbers(asdict(found.before)), "after": numbers(asdict(found.after))},
-                    "provenance": provenance(inputs, anchor_set, compared.models, settings, device, objected),
+                    "metrics": {
+                        "before": numbers(asdict(evaluation.before)),
+                        "after": numbers(asdict(evaluation.after)),
+                    },
+                    "provenance": provenance(inputs, anchor_set, references.models, settings, device, objected),
                     "seconds": report.seconds(),
                     "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
                 },
-                own_metrics=found.of_each,
+                own_metrics=evaluation.by_request,
                 checkpoint=claim.checkpoint,
                 sha256=sha256,
                 size=size,
                 method="structguard",
                 config=asdict(config) | {"profile": inputs.options.profile, "seed": inputs.options.seed},
                 code_version=package_version("structguard"),
-                metrics=numbers(found.after.of_version()),
+                metrics=numbers(evaluation.after.of_version()),
             )
 
 
@@ -193,15 +196,15 @@ def _config(options: Options) -> Config:
 def _unseen_margins(
     inputs: Inputs, model: SplitClassifier, settings: WorkerSettings, device: torch.device
 ) -> torch.Tensor | None:
-    """How sure the model is of each test image, (n,): all that unlearning learns about them."""
+    """Margins (n,) in logits of the test images; unlearning sees nothing else of them. None without a test set."""
     if inputs.test is None:
         return None
-    shown = batches(inputs.test, inputs.preprocessing, size=settings.evaluation_batch, device=device)
-    return torch.cat([batch_margins(model, batch) for batch in shown])
+    test_batches = batches(inputs.test, inputs.preprocessing, size=settings.evaluation_batch, device=device)
+    return torch.cat([batch_margins(model, batch) for batch in test_batches])
 
 
 def _reason(error: Exception, phase: Phase) -> Reason:
-    """What an operator needs to know, without anything that a caller sent."""
+    """The reason of a failure for an operator, without anything that a caller sent."""
     if isinstance(error, torch.OutOfMemoryError):
         return Reason(ReasonCode.OUT_OF_MEMORY, phase)
     if ran_out(error):

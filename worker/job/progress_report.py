@@ -1,4 +1,4 @@
-"""How far a job is: written to the job table often enough to watch, seldom enough not to matter."""
+"""Progress of a job, written to the job table often enough to watch, seldom enough not to slow it down."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_EVERY = 0.5  # seconds between two writes within a phase
+_WRITE_INTERVAL = 0.5  # seconds between two writes within a phase
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class ProgressReport:
         self._span = ExitStack()
 
     def enter(self, phase: Phase) -> None:
-        """A new phase begins."""
+        """Begin a phase: close the span of the last, and write the new one to the job table."""
         self._seconds = self.seconds()
         self.phase, self._entered = phase, time.monotonic()
         self.close()
@@ -60,7 +60,7 @@ class ProgressReport:
         self._write(step=0, total=0)
 
     def step(self, step: "Step", collapse: float | None) -> None:
-        """A piece of the run is done; where A_f was checked, it becomes a point of the curves."""
+        """Report a step of unlearning; where A_f was checked, it becomes a point of the curves."""
         phase = Phase(step.phase)
         if phase is not self.phase:
             self.enter(phase)
@@ -71,20 +71,20 @@ class ProgressReport:
                 "collapse": collapse,
             }
             self._points.append((step.step, numbers(values | dict(step.terms))))
-        if time.monotonic() - self._written >= _EVERY:
+        if time.monotonic() - self._written >= _WRITE_INTERVAL:
             self._write(step=step.step, total=step.total)
 
-    def measured(self, images: int, total: int) -> None:
-        """Of all that the versions are to be shown, they have been shown so many images."""
-        if time.monotonic() - self._written >= _EVERY:
+    def evaluation_progress(self, images: int, total: int) -> None:
+        """Report how many images of the evaluation sets are done, of `total` over both versions."""
+        if time.monotonic() - self._written >= _WRITE_INTERVAL:
             self._write(step=images, total=total)
 
     def close(self) -> None:
-        """The phase is over."""
+        """End the span of the current phase."""
         self._span.close()
 
     def seconds(self) -> dict[str, float]:
-        """Per phase, up to now."""
+        """Seconds spent in each phase until now."""
         return self._seconds | {self.phase: time.monotonic() - self._entered}
 
     def _write(self, *, step: int, total: int) -> None:

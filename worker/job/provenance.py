@@ -1,4 +1,4 @@
-"""What the measurements of a run rest on, for whoever has to show it later."""
+"""Provenance of a run's measurements, which its certificate states."""
 
 import platform
 from collections.abc import Sequence
@@ -23,24 +23,29 @@ def provenance(
     device: torch.device,
     objections: Sequence[Objection],
 ) -> dict[str, Any]:
-    """Sets, anchors, references, policy and environment of a run, as they were, and what the gate held against it."""
+    """Policy, evaluation sets, anchors, references and environment of a run, and the objections of the gate."""
     return {
         "policy": inputs.model.policy,
-        "objections": [str(one) for one in objections],
-        "evaluation_sets": [set_of(kept, kept.count) for kept in inputs.sets],
+        "objections": [str(objection) for objection in objections],
+        "evaluation_sets": [evaluation_set_of(evaluation_set, evaluation_set.count) for evaluation_set in inputs.sets],
         "anchors": anchors_of(anchor_set),
-        "references": [reference_of(one.version, one.left_out) for one in references],
+        "references": [reference_of(reference.version, reference.left_out) for reference in references],
         "environment": environment(settings, device),
     }
 
 
-def set_of(kept: EvaluationSet, count: int) -> dict[str, Any]:
-    """An evaluation set, and how many images it has."""
-    return {"kind": kept.kind, "name": kept.name, "count": count, "digest": {"sha256": kept.sha256}}
+def evaluation_set_of(evaluation_set: EvaluationSet, count: int) -> dict[str, Any]:
+    """Kind, name, number of images and digest of an evaluation set."""
+    return {
+        "kind": evaluation_set.kind,
+        "name": evaluation_set.name,
+        "count": count,
+        "digest": {"sha256": evaluation_set.sha256},
+    }
 
 
 def anchors_of(anchor_set: AnchorSet) -> dict[str, Any]:
-    """Anchors, and what has made them."""
+    """Digest of an anchor set, and of the encoder that made it."""
     return {
         "encoder": anchor_set.encoder,
         "encoder_sha256": anchor_set.encoder_digest or None,
@@ -49,12 +54,12 @@ def anchors_of(anchor_set: AnchorSet) -> dict[str, Any]:
 
 
 def reference_of(version: Version, left_out: LeftOut | None = None) -> dict[str, Any]:
-    """A reference model, and why membership inference does without it, if it does."""
+    """Name and digest of a reference model, and why it was left out, if it was."""
     return {"name": name(version.model, version), "digest": {"sha256": version.sha256}, "left_out": left_out}
 
 
 def environment(settings: WorkerSettings, device: torch.device) -> dict[str, Any]:
-    """What here may have to do with how numbers are rounded."""
+    """Versions, device and batch size, which may change how numbers are rounded."""
     return {
         "structguard": package_version("structguard"),
         "python": platform.python_version(),

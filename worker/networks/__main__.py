@@ -1,4 +1,4 @@
-"""`python -m worker.networks` writes the shapes that the service judges uploads by."""
+"""`python -m worker.networks` writes the tensor shapes by which the service validates uploads."""
 
 from worker.networks.architectures import main
 

@@ -1,6 +1,6 @@
 """The networks themselves: build one from its name, fill it from a checkpoint, write it to one.
 
-`python -m worker.networks` writes service/registry/models/architectures.json, by which the service judges uploads.
+`python -m worker.networks` writes service/registry/models/architectures.json, by which the service validates uploads.
 """
 
 import errno

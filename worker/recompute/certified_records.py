@@ -1,4 +1,4 @@
-"""What stands behind a certificate: rows of the registry, files of the artifact store, digests checked."""
+"""The rows and files that a certificate was made from, with their digests checked."""
 
 import uuid
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from service.registry.training_data import reference_models
 from service.registry.training_data.reference_models import LeftOut
 from worker.evaluation.evaluation import device_of
 from worker.inputs.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, ReferenceModel, images_of, verified
-from worker.job.provenance import anchors_of, environment, reference_of, set_of
+from worker.job.provenance import anchors_of, environment, evaluation_set_of, reference_of
 from worker.settings import WorkerSettings
 
 
@@ -54,16 +54,16 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
         CheckpointDestroyed: a version is deleted.
         CheckpointAltered, EvaluationSetAltered: a file is not what its digest says.
     """
-    said = statement["predicate"]
-    request_id = uuid.UUID(said["request_ids"][0])
-    known = session.get(DeletionRequest, request_id)
-    if known is None or known.record_removed_at is not None or said["anchors"] is None:
+    predicate = statement["predicate"]
+    request_id = uuid.UUID(predicate["request_ids"][0])
+    row = session.get(DeletionRequest, request_id)
+    if row is None or row.record_removed_at is not None or predicate["anchors"] is None:
         raise RecordsMissing
     request = lifecycle.read(session, request_id)
     version = request.job.version
     anchors = session.scalar(
         select(AnchorSet)
-        .where(AnchorSet.tenant_id == request.tenant_id, AnchorSet.sha256 == said["anchors"]["digest"]["sha256"])
+        .where(AnchorSet.tenant_id == request.tenant_id, AnchorSet.sha256 == predicate["anchors"]["digest"]["sha256"])
         .limit(1)
     )
     if version is None or version.parent_id is None or anchors is None:
@@ -71,8 +71,16 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
     base = session.get_one(Version, version.parent_id)
     if base.deleted_at is not None or version.deleted_at is not None:
         raise CheckpointDestroyed
-    sets = [_evaluation_set(session, request, kept["digest"]["sha256"]) for kept in said["evaluation_sets"]]
-    paths = {kept.kind: verified(artifacts.path(kept.samples), kept.sha256, EvaluationSetAltered) for kept in sets}
+    sets = [
+        _evaluation_set(session, request, evaluation_set["digest"]["sha256"])
+        for evaluation_set in predicate["evaluation_sets"]
+    ]
+    paths = {
+        evaluation_set.kind: verified(
+            artifacts.path(evaluation_set.samples), evaluation_set.sha256, EvaluationSetAltered
+        )
+        for evaluation_set in sets
+    }
     inputs = Inputs(
         options=Options.model_validate(request.job.options),
         model=request.model,
@@ -82,68 +90,80 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
         sets=sets,
         test=paths.get("test"),
         retain=paths.get("retain"),
-        references=_references(session, request, said),
+        references=_references(session, request, predicate),
     )
     return Certified(request, inputs, version, anchors)
 
 
-def told(statement: Mapping[str, Any]) -> dict[str, Any]:
-    """What a statement says besides measurements, but for what it only words, and for when it was issued."""
-    said = statement["predicate"]
-    about = {name: it for name, it in said.items() if name not in ("measurements", "statement_of_limits", "issued")}
-    gate = {name: it for name, it in said["gate"].items() if name != "objections"}  # which follow from measurements
-    reach = {one["name"]: one for one in said["reach"]["versions"]}  # by their names: others may come between them
-    return about | {
+def certified_facts(statement: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of a statement that can be recomputed, without the measurements."""
+    predicate = statement["predicate"]
+    facts = {
+        name: value
+        for name, value in predicate.items()
+        if name not in ("measurements", "statement_of_limits", "issued")
+    }
+    gate = {
+        name: value for name, value in predicate["gate"].items() if name != "objections"
+    }  # which follow from measurements
+    reach = {
+        version["name"]: version for version in predicate["reach"]["versions"]
+    }  # by their names: others may come between them
+    return facts | {
         "subject": statement["subject"],
         "gate": gate,
-        "reach": said["reach"] | {"versions": reach},
+        "reach": predicate["reach"] | {"versions": reach},
     }
 
 
-def told_now(
-    session: Session, artifacts: Artifacts, found: Certified, statement: Mapping[str, Any], settings: WorkerSettings
+def recomputed_facts(
+    session: Session, artifacts: Artifacts, certified: Certified, statement: Mapping[str, Any], settings: WorkerSettings
 ) -> dict[str, Any]:
-    """The same again, from rows and files. What would be the other end of a copy is computed by another way."""
-    request, inputs = found.request, found.inputs
-    about = told(certificates.restated(session, request.id, settings))
-    about["due"] = moment(due_at(request.regulation, request.received_at))
+    """The same fields as `certified_facts`, recomputed from rows and files, not copied from the statement."""
+    request, inputs = certified.request, certified.inputs
+    facts = certified_facts(certificates.restated(session, request.id, settings))
+    facts["due"] = moment(due_at(request.regulation, request.received_at))
     if request.samples is not None:
-        about["forget_set"]["count"] = len(images_of(request, artifacts, settings))
-    about["gate"] |= {"policy": inputs.model.policy, "policy_sha256": sha256(inputs.model.policy)}
-    about["anchors"] = anchors_of(found.anchors)
-    about["evaluation_sets"] = [
-        set_of(kept, sum(1 for _ in archive.read(artifacts.path(kept.samples)))) for kept in inputs.sets
+        facts["forget_set"]["count"] = len(images_of(request, artifacts, settings))
+    facts["gate"] |= {"policy": inputs.model.policy, "policy_sha256": sha256(inputs.model.policy)}
+    facts["anchors"] = anchors_of(certified.anchors)
+    facts["evaluation_sets"] = [
+        evaluation_set_of(evaluation_set, sum(1 for _ in archive.read(artifacts.path(evaluation_set.samples))))
+        for evaluation_set in inputs.sets
     ]
     height = statement["predicate"]["audit"]["chain_height"]
-    logged = audit_log.entries(session, request.tenant_id, height, height)
-    about["audit"] = {
-        "chain_height": logged[0].height if logged else None,
-        "head_sha256": hash_chain.digest(logged[0].previous, logged[0].entry).hex() if logged else None,
+    entries = audit_log.entries(session, request.tenant_id, height, height)
+    facts["audit"] = {
+        "chain_height": entries[0].height if entries else None,
+        "head_sha256": hash_chain.digest(entries[0].previous, entries[0].entry).hex() if entries else None,
     }
-    used = {one["name"]: one for one in (reference_of(reference.version) for reference in inputs.references)}
-    about["references"] = [used.get(one["name"], one) for one in about["references"] or ()]
-    about["environment"]["worker"] = environment(settings, device_of(settings.device))
-    return about
+    used = {
+        reference["name"]: reference
+        for reference in (reference_of(reference.version) for reference in inputs.references)
+    }
+    facts["references"] = [used.get(reference["name"], reference) for reference in facts["references"] or ()]
+    facts["environment"]["worker"] = environment(settings, device_of(settings.device))
+    return facts
 
 
-def _used(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The references that were compared with; certificates of before there were any do not say."""
-    return [one for one in said.get("references") or () if one["left_out"] is None]
+def _compared_references(predicate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The references that were not left out; older certificates have no such field."""
+    return [reference for reference in predicate.get("references") or () if reference["left_out"] is None]
 
 
-def _references(session: Session, request: DeletionRequest, said: Mapping[str, Any]) -> list[ReferenceModel]:
-    parts = (used["name"].rpartition("/") for used in _used(said))
-    named = [Reference(model=model, version=int(number)) for model, _, number in parts]
+def _references(session: Session, request: DeletionRequest, predicate: Mapping[str, Any]) -> list[ReferenceModel]:
+    name_parts = (reference["name"].rpartition("/") for reference in _compared_references(predicate))
+    references = [Reference(model=model, version=int(number)) for model, _, number in name_parts]
     return [
         ReferenceModel(version, LeftOut.DELETED if version.deleted_at is not None else None)
-        for version in reference_models.find(session, request.tenant_id, named)
+        for version in reference_models.find(session, request.tenant_id, references)
         if version is not None
     ]
 
 
 def _evaluation_set(session: Session, request: DeletionRequest, digest: str) -> EvaluationSet:
     rows = select(EvaluationSet).where(EvaluationSet.model_id == request.model_id, EvaluationSet.sha256 == digest)
-    found = session.scalar(rows.limit(1))
-    if found is None:
+    evaluation_set = session.scalar(rows.limit(1))
+    if evaluation_set is None:
         raise RecordsMissing
-    return found
+    return evaluation_set

@@ -1,7 +1,7 @@
 """Every number of a certificate, computed again from what is stored: `python -m worker.recompute FILE TOLERANCE`.
 
 It runs where the database, the artifact store and the packages of the worker are, and prints one line of JSON. Where
-the images to forget are destroyed already, what was measured on them cannot be computed again, and is told apart.
+the images to forget are destroyed already, what was measured on them cannot be computed again, and is marked so.
 """
 
 import json
@@ -30,26 +30,26 @@ from service.registry.training_data.reference_models import LeftOut
 from worker.anchors.anchors import AnchorsAltered
 from worker.anchors.encoders import load_precomputed
 from worker.evaluation.evaluation import Evaluation, device_of, evaluate, objections, probe_of
-from worker.evaluation.reference_models import Compared, compare
+from worker.evaluation.reference_outputs import ReferenceOutputs, reference_outputs
 from worker.inputs.images import as_batch, distinct_images
 from worker.inputs.inputs import CheckpointAltered, Inputs, classifier, images_of, verified
 from worker.job.progress_report import numbers
-from worker.recompute.certified_records import Certified, read, told, told_now
+from worker.recompute.certified_records import Certified, certified_facts, read, recomputed_facts
 from worker.settings import WorkerSettings
 from worker.unlearning import SplitClassifier
 
-#: What is another value with other reference models.
-_BY_REFERENCES = re.compile(r"\.membership\.\w+\.(advantage|worst_attack|attacks\.(lira|rmia)\.\w+)$")
+#: Values that depend on which reference models take part.
+_NEEDS_REFERENCES = re.compile(r"\.membership\.\w+\.(advantage|worst_attack|attacks\.(lira|rmia)\.\w+)$")
 
 SAME, DIFFERS = "same", "differs"
 NEEDS_IMAGES, NEEDS_REFERENCES = "needs the images", "needs the reference models"
-SINCE = "changed since it was issued"  # as it may
-ELSEWHERE = "another environment"
+CHANGED_SINCE = "changed since it was issued"  # as it may
+OTHER_ENVIRONMENT = "another environment"
 
 
 @dataclass(frozen=True)
-class Again:
-    """One value of a certificate, and what came of computing it again."""
+class RecomputedValue:
+    """One value of a certificate beside its recomputed value."""
 
     place: str
     certified: Any
@@ -58,118 +58,125 @@ class Again:
 
 
 def main() -> None:
-    """Compute, and print what came of it."""
+    """Recompute the certificate that the command line names, and print the result as JSON."""
     certificate, tolerance = sys.argv[1:]
     settings = WorkerSettings()
     database = Database(settings.resolved_database_url())
     content = Path(certificate).read_bytes()
     try:
-        found = list(recompute(database, Artifacts(settings.data_dir), settings, content, float(tolerance)))
+        values = list(recompute(database, Artifacts(settings.data_dir), settings, content, float(tolerance)))
     except RegistryError as error:
         raise SystemExit(error.detail) from None
-    holds = all(one.verdict != DIFFERS for one in found)
-    print(json.dumps({"holds": holds, "numbers": [asdict(one) for one in found]}))  # noqa: T201  (what it is run for)
+    holds = all(value.verdict != DIFFERS for value in values)
+    print(json.dumps({"holds": holds, "numbers": [asdict(value) for value in values]}))  # noqa: T201  (what it is run for)
 
 
 def recompute(
     database: Database, artifacts: Artifacts, settings: WorkerSettings, certificate: bytes, tolerance: float
-) -> Iterator[Again]:
-    """Each value of a certificate beside the same from what is stored; `tolerance` is relative.
+) -> Iterator[RecomputedValue]:
+    """Each value of a certificate beside the one recomputed from what is stored; `tolerance` is relative.
 
     Raises:
-        NotAnEnvelope: it is no certificate.
-        RecordsMissing, CheckpointDestroyed: what it is about is not there.
+        NotAnEnvelope: the file is no certificate.
+        RecordsMissing, CheckpointDestroyed: rows or checkpoints that it names are no longer stored.
         CheckpointAltered, EvaluationSetAltered, AnchorsAltered: what is stored is not what was certified.
     """
     statement = dsse.read(certificate)
-    said = statement["predicate"]
+    predicate = statement["predicate"]
     with database.read() as session:
-        found = read(session, artifacts, statement)
-    with database.read() as session:  # which has not seen these rows with less of what belongs to them
-        now = told_now(session, artifacts, found, statement, settings)
-    yield from compared(dict(leaves(told(statement))), dict(leaves(now)), tolerance)
+        records = read(session, artifacts, statement)
+    with database.read() as session:  # a new session: the first has cached these rows without all their relations
+        facts = recomputed_facts(session, artifacts, records, statement, settings)
+    yield from compare_values(dict(leaves(certified_facts(statement))), dict(leaves(facts)), tolerance)
 
-    was = said["environment"]["worker"]
-    settings = settings.model_copy(update={"evaluation_batch": was["evaluation_batch"]})
-    has_images = all(request.samples is not None for request in found.inputs.requests)
-    again = _measured_again(found, artifacts, settings, has_images=has_images)
-    measured: Mapping[str, Any] = {}
-    if again:
-        of_run = numbers({"before": asdict(again.found.before), "after": asdict(again.found.after)})
-        measured = of_request(again.found.of_each.get(found.request.id), of_run)
-    certified = dict(leaves(said["measurements"], "measurements"))
-    for one in compared(certified, dict(leaves(measured, "measurements")), tolerance):
-        if again is None or not (has_images or _takes_no_images(one.place)):
-            yield Again(one.place, one.certified, None, NEEDS_IMAGES)
-        elif not again.has_references and _BY_REFERENCES.search(one.place):
-            yield Again(one.place, one.certified, None, NEEDS_REFERENCES)
+    environment = predicate["environment"]["worker"]
+    settings = settings.model_copy(update={"evaluation_batch": environment["evaluation_batch"]})
+    has_images = all(request.samples is not None for request in records.inputs.requests)
+    remeasured = _remeasure(records, artifacts, settings, has_images=has_images)
+    measurements: Mapping[str, Any] = {}
+    if remeasured:
+        of_run = numbers({"before": asdict(remeasured.evaluation.before), "after": asdict(remeasured.evaluation.after)})
+        measurements = of_request(remeasured.evaluation.by_request.get(records.request.id), of_run)
+    certified_measurements = dict(leaves(predicate["measurements"], "measurements"))
+    for value in compare_values(certified_measurements, dict(leaves(measurements, "measurements")), tolerance):
+        if remeasured is None or not (has_images or _takes_no_images(value.place)):
+            yield RecomputedValue(value.place, value.certified, None, NEEDS_IMAGES)
+        elif not remeasured.has_all_references and _NEEDS_REFERENCES.search(value.place):
+            yield RecomputedValue(value.place, value.certified, None, NEEDS_REFERENCES)
         else:
-            yield one
-    objected = said["gate"]["objections"]
-    if again is None or not has_images:
-        yield Again("gate.objections", objected, None, NEEDS_IMAGES)
-    elif again.has_references or found.inputs.options.goal != "indistinguishable":
-        objects = [str(one) for one in objections(found.inputs, again.found, again.unlearned)]
-        yield from compared({"gate.objections": objected}, {"gate.objections": objects}, tolerance)
+            yield value
+    certified_objections = predicate["gate"]["objections"]
+    if remeasured is None or not has_images:
+        yield RecomputedValue("gate.objections", certified_objections, None, NEEDS_IMAGES)
+    elif remeasured.has_all_references or records.inputs.options.goal != "indistinguishable":
+        raised = objections(records.inputs, remeasured.evaluation, remeasured.unlearned)
+        recomputed_objections = [str(objection) for objection in raised]
+        yield from compare_values(
+            {"gate.objections": certified_objections}, {"gate.objections": recomputed_objections}, tolerance
+        )
     else:
-        yield Again("gate.objections", objected, None, NEEDS_REFERENCES)
+        yield RecomputedValue("gate.objections", certified_objections, None, NEEDS_REFERENCES)
 
 
-def compared(certified: Mapping[str, Any], again: Mapping[str, Any], tolerance: float) -> Iterator[Again]:
-    """Every value that is here or there, side by side."""
+def compare_values(
+    certified: Mapping[str, Any], again: Mapping[str, Any], tolerance: float
+) -> Iterator[RecomputedValue]:
+    """All values of either mapping, side by side."""
     for place in dict.fromkeys((*certified, *again)):
-        one, other = certified.get(place), again.get(place)
-        is_same = one == other
-        if isinstance(one, float) and isinstance(other, float):  # what is counted is the same or is not
-            is_same = math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance * 1e-2)
-        yield Again(place, one, other, SAME if is_same else _difference(place, one, other, certified))
+        before, now = certified.get(place), again.get(place)
+        is_same = before == now
+        if isinstance(before, float) and isinstance(now, float):  # what is counted is the same or is not
+            is_same = math.isclose(before, now, rel_tol=tolerance, abs_tol=tolerance * 1e-2)
+        yield RecomputedValue(place, before, now, SAME if is_same else _difference(place, before, now, certified))
 
 
-def _difference(place: str, one: Any, other: Any, certified: Mapping[str, Any]) -> str:
-    """What it means that something is not as it was."""
+def _difference(place: str, before: Any, now: Any, certified: Mapping[str, Any]) -> str:
+    """The verdict on two values that differ: some may change after a certificate was issued."""
     if place.startswith("environment."):
-        return ELSEWHERE
+        return OTHER_ENVIRONMENT
     if place.startswith("forget_set.images."):
         may_change = certified["forget_set.images.disposition"] != "destroyed"
     elif place.endswith(".disposition"):
-        may_change = other is not None and one != Disposition.DELETED
+        may_change = now is not None and before != Disposition.DELETED
     elif place == "parent.at":
-        may_change = one is None
+        may_change = before is None
     elif place.startswith("reach.versions."):
         # A version that was reached stays so, and stays what it is. Others come, aliases move, requests are made.
-        may_change = one is None or ".aliases." in place or (place.endswith(".state") and other is not None)
+        may_change = before is None or ".aliases." in place or (place.endswith(".state") and now is not None)
     else:
         may_change = False
-    return SINCE if may_change else DIFFERS
+    return CHANGED_SINCE if may_change else DIFFERS
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """What both versions are measured to be now."""
+class _Remeasured:
+    """The result of measuring both versions again."""
 
-    found: Evaluation
+    evaluation: Evaluation
     unlearned: SplitClassifier
-    has_references: bool  # all that membership inference had compared with, if it had
+    has_all_references: bool  # all that membership inference had compared with, if it had
 
 
-def _measured_again(
-    found: Certified, artifacts: Artifacts, settings: WorkerSettings, *, has_images: bool
-) -> _Measured | None:
-    """Both versions once more; nothing if there is nothing to measure them on."""
+def _remeasure(
+    records: Certified, artifacts: Artifacts, settings: WorkerSettings, *, has_images: bool
+) -> _Remeasured | None:
+    """Measure both versions again; None without images to measure them on."""
     device = device_of(settings.device)
-    inputs = found.inputs
-    images, own = _images(inputs, artifacts, settings) if has_images else (_stand_in(inputs), {})
+    inputs = records.inputs
+    images, own = _forget_images(inputs, artifacts, settings) if has_images else (_placeholder_image(inputs), {})
     if not images:
         return None
-    compared_with = compare(inputs, artifacts, settings, images, device) if has_images else Compared([], None)
-    left_out = {one.left_out for one in compared_with.models}
+    references = (
+        reference_outputs(inputs, artifacts, settings, images, device) if has_images else ReferenceOutputs([], None)
+    )
+    left_out = {reference.left_out for reference in references.models}
     if LeftOut.ALTERED in left_out:
         raise CheckpointAltered
     base = classifier(inputs.base, inputs.checkpoint, device)
-    file = verified(artifacts.path(found.version.checkpoint), found.version.sha256, CheckpointAltered)
+    file = verified(artifacts.path(records.version.checkpoint), records.version.sha256, CheckpointAltered)
     unlearned = classifier(inputs.base, file, device)
     vectors = load_precomputed(
-        verified(artifacts.path(found.anchors.anchors), found.anchors.sha256, AnchorsAltered), inputs.base.classes
+        verified(artifacts.path(records.anchors.anchors), records.anchors.sha256, AnchorsAltered), inputs.base.classes
     )
     probe = probe_of(inputs, base, torch.from_numpy(vectors).to(device), device)
     evaluation = evaluate(
@@ -181,19 +188,19 @@ def _measured_again(
         forget=as_batch(images, inputs.preprocessing).to(device),
         own=own,
         probe=probe,
-        references=compared_with.odds,
+        references=references.log_odds,
     )
-    return _Measured(evaluation, unlearned, has_references=left_out <= {None})
+    return _Remeasured(evaluation, unlearned, has_all_references=left_out <= {None})
 
 
-def _images(
+def _forget_images(
     inputs: Inputs, artifacts: Artifacts, settings: WorkerSettings
 ) -> tuple[list[LabelledImage], dict[uuid.UUID, list[int]]]:
     return distinct_images({request.id: images_of(request, artifacts, settings) for request in inputs.requests})
 
 
-def _stand_in(inputs: Inputs) -> list[LabelledImage]:
-    """One image of an evaluation set in the place of those to forget: what depends on it is not looked at."""
+def _placeholder_image(inputs: Inputs) -> list[LabelledImage]:
+    """One image of an evaluation set in place of the images to forget; what depends on it is not reported."""
     path = inputs.test or inputs.retain
     return [] if path is None else list(archive.read(path, [0]))
 

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, as NVIDIA's driver tells. Where there is no driver there are none."""
+"""Prometheus metrics of this machine's GPUs, read through NVML. Without NVIDIA's driver there are none."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,8 +6,8 @@ import pynvml
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-#: Names, what they mean, and how a device is asked.
-_ASKED: tuple[tuple[str, str, Callable[[object], float]], ...] = (
+#: Name, help text, and how the value is read from an NVML device handle.
+_READINGS: tuple[tuple[str, str, Callable[[object], float]], ...] = (
     ("memory_used_bytes", "Memory in use, by whichever process.", lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).used),
     ("memory_size_bytes", "Memory that it has.", lambda gpu: pynvml.nvmlDeviceGetMemoryInfo(gpu).total),
     (
@@ -24,7 +24,7 @@ _ASKED: tuple[tuple[str, str, Callable[[object], float]], ...] = (
 
 
 class GpuCollector(Collector):
-    """Asks the driver when Prometheus asks. What a device cannot tell, such as a slice of one, is left out."""
+    """Reads the driver at each scrape. A value that a device does not support, such as a MIG slice, is left out."""
 
     def __init__(self) -> None:
         self._is_open = False
@@ -34,19 +34,19 @@ class GpuCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """One sample for each device and question."""
-        families = [GaugeMetricFamily(f"structguard_gpu_{name}", text, labels=["gpu"]) for name, text, _ in _ASKED]
+        """One gauge per reading, with one sample per GPU."""
+        families = [GaugeMetricFamily(f"structguard_gpu_{name}", text, labels=["gpu"]) for name, text, _ in _READINGS]
         try:
             if not self._is_open:
                 pynvml.nvmlInit()
                 self._is_open = True
-            devices = [pynvml.nvmlDeviceGetHandleByIndex(at) for at in range(pynvml.nvmlDeviceGetCount())]
+            devices = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
         except pynvml.NVMLError:
             return
-        for at, device in enumerate(devices):
-            for family, (_, _, ask) in zip(families, _ASKED, strict=True):
+        for index, device in enumerate(devices):
+            for family, (_, _, read) in zip(families, _READINGS, strict=True):
                 try:
-                    family.add_metric([str(at)], ask(device))
+                    family.add_metric([str(index)], read(device))
                 except pynvml.NVMLError:
                     continue
         yield from families

@@ -1,4 +1,4 @@
-"""What a worker does all day, with Celery and without: it looks into the job table, and runs what it finds there."""
+"""The worker's loop, with Celery and without: look into the job table, and run the job that is due."""
 
 import logging
 import queue
@@ -11,7 +11,7 @@ from service.registry.operations import housekeeping
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
 from worker.settings import WorkerSettings
-from worker.supervision import metrics, supervisor
+from worker.supervision import prometheus, supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +28,16 @@ class Runner:
         self._interval = interval.total_seconds()
         self._database = Database.of(settings)
         self._artifacts = Artifacts(settings.data_dir)
-        self._asked: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()  # a signal handler may put something in
+        # A SimpleQueue, because a signal handler may put into it.
+        self._wake_ups: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Go on until told to stop; a job in progress then goes back to the queue."""
-        metrics.serve(self._settings, self._database, supervisor.worker_name())
+        """Take and run jobs until `stop`; a job in progress then goes back to the queue."""
+        prometheus.serve(self._settings, self._database, supervisor.worker_name())
         pause = 0.0  # the first look comes at once
         while not self._stopping.is_set():
-            answered = self._wait(pause)
+            done = self._wait(pause)
             try:
                 pause = 0.0 if self._look() else self._interval
             except Exception:
@@ -44,29 +45,29 @@ class Runner:
                 logger.exception("the worker could not look for a job")
                 pause = self._settings.sweep_interval.total_seconds()
             finally:
-                answered.set()
+                done.set()
         self._database.close()
 
     def look(self) -> None:
-        """Have it look now, from another thread; returns when it has, and the job that it may have found is over."""
-        answered = threading.Event()
-        self._asked.put(answered)
-        while not (answered.wait(1) or self._stopping.is_set()):
+        """Have `run` look now, from another thread; returns once it has looked and any job that it took has ended."""
+        done = threading.Event()
+        self._wake_ups.put(done)
+        while not (done.wait(1) or self._stopping.is_set()):
             pass
 
     def stop(self) -> None:
         """Begin with nothing new, and hand back what is in progress. May be called by a signal handler."""
         self._stopping.set()
-        self._asked.put(threading.Event())
+        self._wake_ups.put(threading.Event())
 
     def _wait(self, seconds: float) -> threading.Event:
         try:
-            return self._asked.get(timeout=seconds)
+            return self._wake_ups.get(timeout=seconds)
         except queue.Empty:
             return threading.Event()
 
     def _look(self) -> bool:
-        """Was there a job?"""
+        """Return expired leases, then take and run one job; False when there was none."""
         if self._stopping.is_set():
             return False
         database, artifacts, settings = self._database, self._artifacts, self._settings

@@ -23,7 +23,7 @@ from service.registry.reasons import Reason, ReasonCode
 from service.registry.storage.database import Database
 from service.registry.telemetry import logs, traces
 from worker.settings import WorkerSettings
-from worker.supervision import metrics, tracing
+from worker.supervision import prometheus, tracing
 from worker.supervision.watchdog import End, Watch
 
 logger = logging.getLogger(__name__)
@@ -48,17 +48,17 @@ ON_CPU = {
 #: What runs a job; its identifier, fence and attempt follow.
 CHILD = (sys.executable, "-m", "worker.job")
 
-_AGAIN = 0.2  # seconds between two tries to reach the database
-_LEAVE = 5.0  # seconds that a child has to end by itself whose job is no longer this worker's
+_RETRY_INTERVAL = 0.2  # seconds between two tries to reach the database
+_EXIT_TIMEOUT = 5.0  # seconds that a child has to end by itself whose job is no longer this worker's
 
 
 def worker_name() -> str:
-    """This process, as the job table names it."""
+    """The name of this process in the job table: host/pid."""
     return f"{platform.node()}/{os.getpid()}"
 
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    """The child of a job. It reads a pipe until that ends, and so learns when this process dies, even by SIGKILL."""
+    """Start a job's child process. It reads a pipe to its end, and so notices this process's death, even by SIGKILL."""
     environment = ON_CPU | os.environ | traces.environment()
     return subprocess.Popen([*CHILD, *arguments], stdin=subprocess.PIPE, env=environment)  # noqa: S603  (ours)
 
@@ -71,11 +71,11 @@ def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: th
 
 
 def _attempt(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> bool:
-    """Has the job ended by itself?"""
+    """Run one attempt in a child process; True if the child ended the job itself, False if it was lost or stopped."""
     child = start(str(claim.job_id), str(claim.fence), str(claim.attempt))
     logger.info("job %s: attempt %d in process %d", claim.job_id, claim.attempt, child.pid)
     try:
-        with metrics.attempt(child.pid):
+        with prometheus.attempt(child.pid):
             end = _wait(Watch(database, settings, claim), child, stopping)
     finally:
         child.kill()
@@ -83,19 +83,19 @@ def _attempt(database: Database, settings: WorkerSettings, claim: Claim, stoppin
         assert child.stdin is not None
         child.stdin.close()
     if child.returncode == 0:
-        metrics.ended(database, claim)
+        prometheus.ended(database, claim)
         return True
-    metrics.lost()
+    prometheus.lost()
     reason = _reason(end, settings, child.returncode)
     logger.warning("job %s: %s", claim.job_id, reason)
-    over = time.monotonic() + settings.lease.total_seconds()
-    while not _end(database, settings, claim, end, reason) and time.monotonic() < over:
-        time.sleep(_AGAIN)  # until the lease returns the job without us
+    deadline = time.monotonic() + settings.lease.total_seconds()
+    while not _end(database, settings, claim, end, reason) and time.monotonic() < deadline:
+        time.sleep(_RETRY_INTERVAL)  # until the lease returns the job without us
     return False
 
 
 def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, reason: Reason) -> bool:
-    """Write down what became of the attempt; could it be done?"""
+    """Record in the job table how the attempt ended; False when the database does not answer."""
     try:
         with database.write() as session:
             if end is End.STOPPED:
@@ -113,7 +113,7 @@ def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, r
 
 
 def _wait(watch: Watch, child: "subprocess.Popen[bytes]", stopping: threading.Event) -> End:
-    """How it came to an end; the child may still be running."""
+    """Wait until the child exits, should be ended, or the worker stops; the child may still be running."""
     while not stopping.is_set():
         with suppress(subprocess.TimeoutExpired):
             child.wait(timeout=watch.pause)
@@ -121,7 +121,7 @@ def _wait(watch: Watch, child: "subprocess.Popen[bytes]", stopping: threading.Ev
         if end := watch.look():
             if end is End.LOST:
                 with suppress(subprocess.TimeoutExpired):  # most likely it has just published, and is about to end
-                    child.wait(timeout=_LEAVE)
+                    child.wait(timeout=_EXIT_TIMEOUT)
             return end
     return End.STOPPED
 

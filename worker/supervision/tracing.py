@@ -13,14 +13,15 @@ from service.registry.telemetry import traces
 
 @contextmanager
 def job(database: Database, claim: Claim) -> Iterator[Span]:
-    """Below the request that came first; those that share its run are linked."""
+    """A consumer span, child of the job's first request; further requests of the same job are linked to it."""
     if not traces.are_on():
         yield INVALID_SPAN
         return
     with database.read() as session:
         requests = jobs.requests_of(session, claim.job_id)
-    asked = [request.traceparent for request in requests if request.traceparent]
-    with traces.span("job", parent=next(iter(asked), None), links=asked[1:], kind=SpanKind.CONSUMER) as span:
+    traceparents = [request.traceparent for request in requests if request.traceparent]
+    parent = next(iter(traceparents), None)
+    with traces.span("job", parent=parent, links=traceparents[1:], kind=SpanKind.CONSUMER) as span:
         span.set_attributes(
             {
                 "structguard.job.id": str(claim.job_id),

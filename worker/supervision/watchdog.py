@@ -1,4 +1,4 @@
-"""Keeps the lease of a running job, and notices when the run should end."""
+"""Renews the lease of a running job, and decides when its attempt should be ended."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-_LOOK = 1.0  # seconds between two looks at the job's row
+_POLL_INTERVAL = 1.0  # seconds between two looks at the job's row
 
 
 class End(Enum):
@@ -29,16 +29,16 @@ class End(Enum):
 
 
 class Watch:
-    """A look at one attempt's row every second, and a heartbeat at every third of the lease."""
+    """Reads the job's row every second, and renews the lease at every third of it."""
 
     def __init__(self, database: Database, settings: WorkerSettings, claim: Claim) -> None:
         self._database, self._settings, self._claim = database, settings, claim
-        self._beat = settings.lease.total_seconds() / 3
-        self.pause = min(0.2, self._beat)
+        self._heartbeat_interval = settings.lease.total_seconds() / 3
+        self.pause = min(0.2, self._heartbeat_interval)
         """Seconds between two calls of `look`, and how late an end or a stop is noticed."""
         now = time.monotonic()
-        self._began = self._beaten = self._looked = self._moved = now
-        self._seen: object = None
+        self._started = self._last_heartbeat = self._last_poll = self._last_change = now
+        self._last_progress: object = None
 
     def look(self) -> End | None:
         """Whether the attempt should end, and why. A database that is away is no reason: the lease may still hold."""
@@ -52,21 +52,21 @@ class Watch:
         except SQLAlchemyError as error:
             logger.warning("job %s: the database does not answer (%s)", self._claim.job_id, type(error))
         now = time.monotonic()
-        if now - self._began > self._settings.job_timeout.total_seconds():
+        if now - self._started > self._settings.job_timeout.total_seconds():
             return End.OVERDUE
-        if now - self._moved > self._settings.stall_timeout.total_seconds():
+        if now - self._last_change > self._settings.stall_timeout.total_seconds():
             return End.STALLED
         return None
 
     def _look(self) -> None:
         now = time.monotonic()
-        if now - self._beaten >= self._beat:
+        if now - self._last_heartbeat >= self._heartbeat_interval:
             with self._database.write() as session:
                 claims.heartbeat(session, self._claim, self._settings.lease)
-            self._beaten = now
-        if now - self._looked >= _LOOK:
+            self._last_heartbeat = now
+        if now - self._last_poll >= _POLL_INTERVAL:
             with self._database.read() as session:
-                seen = claims.watch(session, self._claim)
-            self._looked = now
-            if seen != self._seen:
-                self._seen, self._moved = seen, now
+                progress = claims.watch(session, self._claim)
+            self._last_poll = now
+            if progress != self._last_progress:
+                self._last_progress, self._last_change = progress, now

@@ -1,4 +1,4 @@
-"""Every knob of the method with its unit, and the settings of it that have a name."""
+"""The hyper-parameters of the method with their units, and the named settings of them."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -102,7 +102,7 @@ class Config:
         )
 
     def gentler(self) -> "Config":
-        """For a network that the usual way tears: as little as will do, under less pressure and in longer strides."""
+        """For a network that these settings damage too much (`max_churn`): less pressure, larger learning rate."""
         return replace(
             self,
             deletion_weight=self.deletion_weight / 4,
@@ -115,7 +115,7 @@ class Config:
 
 
 DEFAULT = Config()
-"""The very images."""
+"""Forget the very images (scope "exact")."""
 
 VIEWS = replace(
     DEFAULT,
@@ -131,7 +131,8 @@ VIEWS = replace(
     moved=1.0,
     line_search=10,
 )
-"""Their variations too. A mixture in place is so near to what shall be forgotten that both cannot be had.
+"""Forget variations of the images too (scope "views"). Mixtures of unmoved images are too similar to the images to
+be kept while those are forgotten, so all are moved.
 
 An image whose variations are forgotten lies deep enough by itself.
 """

@@ -1,7 +1,7 @@
-"""Only the last part of a network is trained; what the part in front of it makes of an image is computed once.
+"""Only the last part of a network is trained; the outputs of the frozen part in front of it are computed once.
 
-That is where most parameters are and least of the work: three quarters of a ResNet-20 are its last stage, but a third
-of its multiplications and a seventh of the values that pass between its layers.
+The last part has most of the parameters and takes least of the work: three quarters of a ResNet-20 are its last stage,
+but a third of its multiplications and a seventh of the values that pass between its layers.
 """
 
 import copy
@@ -57,17 +57,17 @@ class Tail:
 
     def _in_front(self, images: Tensor) -> Tensor:
         assert self._first is not None
-        seen: list[Tensor] = []
+        captured: list[Tensor] = []
 
         def stop(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen.append(inputs[0])
-            raise _Seen
+            captured.append(inputs[0])
+            raise _InputCaptured
 
         hook = self._first.register_forward_pre_hook(stop)
         try:
             self._model(images)
-        except _Seen:
-            return seen[0]
+        except _InputCaptured:
+            return captured[0]
         finally:
             hook.remove()
         raise AssertionError("the first trained child was not reached")
@@ -82,8 +82,8 @@ class Tail:
         return part.shape == whole.shape and torch.allclose(part, whole, rtol=1e-4, atol=1e-4)
 
 
-class _Seen(Exception):
-    """The input of the first trained child is at hand; what comes behind need not be computed."""
+class _InputCaptured(Exception):
+    """Raised to end a forward pass once the input of the first trained child is captured."""
 
 
 @contextmanager
@@ -91,11 +91,11 @@ def training_the_last(model: SplitClassifier, *, share: float) -> Iterator[None]
     """Inside, only the last parameters require gradients: as few tensors as hold `share` of all; 1 = all of them."""
     parameters = list(model.parameters())
     required = [p.requires_grad for p in parameters]
-    wanted = share * sum(p.numel() for p in parameters)
-    held = 0
+    needed = share * sum(p.numel() for p in parameters)
+    counted = 0
     for p in reversed(parameters):
-        p.requires_grad_(held < wanted)
-        held += p.numel()
+        p.requires_grad_(counted < needed)
+        counted += p.numel()
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""When a run may stop, and what it aims at for each forget image."""
+"""The goal of a run: when it may stop, and the margin that each forget image is to reach."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _WATCHED = 512  # training views to watch, at least one per image
 
 @dataclass(frozen=True)
 class Aims:
-    """What the deletion term sees in one update."""
+    """The batch of the deletion term in one update."""
 
     inputs: Tensor  # (N, …) what the trained part of the network takes
     labels: Tensor  # (N,)
@@ -27,7 +27,7 @@ class Aims:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a model is, measured through h(g(x)) in float32."""
+    """How far a model has come towards the goal, measured through h(g(x)) in float32."""
 
     forgotten: float  # share of forget images misclassified
     held: bool  # every image has the margin that is asked for
@@ -87,9 +87,9 @@ def make_goal(
 
 
 def take_aim(tail: Tail, goal: Goal, *, config: Config, rng: torch.Generator) -> Iterator[Aims]:
-    """For ever: up to `config.forget_batch` forget images or, in scope "views", a quarter as many and views besides.
+    """Endless batches for the deletion term, of up to `config.forget_batch` images; "views": a quarter unchanged.
 
-    Views are new each time: those of a store are soon known by heart, and others of the same image not forgotten.
+    Views are new each time: a fixed set would be memorised, and other views of the same image not forgotten.
     The caller keeps the model in eval mode while it takes the next.
     """
     forget, views = goal.forget, config.scope == "views"
@@ -102,9 +102,9 @@ def take_aim(tail: Tail, goal: Goal, *, config: Config, rng: torch.Generator) ->
 
     for index in shuffled(len(forget), size, rng=rng, like=forget.labels):
         if views:
-            others = next(varied)
-            inputs = tail.inputs(training_views(forget.images[others], rng=rng))
-            yield at(torch.cat([index, others]), torch.cat([exact[index], inputs]))
+            varied_index = next(varied)
+            inputs = tail.inputs(training_views(forget.images[varied_index], rng=rng))
+            yield at(torch.cat([index, varied_index]), torch.cat([exact[index], inputs]))
         else:
             yield at(index, exact[index])
 

@@ -52,9 +52,9 @@ def importance(
             else:
                 loss = alignment(structure.affinity(features).detach(), current)
                 gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            for so_far, g in zip(total, gradients, strict=True):
+            for accumulated, g in zip(total, gradients, strict=True):
                 if g is not None:
-                    so_far.add_(g.square() if kind == "gauss_newton" else g.abs())
+                    accumulated.add_(g.square() if kind == "gauss_newton" else g.abs())
     finally:
         model.train(was_training)
     return [_mean_one(t) for t in total]

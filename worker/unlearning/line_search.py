@@ -1,4 +1,4 @@
-"""Back towards the original weights, as far as the deletion holds."""
+"""Line search from the unlearned weights back towards the original ones, as far as the deletion holds."""
 
 from collections.abc import Callable, Sequence
 

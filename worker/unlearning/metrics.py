@@ -1,4 +1,4 @@
-"""What is claimed of a model, measured the way it is deployed: h(g(x)), eval mode, float32."""
+"""Metrics of a model, measured as it is deployed: h(g(x)), eval mode, float32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

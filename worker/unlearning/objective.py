@@ -19,7 +19,7 @@ from worker.unlearning.split import SplitClassifier
 
 @dataclass(frozen=True)
 class Objective:
-    """What the terms compare with, all of it taken at θ_ori."""
+    """The fixed references of the loss terms, all taken at θ_ori."""
 
     config: Config
     structure: Structure

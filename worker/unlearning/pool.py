@@ -1,4 +1,4 @@
-"""The surrogate set D_s with everything θ_ori says about it, computed once."""
+"""The surrogate set D_s with the outputs of θ_ori on it, computed once."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -30,7 +30,7 @@ _CHUNK = 256  # images made between two reports, and inverted together
 
 @dataclass(frozen=True)
 class Pool:
-    """N surrogates."""
+    """N surrogates, with the outputs of θ_ori on them."""
 
     inputs: Tensor  # (N, …) what the trained part of the network takes, as `Tail.inputs` made it
     labels: Tensor  # (N,) int64, y_s: the class an attack aimed at, elsewhere the original prediction

@@ -42,9 +42,9 @@ def retrieval(
         if own is not None:
             similarity.scatter_(1, own[index, None], -torch.inf)
             relevant.scatter_(1, own[index, None], False)
-        found = relevant & similarity.isfinite()
+        retrieved = relevant & similarity.isfinite()
         order = similarity.sort(dim=1, descending=True, stable=True).indices
-        parts.append(_figures(found.gather(1, order), relevant.sum(1)))
+        parts.append(_figures(retrieved.gather(1, order), relevant.sum(1)))
     figures = torch.cat(parts)  # (queries with something to find, 4)
     if len(figures) == 0:
         return None

@@ -51,15 +51,15 @@ class SplitClassifier(nn.Module):
 
         Raises ValueError if the network does not end in the head, so that its features cannot be seen.
         """
-        seen: list[Tensor] = []
-        hook = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        captured: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         try:
             logits = self(x)
         finally:
             hook.remove()
-        if len(seen) != 1 or seen[0].ndim != 2 or logits.shape != (len(x), self.head.out_features):
+        if len(captured) != 1 or captured[0].ndim != 2 or logits.shape != (len(x), self.head.out_features):
             raise ValueError(f"the network's output is not that of its last linear layer, {self._head_name!r}")
-        return seen[0], logits
+        return captured[0], logits
 
 
 def _last_linear(network: nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""What a run tells its consumer while it goes on."""
+"""Progress of a run, as `unlearn` yields it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -62,7 +62,7 @@ def unlearn(
             tail = Tail(model, forget.images[:2], dtype=torch.bfloat16 if config.bfloat16 else torch.float32)
             pool = yield from build_pool(model, tail, forget, config=config, rng=rng, deadline=deadline)
             if config.inverted and not pool.inverted.any() and goal.targets is None:
-                config = config.gentler()  # nothing would show that the usual way tears
+                config = config.gentler()  # nothing would show how much the usual settings damage
             rows, centre = model.head.weight, pool.features.mean(0)
             structure = make_structure(anchors, rows=rows, centre=centre, raw=config.raw_anchors, rng=rng)
             objective = make_objective(tail.classifier, pool, structure, config=config, rng=rng)
@@ -87,22 +87,22 @@ def _optimise(
     trained = [*moving, *([] if objective.projector is None else objective.projector.parameters())]
     original = [p.detach().clone() for p in trained]
     optimiser = _optimiser(trained, config)
-    aimed = take_aim(tail, goal, config=config, rng=rng)
+    batches = take_aim(tail, goal, config=config, rng=rng)
     surrogates = shuffled(len(pool.labels), config.surrogate_batch, rng=rng, like=pool.labels)
 
-    progress, step, pressed = goal.progress(model), 0, 0
+    progress, step, pressed_steps = goal.progress(model), 0, 0
     reached, last = _schedule(goal, config)
-    held: list[Tensor] = []  # the last weights seen to reach it
+    reached_weights: list[Tensor] = []  # the last weights seen to reach it
     ended = progress.reaches(config.view_target)
     while not ended:
         step += 1
         # While it settles, only what was lost again is pressed for; and what is to be met rather than passed, evenly.
-        pressed += goal.targets is None and not progress.reaches(config.view_target)
+        pressed_steps += goal.targets is None and not progress.reaches(config.view_target)
         optimiser.param_groups[0]["lr"] = _rate(step, reached, last, config)
         model.eval()  # what is in front of the trained part makes views into inputs, and learns nothing from them
-        aims = next(aimed)
+        aims = next(batches)
         model.train(not config.frozen_batch_norm)
-        pressure = config.deletion_weight * config.deletion_growth ** (max(0, pressed - 1) / 100)
+        pressure = config.deletion_weight * config.deletion_growth ** (max(0, pressed_steps - 1) / 100)
         terms = objective.terms(tail.classifier, aims, pool, next(surrogates), pressure=pressure)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()
@@ -116,19 +116,19 @@ def _optimise(
         if checked := ended or step % config.check_every == 0:
             progress = goal.progress(model)
             if progress.reaches(config.view_target):
-                held = [p.detach().clone() for p in moving]
+                reached_weights = [p.detach().clone() for p in moving]
                 if reached is None and not ended and _torn(goal, pool, tail, config):
                     config = config.gentler()
                     objective = replace(objective, config=config)
                     _restore(trained, original)
-                    optimiser, pressed, last = _optimiser(trained, config), 0, step + config.max_steps
+                    optimiser, pressed_steps, last = _optimiser(trained, config), 0, step + config.max_steps
                 elif reached is None:
                     reached, last = step, step + config.settling
                 ended = ended or step == last
         yield _report(step, last, progress if checked else None, values)
 
-    if held:
-        _restore(moving, held)
+    if reached_weights:
+        _restore(moving, reached_weights)
         progress = goal.progress(model)
     if progress.held and step and config.line_search:
         views = progress.views or 0.0
@@ -153,7 +153,10 @@ def _schedule(goal: Goal, config: Config) -> tuple[int | None, int]:
 
 
 def _torn(goal: Goal, pool: Pool, tail: Tail, config: Config) -> bool:
-    """Whether the way here cost so much that a gentler one is worth its time; small steps meet targets better."""
+    """Whether the run changed so many surrogate labels (`max_churn`) that it should start over with `gentler` settings.
+
+    Never with targets: they are reached in small steps anyway.
+    """
     return goal.targets is None and pool.churn(tail.classifier) > config.max_churn
 
 

@@ -1,4 +1,4 @@
-"""Images that stand in for the retained ones nobody gave us (the paper's D_s), made from the forget set or nothing.
+"""Surrogates (the paper's D_s) for the retained images, which are not available: made from the forget set.
 
 Every maker returns float images in [0, 1] and draws from a generator only.
 """
@@ -63,7 +63,7 @@ def collage(images: Tensor, count: int, *, rng: torch.Generator) -> Tensor:
 
 
 def bent(images: Tensor, count: int, *, rng: torch.Generator) -> Tensor:
-    """Single images as another hand would have drawn them: (N, C, H, W) -> (count, C, H, W).
+    """Single images, randomly deformed: (N, C, H, W) -> (count, C, H, W).
 
     A random linear map near the identity turns, scales and shears each of them, a shift moves it by up to a twelfth of
     the side, smooth waves bend it, and what is bright grows thicker or thinner. A mixture of two photographs is nearly
@@ -110,7 +110,7 @@ def inverted(model: SplitClassifier, images: Tensor, classes: Tensor, *, iterati
 
 
 def carries_statistics(model: nn.Module) -> bool:
-    """Whether `inverted` has anything to go by: BatchNorm with running statistics."""
+    """Whether the model has BatchNorm layers with running statistics, which `inverted` needs."""
     return next(_normalisations(model), None) is not None
 
 
@@ -178,7 +178,7 @@ def _normalisations(model: nn.Module) -> Iterator[nn.Module]:
 @contextmanager
 def _mismatch(model: nn.Module) -> Iterator[list[Tensor]]:
     """How far the statistics in front of each normalisation layer are from the running ones, one scalar per layer."""
-    found: list[Tensor] = []
+    mismatches: list[Tensor] = []
 
     def compare(layer: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(layer, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001
@@ -190,11 +190,11 @@ def _mismatch(model: nn.Module) -> Iterator[list[Tensor]]:
         var = (square - mean.square()).clamp_min(0)
         apart = (mean - layer.running_mean).square() / (layer.running_var + layer.eps)
         ratio = ((var + layer.eps) / (layer.running_var + layer.eps)).log()
-        found.append((apart + ratio.square()).mean())
+        mismatches.append((apart + ratio.square()).mean())
 
     hooks = [layer.register_forward_pre_hook(compare) for layer in _normalisations(model)]
     try:
-        yield found
+        yield mismatches
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,6 +1,6 @@
-"""Other pictures of the same picture: an image is forgotten only if its slight variations are.
+"""Slight variations ("views") of an image: it is forgotten only if they are forgotten too.
 
-Training and evaluation draw them differently, so that what is measured is not what was rehearsed.
+Training and evaluation draw them differently, so that no view is measured that was trained on.
 """
 
 import math
@@ -55,7 +55,7 @@ def training_views(images: Tensor, *, rng: torch.Generator) -> Tensor:
 
     Each image draws on its own a flip, a shift (odd pixels of 32, or a fraction of one) and few of: a rotation, a zoom,
     brightness, contrast, noise and JPEG of another quality than the evaluation's. Few, because the slighter a
-    variation, the harder it is to forget: a picture altered beyond recognition rehearses nothing.
+    variation, the harder it is to forget: training on an image altered beyond recognition does not help.
     """
     n, _, h, w = images.shape
     one = images.new_zeros(n)

@@ -47,10 +47,10 @@ def test_how_much_has_been_measured_is_told_now_and_then(sqlite: Database) -> No
     claim = claimed(sqlite)
     report = ProgressReport(sqlite, claim)
     report.enter(Phase.EVALUATE)
-    report.measured(256, 1000)
+    report.evaluation_progress(256, 1000)
     report._written = 0.0
-    report.measured(512, 1000)
-    report.measured(768, 1000)
+    report.evaluation_progress(512, 1000)
+    report.evaluation_progress(768, 1000)
     with sqlite.read() as session:
         job = jobs.read(session, claim.job_id)
     assert (job.phase, job.step, job.total_steps) == (Phase.EVALUATE, 512, 1000)

@@ -11,8 +11,8 @@ from torch import nn
 
 from service.registry.measurements.definitions import MEASUREMENTS, WITHOUT_IMAGES, Owner
 from service.registry.measurements.schemas import Measurements
-from worker.evaluation.metrics import Metrics, Probe, measure, measure_own
-from worker.evaluation.outputs import kept_places, see
+from worker.evaluation.measurements import Metrics, Probe, measure, measure_own
+from worker.evaluation.outputs import collect_outputs, sampled_indices
 from worker.job.progress_report import numbers
 from worker.unlearning import Batch, SplitClassifier
 from worker.unlearning.membership import References
@@ -50,7 +50,7 @@ def unseen(right: int, wrong: int) -> Batch:
 
 def measured_alone(model: SplitClassifier, forget: Batch, test: Batch | None = None) -> Metrics:
     """A version without a parent."""
-    seen = see(model, forget=forget, test=None if test is None else [test], retain=None)
+    seen = collect_outputs(model, forget=forget, test=None if test is None else [test], retain=None)
     return measure(model, seen, forget=forget, probe=None)
 
 
@@ -60,7 +60,7 @@ def test_accuracies_are_percentages_over_all_batches(model: SplitClassifier) -> 
         Batch(images((1.0, 0.0), (1.0, 0.0), (1.0, 0.0)), torch.tensor([0, 0, 1])),
         Batch(images((0.0, 1.0)), torch.tensor([1])),
     ]
-    measured = measure(model, see(model, forget=forget, test=test, retain=None), forget=forget, probe=None)
+    measured = measure(model, collect_outputs(model, forget=forget, test=test, retain=None), forget=forget, probe=None)
     assert measured.forget_accuracy == 50
     assert measured.test_accuracy == 75
     assert (measured.retain_accuracy, measured.collapse) == (None, None)
@@ -90,7 +90,7 @@ def test_every_image_is_shown_to_the_model_once(model: SplitClassifier) -> None:
     network = nn.Sequential(counter, *model.network.children())
     counted = SplitClassifier(network, mean=[0.0], std=[1.0]).eval()
     test = [unseen(right=150, wrong=0), unseen(right=0, wrong=50)]
-    see(counted, forget=unseen(right=3, wrong=0), test=test, retain=[unseen(right=20, wrong=0)])
+    collect_outputs(counted, forget=unseen(right=3, wrong=0), test=test, retain=[unseen(right=20, wrong=0)])
     assert counter.images == 3 + 200 + 20
 
 
@@ -98,12 +98,12 @@ def test_of_a_large_set_every_model_keeps_the_same_sample_from_everywhere(model:
     """2,000 of 3,000, a third of them misclassified: those that come last must not be left out, nor prevail."""
     test = [unseen(right=500, wrong=0)] * 4 + [unseen(right=0, wrong=500)] * 2
     forget = unseen(right=1, wrong=0)
-    seen = see(model, forget=forget, test=test, retain=None).test
+    seen = collect_outputs(model, forget=forget, test=test, retain=None).test
     assert seen is not None
     assert seen.accuracy == pytest.approx(100 * 2 / 3)
     assert seen.logits.shape == seen.features.shape == (2000, 2)
     assert (seen.logits.argmax(1) == 1).double().mean().item() == pytest.approx(1 / 3, abs=0.03)
-    again = see(model, forget=forget, test=test, retain=None).test
+    again = collect_outputs(model, forget=forget, test=test, retain=None).test
     assert again is not None
     assert torch.equal(seen.features, again.features)
 
@@ -113,9 +113,9 @@ def test_it_is_known_beforehand_which_images_are_kept(model: SplitClassifier, co
     """So that others can be shown these and no more."""
     pixels = images(*((n / count, 0.0) for n in range(count)))
     test = [Batch(some, torch.zeros(len(some), dtype=torch.int64)) for some in pixels.split(256)]
-    seen = see(model, forget=unseen(right=1, wrong=0), test=test, retain=None).test
+    seen = collect_outputs(model, forget=unseen(right=1, wrong=0), test=test, retain=None).test
     assert seen is not None
-    assert torch.equal(seen.features[:, 0], pixels[kept_places(count, batch=256)][:, 0, 0, 0])
+    assert torch.equal(seen.features[:, 0], pixels[sampled_indices(count, batch=256)][:, 0, 0, 0])
 
 
 def test_membership_needs_a_hundred_unseen_images(model: SplitClassifier) -> None:
@@ -136,7 +136,7 @@ def test_membership_needs_a_hundred_unseen_images(model: SplitClassifier) -> Non
 def test_the_worst_attack_may_be_one_that_compares_with_references(model: SplitClassifier) -> None:
     """No score of its own tells this image from the others; the reference, which is sure of those, knows it less."""
     forget, test = unseen(right=1, wrong=0), [unseen(right=1, wrong=0)] * 100
-    seen = see(model, forget=forget, test=test, retain=None)
+    seen = collect_outputs(model, forget=forget, test=test, retain=None)
     odds = References(forget=torch.tensor([[-1.0]]), unseen=torch.ones(1, 100))
     alone, compared = (measure(model, seen, forget=forget, probe=None, references=it) for it in (None, odds))
     assert (alone.membership_advantage(), compared.membership_advantage()) == (0, 0.5)
@@ -162,7 +162,7 @@ def test_a_version_is_compared_with_its_parent(model: SplitClassifier) -> None:
     reversed_ = SplitClassifier(nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False)), mean=[0.0], std=[1.0]).eval()
     reversed_.head.weight.data = torch.eye(2).flip(0)
     forget, test = unseen(right=2, wrong=0), unseen(right=6, wrong=4)
-    parent, now = (see(m, forget=forget, test=None, retain=[test]) for m in (model, reversed_))
+    parent, now = (collect_outputs(m, forget=forget, test=None, retain=[test]) for m in (model, reversed_))
     assert measure(model, parent, forget=forget, probe=None).similarity is None
     measured = measure(reversed_, now, forget=forget, probe=None, parent=parent)
     assert measured.similarity is not None
@@ -175,7 +175,7 @@ def test_a_version_is_compared_with_its_parent(model: SplitClassifier) -> None:
 
 def test_what_is_left_on_retained_images_is_measured_beside_the_test_images(model: SplitClassifier) -> None:
     forget = unseen(right=2, wrong=0)
-    seen = see(model, forget=forget, test=[unseen(right=30, wrong=0)], retain=[unseen(right=5, wrong=2)])
+    seen = collect_outputs(model, forget=forget, test=[unseen(right=30, wrong=0)], retain=[unseen(right=5, wrong=2)])
     measured = measure(model, seen, forget=forget, probe=None, parent=seen)
     assert (measured.similarity and measured.similarity.images) == 30
     assert (measured.retained_similarity and measured.retained_similarity.images) == 7
@@ -198,7 +198,7 @@ def test_relearning_is_measured_for_few_images_of_a_version_with_a_parent(model:
     few, many = unseen(right=256, wrong=0), unseen(right=257, wrong=0)
     assert measured_alone(model, few).relearning is None
     for forget, steps in ((few, 0), (many, None)):
-        seen = see(model, forget=forget, test=None, retain=None)
+        seen = collect_outputs(model, forget=forget, test=None, retain=None)
         relearning = measure(model, seen, forget=forget, probe=None, parent=seen).relearning
         assert (relearning and relearning.steps) == steps
 
@@ -206,7 +206,7 @@ def test_relearning_is_measured_for_few_images_of_a_version_with_a_parent(model:
 def test_the_service_describes_exactly_what_is_measured(model: SplitClassifier) -> None:
     """A field that only one of them knows would be lost on its way to the caller."""
     forget, test = unseen(right=2, wrong=2), unseen(right=95, wrong=5)
-    seen = see(model, forget=forget, test=[test], retain=[test])
+    seen = collect_outputs(model, forget=forget, test=[test], retain=[test])
     stored = numbers(asdict(measure(model, seen, forget=forget, probe=None, parent=seen)))
     assert Measurements.__annotations__.keys() == stored.keys()
     assert TypeAdapter(Measurements).validate_python(stored) == stored
@@ -215,7 +215,7 @@ def test_the_service_describes_exactly_what_is_measured(model: SplitClassifier) 
 def test_every_measurement_that_has_a_name_is_made(model: SplitClassifier) -> None:
     """Within the limits that the table gives it; and what is of a version or of a request by itself is told apart."""
     forget, test = unseen(right=4, wrong=0), unseen(right=95, wrong=5)
-    seen = see(model, forget=forget, test=[test], retain=[test])
+    seen = collect_outputs(model, forget=forget, test=[test], retain=[test])
     odds = References(forget=torch.zeros(1, 4), unseen=torch.ones(1, 100))
     probe = Probe(model, test.images, torch.eye(2))
     measured = measure(model, seen, forget=forget, probe=probe, parent=seen, references=odds)
@@ -235,7 +235,7 @@ def test_what_takes_no_images_to_forget_is_the_same_with_others(model: SplitClas
     test = unseen(right=95, wrong=5)
     stored = []
     for forget in (unseen(right=3, wrong=2), unseen(right=1, wrong=6)):
-        seen = see(model, forget=forget, test=[test], retain=[test])
+        seen = collect_outputs(model, forget=forget, test=[test], retain=[test])
         stored.append(numbers(asdict(measure(model, seen, forget=forget, probe=None, parent=seen))))
     for each in MEASUREMENTS:
         if each.path.startswith(WITHOUT_IMAGES):
@@ -246,7 +246,7 @@ def test_a_model_of_nothing_but_nan_can_be_reported(model: SplitClassifier) -> N
     """It recognises nothing and finds nothing, and JSON holds what is left."""
     model.head.weight.data.fill_(math.nan)
     forget, test = unseen(right=2, wrong=2), unseen(right=95, wrong=5)
-    seen = see(model, forget=forget, test=[test], retain=None)
+    seen = collect_outputs(model, forget=forget, test=[test], retain=None)
     measured = measure(model, seen, forget=forget, probe=None, parent=seen)
     assert measured.forget_accuracy == 0
     assert math.isnan(measured.membership_advantage() or 0)

@@ -1,4 +1,4 @@
-"""What one worker knows of itself, for Prometheus, on a port of its own."""
+"""Prometheus metrics of one worker process, served on a port of its own."""
 
 import logging
 import resource
@@ -49,10 +49,10 @@ _children: set[int] = set()
 
 
 def serve(settings: WorkerSettings, database: Database, worker: str) -> None:
-    """Answer to Prometheus from here on, if a port is set. A port that is taken is no reason not to work."""
+    """Start the metrics server if a port is set. A port that is taken is logged, and the worker goes on without."""
     if settings.metrics_port is None:
         return
-    _registry.register(_Now(database, worker))
+    _registry.register(_WorkerCollector(database, worker))
     _registry.register(GpuCollector())
     try:
         start_http_server(settings.metrics_port, addr=settings.metrics_host, registry=_registry)
@@ -62,18 +62,18 @@ def serve(settings: WorkerSettings, database: Database, worker: str) -> None:
 
 @contextmanager
 def attempt(child: int) -> Iterator[None]:
-    """The worker's child, the process with this identifier, is at a job while the block lasts."""
-    began = time.monotonic()
+    """Count the time of the block as busy, and sample the memory of the child process with this id while it lasts."""
+    started = time.monotonic()
     _children.add(child)
     try:
         yield
     finally:
         _children.discard(child)
-        _busy.inc(time.monotonic() - began)
+        _busy.inc(time.monotonic() - started)
 
 
 def ended(database: Database, claim: Claim) -> None:
-    """The attempt has ended, and if it made a version the job says how long that took."""
+    """Count an attempt that ended by itself, and the seconds per phase if it made a version."""
     _attempts.labels("ended").inc()
     done = (Job.fence == claim.fence, Job.state.in_((State.COMPLETED, State.NEEDS_REVIEW)))
     try:
@@ -86,12 +86,12 @@ def ended(database: Database, claim: Claim) -> None:
 
 
 def lost() -> None:
-    """The attempt came to nothing."""
+    """Count an attempt that did not end by itself."""
     _attempts.labels("lost").inc()
 
 
-class _Now(Collector):
-    """What the worker is at, and the memory that this takes."""
+class _WorkerCollector(Collector):
+    """The phase of the worker's running job, and the memory of its process."""
 
     def __init__(self, database: Database, worker: str) -> None:
         self._database = database
@@ -105,7 +105,7 @@ class _Now(Collector):
         try:
             at = self._phase()
         except SQLAlchemyError:
-            pass  # the database is away, and then nobody knows
+            pass  # the database is away: no phase is better than a wrong one
         else:
             for each in (_IDLE, *Phase):
                 phase.add_metric([each], float(each == at))
@@ -122,7 +122,7 @@ class _Now(Collector):
 
 
 def _memory() -> tuple[int, int]:
-    """Bytes resident now, and at most: of the children that live (Linux tells), and of those that were waited for."""
+    """Resident bytes of the children now (from /proc, Linux only), and the peak over them and those that have ended."""
     now, peak = 0, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     for child in list(_children):
         try:

@@ -25,7 +25,7 @@ from service.registry.training_data import reference_models
 from service.registry.training_data.reference_models import LeftOut
 from tests.worker.given_runs import FEW, add_anchors, submit
 from worker import digits
-from worker.evaluation.reference_models import compare
+from worker.evaluation.reference_outputs import reference_outputs
 from worker.inputs.images import distinct_images
 from worker.inputs.inputs import images_of, read_inputs
 from worker.job import attempt
@@ -177,7 +177,7 @@ def test_a_run_attacks_both_versions_with_the_references(sqlite, artifacts, sett
     While it measures, the run tells how many images it has shown to the two versions.
     """
     told = []
-    monkeypatch.setattr(ProgressReport, "measured", lambda _, images, total: told.append((images, total)))
+    monkeypatch.setattr(ProgressReport, "evaluation_progress", lambda _, images, total: told.append((images, total)))
     monkeypatch.setattr(attempt, "DEFAULT", replace(DEFAULT, **FEW))
     attempt.run(sqlite, artifacts, settings, claim, ProgressReport(sqlite, claim))
     with sqlite.read() as session:
@@ -211,7 +211,7 @@ def compared(sqlite, artifacts, settings, claim):
     def shown():
         inputs = read_inputs(sqlite, artifacts, claim)
         images, _ = distinct_images({one.id: images_of(one, artifacts, settings) for one in inputs.requests})
-        return compare(inputs, artifacts, settings, images, torch.device("cpu"))
+        return reference_outputs(inputs, artifacts, settings, images, torch.device("cpu"))
 
     return shown
 
@@ -238,8 +238,8 @@ def test_the_others_are_compared_with_where_one_is_not_there(sqlite, artifacts, 
         artifacts.path(second.checkpoint).write_bytes(b"rotten")
     found = compared()
     assert [one.left_out for one in found.models] == [None, how]
-    assert torch.allclose(found.odds.forget, known.references[0].odds(known.forget)[None])
-    assert torch.allclose(found.odds.unseen, known.references[0].odds(known.test)[None])
+    assert torch.allclose(found.log_odds.forget, known.references[0].odds(known.forget)[None])
+    assert torch.allclose(found.log_odds.unseen, known.references[0].odds(known.test)[None])
 
 
 def test_with_none_of_them_there_nothing_is_compared(artifacts, sqlite, compared, model):
@@ -248,7 +248,7 @@ def test_with_none_of_them_there_nothing_is_compared(artifacts, sqlite, compared
         for version in reference_models.find(session, model.tenant_id, OPTIONS.references):
             artifacts.path(version.checkpoint).unlink()
     found = compared()
-    assert ([one.left_out for one in found.models], found.odds) == ([LeftOut.MISSING] * 2, None)
+    assert ([one.left_out for one in found.models], found.log_odds) == ([LeftOut.MISSING] * 2, None)
 
 
 def test_without_a_test_set_no_reference_is_loaded(sqlite, artifacts, compared, second):
@@ -257,4 +257,4 @@ def test_without_a_test_set_no_reference_is_loaded(sqlite, artifacts, compared, 
     with sqlite.write() as session:
         session.execute(update(EvaluationSet).values(count=99))
     found = compared()
-    assert ([one.left_out for one in found.models], found.odds) == ([LeftOut.NO_TEST_SET] * 2, None)
+    assert ([one.left_out for one in found.models], found.log_odds) == ([LeftOut.NO_TEST_SET] * 2, None)

@@ -1,4 +1,4 @@
-"""What a version is measured on, before and after."""
+"""The measurements of a version, from a model's outputs on the evaluation sets and the images to forget."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from service.registry.measurements.definitions import MEASUREMENTS, Owner
 from service.registry.models.quality_gate import LEAST_UNSEEN
-from worker.evaluation.outputs import Outputs, Seen
+from worker.evaluation.outputs import ModelOutputs, Outputs
 from worker.unlearning import (
     Batch,
     SplitClassifier,
@@ -24,12 +24,12 @@ from worker.unlearning.similarity import agreement, jensen_shannon, linear_cka, 
 from worker.unlearning.streisand import streisand
 
 PROBE = 512  # images on which collapse is followed; more would slow every check of the run
-_MOST_RELEARNED = 256  # images to forget; more would take longer to relearn than a report may
+_MAX_RELEARNED = 256  # images to forget; more would take longer to relearn than a report may
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """How much of the parent is left on some images."""
+    """How similar a version is to its parent, on the images of one set."""
 
     images: int
     cosine: float  # −1 to 1, mean over images of cos(g_u(x), g_o(x))
@@ -48,7 +48,7 @@ class Searches:
 
 @dataclass(frozen=True)
 class Relearning:
-    """How quickly what was forgotten comes back."""
+    """How many steps of training bring the forgotten images back."""
 
     steps: int | None  # None = not within max_steps
     max_steps: int
@@ -73,7 +73,7 @@ class Metrics:
     relearning: Relearning | None  # of a parent none, nor for more than 256 images
 
     def of_version(self) -> dict[str, float | None]:
-        """What holds of the version as such, whichever images a job was about."""
+        """The measurements that hold of the version whichever images were forgotten, by name."""
         return {each.path: getattr(self, each.path) for each in MEASUREMENTS if each.owner is Owner.VERSION}
 
     def membership_advantage(self) -> float | None:
@@ -82,7 +82,7 @@ class Metrics:
 
 
 class Probe:
-    """Images whose affinities to the anchors are compared with what they were (the paper's Figure 2a)."""
+    """Images on which structural collapse is followed: their affinities now against the original's (Figure 2a)."""
 
     def __init__(self, model: SplitClassifier, images: Tensor, anchors: Tensor) -> None:
         self._images = images
@@ -94,46 +94,48 @@ class Probe:
         self._original = affinities(model, images, self._structure)
 
     def collapse(self, model: SplitClassifier) -> float:
-        """0 = every image stands to the anchors as before, 2 = the opposite way."""
+        """Structural collapse of `model` against the original: 0 = affinities as before, 2 = reversed."""
         return structural_collapse(self._original, affinities(model, self._images, self._structure))
 
 
 def measure(
     model: SplitClassifier,
-    seen: Seen,
+    outputs: ModelOutputs,
     *,
     forget: Batch,
     probe: Probe | None,
-    parent: Seen | None = None,
+    parent: ModelOutputs | None = None,
     references: References | None = None,
 ) -> Metrics:
-    """Everything that can be measured with what the owner registered. Without `parent`, `model` is the parent.
+    """All measurements that the registered evaluation sets allow. Without `parent`, `model` is the parent.
 
-    `references` are the log odds of reference models on the very images of which `seen` has outputs.
+    `references` are the log odds of reference models on the images of which `outputs` has outputs.
     """
     views = robust_forget_accuracy(model, forget)
     return Metrics(
-        forget_accuracy=_forget_accuracy(seen.forget.logits, forget.labels),
+        forget_accuracy=_forget_accuracy(outputs.forget.logits, forget.labels),
         robust_forget_accuracy=sum(views.values()) / len(views),
         robust_forget_accuracy_by_view=views,
-        test_accuracy=seen.test.accuracy if seen.test else None,
-        retain_accuracy=seen.retain.accuracy if seen.retain else None,
+        test_accuracy=outputs.test.accuracy if outputs.test else None,
+        retain_accuracy=outputs.retain.accuracy if outputs.retain else None,
         collapse=probe.collapse(model) if probe else None,
-        membership=_membership(seen, references),
-        streisand=_streisand(seen),
-        retrieval=_searches(seen),
-        similarity=_similarity(seen.test, parent.test) or _similarity(seen.retain, parent.retain) if parent else None,
-        retained_similarity=_similarity(seen.retain, parent.retain) if parent else None,
-        relearning=_relearning(model, forget) if parent and len(forget) <= _MOST_RELEARNED else None,
+        membership=_membership(outputs, references),
+        streisand=_streisand(outputs),
+        retrieval=_searches(outputs),
+        similarity=_similarity(outputs.test, parent.test) or _similarity(outputs.retain, parent.retain)
+        if parent
+        else None,
+        retained_similarity=_similarity(outputs.retain, parent.retain) if parent else None,
+        relearning=_relearning(model, forget) if parent and len(forget) <= _MAX_RELEARNED else None,
     )
 
 
-def measure_own(model: SplitClassifier, seen: Seen, *, forget: Batch, own: list[int]) -> dict[str, float]:
-    """What of the metrics can differ between the requests that share a run, over the images of one: those at `own`."""
-    mine = Batch(forget.images[own], forget.labels[own])
-    views = robust_forget_accuracy(model, mine)
+def measure_own(model: SplitClassifier, outputs: ModelOutputs, *, forget: Batch, own: list[int]) -> dict[str, float]:
+    """The metrics that differ between requests of a shared run, over its images: `forget` at indices `own`."""
+    batch = Batch(forget.images[own], forget.labels[own])
+    views = robust_forget_accuracy(model, batch)
     return {
-        "forget_accuracy": _forget_accuracy(seen.forget.logits[own], mine.labels),
+        "forget_accuracy": _forget_accuracy(outputs.forget.logits[own], batch.labels),
         "robust_forget_accuracy": sum(views.values()) / len(views),
     }
 
@@ -142,40 +144,40 @@ def _forget_accuracy(logits: Tensor, labels: Tensor) -> float:
     return 100 * (margins(logits, labels) < 0).double().mean().item()
 
 
-def _membership(seen: Seen, references: References | None) -> Membership | None:
-    if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
+def _membership(outputs: ModelOutputs, references: References | None) -> Membership | None:
+    if outputs.test is None or len(outputs.test.labels) < LEAST_UNSEEN:
         return None
-    forget, test = seen.forget, seen.test
+    forget, test = outputs.forget, outputs.test
     return membership(forget.logits, forget.labels, test.logits, test.labels, references=references)
 
 
-def _streisand(seen: Seen) -> Membership | None:
-    if seen.test is None or len(seen.test.labels) < LEAST_UNSEEN:
+def _streisand(outputs: ModelOutputs) -> Membership | None:
+    if outputs.test is None or len(outputs.test.labels) < LEAST_UNSEEN:
         return None
-    forget, unseen = ((side.features, side.logits, side.labels) for side in (seen.forget, seen.test))
+    forget, unseen = ((side.features, side.logits, side.labels) for side in (outputs.forget, outputs.test))
     return streisand(forget, unseen)
 
 
-def _searches(seen: Seen) -> Searches | None:
-    if seen.test is None:
+def _searches(outputs: ModelOutputs) -> Searches | None:
+    if outputs.test is None:
         return None
-    gallery, labels = seen.test.features, seen.test.labels
+    gallery, labels = outputs.test.features, outputs.test.labels
     own = torch.arange(len(labels), device=labels.device)
     return Searches(
         retained=retrieval(gallery, labels, gallery, labels, own=own),
-        forgotten=retrieval(seen.forget.features, seen.forget.labels, gallery, labels),
+        forgotten=retrieval(outputs.forget.features, outputs.forget.labels, gallery, labels),
     )
 
 
-def _similarity(now: Outputs | None, then: Outputs | None) -> Similarity | None:
-    if now is None or then is None:
+def _similarity(current: Outputs | None, parent: Outputs | None) -> Similarity | None:
+    if current is None or parent is None:
         return None
     return Similarity(
-        images=len(now.labels),
-        cosine=mean_cosine(now.features, then.features),
-        cka=linear_cka(now.features, then.features),
-        agreement=agreement(now.logits, then.logits),
-        jensen_shannon=jensen_shannon(now.logits, then.logits),
+        images=len(current.labels),
+        cosine=mean_cosine(current.features, parent.features),
+        cka=linear_cka(current.features, parent.features),
+        agreement=agreement(current.logits, parent.logits),
+        jensen_shannon=jensen_shannon(current.logits, parent.logits),
     )
 
 
