@@ -32,7 +32,7 @@ from service.registry.storage.database import Database
 from service.registry.storage.pagination import Page
 from service.registry.tables import DeletionRequest, Model
 from service.registry.telemetry import counters
-from service.registry.telemetry.counters import Counted
+from service.registry.telemetry.counters import CounterName
 from service.registry.webhooks import outbox
 
 _LEASE = timedelta(seconds=30)
@@ -93,7 +93,7 @@ def fill(database: Database, count: int, waiting: int) -> Model:
         ]
     with database.write() as session:
         for n in range(499):  # as many as there are before they are folded
-            counters.add(session, Counted.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
+            counters.add(session, CounterName.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
         for model in made:
             version = versions.register_version(session, model, parent=None, **_VERSION)
             how: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}

@@ -43,5 +43,5 @@ if given is not None:
 else:
     settings = RegistrySettings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with schema.changing(Database(settings.resolved_database_url())) as connection:
+    with schema.migration_transaction(Database(settings.resolved_database_url())) as connection:
         _run(connection)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
-from service.registry.settings import RegistrySettings, listed
+from service.registry.settings import RegistrySettings, split_commas
 
 
 def _installed(schemes: frozenset[str]) -> frozenset[str]:
@@ -80,9 +80,9 @@ class ServiceSettings(RegistrySettings):
     max_manifest_bytes: int = Field(default=256 * 1024**2, ge=1)
     """Largest training manifest, uncompressed, in bytes."""
 
-    manifest_schemes: Annotated[frozenset[Scheme], NoDecode, BeforeValidator(listed), AfterValidator(_installed)] = (
-        frozenset()
-    )
+    manifest_schemes: Annotated[
+        frozenset[Scheme], NoDecode, BeforeValidator(split_commas), AfterValidator(_installed)
+    ] = frozenset()
     """Schemes of the URIs in manifests that images are fetched from, with commas between. Default: nothing is."""
 
     manifest_root: Path | None = None
@@ -119,7 +119,7 @@ class ServiceSettings(RegistrySettings):
     opendsr_certificate: Path | None = None
     """PEM file with the certificate of `opendsr_key`, and those that it was issued by. Default: self-signed."""
 
-    opendsr_identities: Annotated[frozenset[Identity], NoDecode, BeforeValidator(listed)] = Field(
+    opendsr_identities: Annotated[frozenset[Identity], NoDecode, BeforeValidator(split_commas)] = Field(
         default=frozenset({"controller_customer_id:raw"}), min_length=1
     )
     """What the `subject_id` of training manifests may be, as OpenDSR identities `type:format` with commas between."""

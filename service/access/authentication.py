@@ -111,7 +111,7 @@ class Authentication:
 
 def _owner_of(database: Database, key: str) -> Caller | None:
     with database.read() as session:
-        return api_keys.caller_of(session, key)
+        return api_keys.authenticate(session, key)
 
 
 def _tokens(settings: ServiceSettings) -> "JsonWebTokens | None":

@@ -53,5 +53,5 @@ async def revoke_api_key(key_id: Identifier, caller: Admin, resources: Resources
 
 def _revoke(database: Database, caller: Caller, key_id: uuid.UUID) -> ApiKey:
     with database.write() as session:
-        audit_log.acting(session, caller.subject)
+        audit_log.set_actor(session, caller.subject)
         return api_keys.revoke_key(session, caller.tenant_id, key_id)

@@ -22,7 +22,7 @@ class Auditor(PeriodicThread):
         more = True
         while more and not self.stopping:
             with self._database.read() as session:
-                tenants = audit_log.waiting(session)
+                tenants = audit_log.unchained_tenants(session)
             more = bool(tenants)
             for tenant_id in tenants:
                 with self._database.write() as session:

@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 
 from service.background.periodic import PeriodicThread
 from service.registry.access import idempotency_keys
-from service.registry.access.idempotency_keys import Once
+from service.registry.access.idempotency_keys import Reservation
 from service.registry.storage.database import Database
 
 
@@ -23,13 +23,13 @@ class IdempotencyLeases(PeriodicThread):
 
     def __init__(self, database: Database, last_success: Gauge) -> None:
         # No back-off: a lease would not outlast it.
-        interval, none = idempotency_keys.RESERVED / 3, timedelta(0)
+        interval, none = idempotency_keys.RESERVATION_LEASE / 3, timedelta(0)
         super().__init__("idempotency_leases", (self._renew,), interval, last_success, max_back_off=none)
         self._database = database
-        self._held: set[Once] = set()
+        self._held: set[Reservation] = set()
 
     @contextmanager
-    def hold(self, once: Once) -> Iterator[None]:
+    def hold(self, once: Reservation) -> Iterator[None]:
         """This process works on it until the block ends. What is held when the thread stops is free a lease later."""
         self._held.add(once)
         try:

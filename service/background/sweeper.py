@@ -30,7 +30,7 @@ class Sweeper(PeriodicThread):
     ) -> None:
         steps = (
             partial(housekeeping.sweep, database, artifacts, settings),
-            partial(reencryption.seal_plain, database, artifacts, MasterKey(settings)),
+            partial(reencryption.encrypt_plaintext, database, artifacts, MasterKey(settings)),
             self._announce,
             partial(certificates.issue_pending, database, settings),
             Orphans(database, artifacts).remove_some,

@@ -50,7 +50,7 @@ def side_by_side(
         first, second = measurement.of(before), measurement.of(after)
         if first is None and second is None:
             continue
-        most = measurement.most
+        most = measurement.maximum
         start, end = (None if it is None or most is None else _share(it, most) for it in (first, second))
         limit = limits.get(measurement.path, "")
         rows.append(

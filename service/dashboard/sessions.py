@@ -32,7 +32,7 @@ class Visitor:
 
 def sign_in(session: Session, key: str, lifetime: timedelta) -> str | None:
     """Begin a session with an API key; the cookie's secret, or nothing if the key is not good."""
-    caller = api_keys.caller_of(session, key)
+    caller = api_keys.authenticate(session, key)
     if caller is None:
         return None
     now = clock(session)

@@ -81,7 +81,9 @@ def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes,
     for record in found:
         rows[record.manifest].add(record.row)
     uris = {
-        manifest: manifest_files.uris(manifests.open_uris(manifest, resources.artifacts, resources.master_key), wanted)
+        manifest: manifest_files.read_uris(
+            manifests.open_uris(manifest, resources.artifacts, resources.master_key), wanted
+        )
         for manifest, wanted in rows.items()
     }
     images: dict[tuple[bytes, str], ReceivedImage] = {}

@@ -14,7 +14,7 @@ from service.registry.fields import NAME, Unique
 from service.registry.measurements.schemas import BeforeAndAfter, of_request
 from service.registry.options import Options
 from service.registry.states import ENDED, Disposition, State
-from service.registry.training_data.affected_versions import Reach, Reached
+from service.registry.training_data.affected_versions import AffectedVersion, Reach
 from service.web.fields import Answer, Labels, RecordIdentifier, RequestBody, Text
 
 RETRY_AFTER = 5
@@ -101,7 +101,7 @@ class ReachedVersion(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, reached: Reached) -> Self:
+    def of(cls, reached: AffectedVersion) -> Self:
         """From its row, loaded with the model and the aliases."""
         version, name = reached.version, reached.version.model.name
         return cls(
@@ -185,7 +185,7 @@ class AcceptedRequest(RequestAnswer):
     )
 
     @classmethod
-    def with_reach(cls, row: tables.DeletionRequest, reached: Sequence[Reached] | None, **more: Any) -> Self:
+    def with_reach(cls, row: tables.DeletionRequest, reached: Sequence[AffectedVersion] | None, **more: Any) -> Self:
         """From its row and its reach."""
         reach = None if reached is None else [ReachedVersion.of(found) for found in reached]
         return cls.of(row, reach=reach, **more)
@@ -198,7 +198,7 @@ class RequestDetails(AcceptedRequest):
 
     @classmethod
     def with_history(
-        cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition], reached: Sequence[Reached] | None
+        cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition], reached: Sequence[AffectedVersion] | None
     ) -> Self:
         """From its row, its moves and its reach."""
         return cls.with_reach(row, reached, history=moves)

@@ -13,14 +13,14 @@ from sqlalchemy.orm import Session
 from service.deletion_requests.named_records import Named, look_up
 from service.deletion_requests.schemas import RETRY_AFTER, AcceptedRequest, NewDeletionRequest
 from service.registry.access.scopes import Caller
-from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import AnchorSetNotFound, Fault, InvalidInput, ModelNotFound
 from service.registry.images import upload_formats
 from service.registry.images.validation import CheckedImages, check_images
 from service.registry.models import anchor_sets
 from service.registry.options import Options
-from service.registry.storage.artifacts import Staged
+from service.registry.storage.artifacts import StagedFile
 from service.registry.tables import DeletionRequest, Model
 from service.registry.training_data import affected_versions, reference_models, suppression_list
 from service.web.dependencies import Resources
@@ -92,7 +92,7 @@ def submit_deletion_request(
     with resources.artifacts.stage() as staged:
         if images:
             limits = resources.image_limits(resources.settings.max_images)
-            with SealedWriter(staged.path) as target:
+            with EncryptedWriter(staged.path) as target:
                 checked = upload_formats.check_upload(images, given.labels, target, classes=classes, limits=limits)
             stored = StoredImages(staged, target.key, checked)
         else:
@@ -116,19 +116,19 @@ def submit_deletion_request(
 class StoredImages:
     """Checked images of one deletion request in an encrypted file, which `store_deletion_request` makes durable."""
 
-    staged: Staged
+    staged: StagedFile
     key: bytes = field(repr=False)  # that decrypts the file; not wrapped yet
     checked: CheckedImages
 
 
-def fetch_images(resources: Resources, named: Named, staged: Staged) -> StoredImages:
+def fetch_images(resources: Resources, named: Named, staged: StagedFile) -> StoredImages:
     """Fetch the images of the records that are named.
 
     Raises:
         InvalidInput: with a fault for every one that cannot be fetched, or is no image.
     """
     limits = resources.image_limits(resources.settings.max_images)
-    with SealedWriter(staged.path) as target:
+    with EncryptedWriter(staged.path) as target:
         checked = check_images(named.images, target, limits)
     return StoredImages(staged, target.key, checked)
 

@@ -49,7 +49,7 @@ def answer(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Respo
     signer = signing_keys.signer(resources.settings)
     with resources.database.write() as session:
         request = lifecycle.find(session, caller.tenant_id, request_id)
-        inclusion_proof.sign_up(session, request, signer)
+        inclusion_proof.sign_events(session, request, signer)
     content = zipped(with_manifest(_files(resources, caller, request_id, certificate, keys), request_id, signer))
     headers = {
         "Content-Disposition": f'attachment; filename="evidence-{request_id}.zip"',
@@ -70,7 +70,10 @@ def _files(
     with resources.database.read() as session:
         request = lifecycle.find(session, caller.tenant_id, request_id)
         yield from _about(session, request)
-        yield "audit.json", _json(inclusion_proof.proof(session, request, and_at=_certified_height(certificate)))
+        yield (
+            "audit.json",
+            _json(inclusion_proof.proof(session, request, also_at_height=_certified_height(certificate))),
+        )
         yield "disposition.json", _json(certificates.dispositions(session, request, resources.settings))
     if certificate is not None:
         for suffix, kind in (("json", JSON), ("html", HTML), ("pdf", PDF)):

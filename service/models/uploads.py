@@ -20,7 +20,7 @@ from service.models.data_schemas import (
 from service.models.schemas import NewVersion, VersionAnswer
 from service.registry.access.scopes import Caller
 from service.registry.audit import audit_log
-from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import Fault, InvalidInput
 from service.registry.images import upload_formats
@@ -65,7 +65,7 @@ def register_version(
         checkpoint_files.inspect(staged.path, expected)
         key = f"checkpoints/{uuid.uuid4()}.safetensors"
         with resources.database.write() as session:
-            audit_log.acting(session, caller.subject)
+            audit_log.set_actor(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
             version = versions.register_version(
                 session,
@@ -120,7 +120,7 @@ def add_evaluation_set(
         sha256, size = staged.digest()
         key = f"evaluation-sets/{uuid.uuid4()}"
         with resources.database.write() as session:
-            audit_log.acting(session, caller.subject)
+            audit_log.set_actor(session, caller.subject)
             model = models.find_model(session, caller.tenant_id, model_name)
             evaluation_set = evaluation_sets.add_evaluation_set(
                 session,
@@ -158,14 +158,14 @@ def add_manifest(
         version = versions.find_version(session, model, reference)
     limits = manifest_files.ManifestLimits(rows=settings.max_manifest_rows, bytes=settings.max_manifest_bytes)
     with resources.artifacts.stage() as staged:
-        with SealedWriter(staged.path) as target:
-            rows = manifest_files.keep(
+        with EncryptedWriter(staged.path) as target:
+            rows = manifest_files.validate(
                 manifest, target, classes=version.classes, pseudonyms=caller.pseudonyms, limits=limits
             )
         manifest_id = uuid.uuid4()
         key = f"manifests/{uuid.uuid4()}"
         with resources.database.write() as session:
-            audit_log.acting(session, caller.subject)
+            audit_log.set_actor(session, caller.subject)
             row = manifests.add(
                 session,
                 caller.tenant_id,
@@ -193,7 +193,7 @@ def register_anchors(
     digest = anchor_files.digest(file)
     cache_key = anchor_sets.cache_key("precomputed", digest, given.classes, [])
     with resources.database.write() as session:
-        audit_log.acting(session, caller.subject)
+        audit_log.set_actor(session, caller.subject)
         known = anchor_sets.cached(session, caller.tenant_id, cache_key)
         if known is not None:
             return _answer(session, creation, known, 200)
@@ -204,7 +204,7 @@ def register_anchors(
         sha256, _ = staged.digest()
         key = f"anchor-sets/{uuid.uuid4()}.npz"
         with resources.database.write() as session:
-            audit_log.acting(session, caller.subject)
+            audit_log.set_actor(session, caller.subject)
             anchor_set, is_new = anchor_sets.add(
                 session,
                 caller.tenant_id,

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from service.registry.crypto.key_files import made_once
+from service.registry.crypto.key_files import create_once
 from service.settings import ServiceSettings
 
 _BITS = 3072
@@ -55,7 +55,7 @@ def _rsa_key(file: Path) -> RSAPrivateKey:
 
 def _own(folder: Path, domain: str) -> Path:
     """A key and a self-signed certificate."""
-    return made_once(folder / "opendsr" / f"{domain}.pem", lambda: _self_signed(domain))
+    return create_once(folder / "opendsr" / f"{domain}.pem", lambda: _self_signed(domain))
 
 
 def _self_signed(domain: str) -> bytes:

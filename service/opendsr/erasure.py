@@ -52,7 +52,7 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
             for model, of_model in named.items()
         }
         with resources.database.write() as session:
-            audit_log.acting(session, caller.subject)
+            audit_log.set_actor(session, caller.subject)
             whole = subject_requests.accept(
                 session,
                 caller.tenant_id,

@@ -22,7 +22,7 @@ from pydantic import (
 from service.registry import tables
 from service.registry.fields import NAME, Unique
 from service.registry.states import RequestStatus, State
-from service.registry.training_data.affected_versions import Reach, Reached
+from service.registry.training_data.affected_versions import AffectedVersion, Reach
 from service.registry.webhooks.opendsr_status import outcome_of, timestamp
 from service.web.fields import RecordIdentifier, WebhookUrl
 
@@ -210,7 +210,9 @@ class StatusAnswer(BaseModel):
     extensions: dict[str, Erasure]
 
     @classmethod
-    def of(cls, row: tables.SubjectRequest, reached: list[Reached], *, failed_callbacks: int, api_version: str) -> Self:
+    def of(
+        cls, row: tables.SubjectRequest, reached: list[AffectedVersion], *, failed_callbacks: int, api_version: str
+    ) -> Self:
         """From its row, loaded with the tenant and the deletion requests."""
         serving = row.deletion_requests
         erasure = Erasure(

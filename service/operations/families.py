@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from service.registry.measurements.definitions import Detail, shown
 from service.registry.operations.installation_status import MOST_ALIASES, InstallationStatus
 from service.registry.states import ENDED, DeliveryState, Phase, State
-from service.registry.telemetry.counters import BUCKETS, Count, Counted, Loss
+from service.registry.telemetry.counters import BUCKETS, Count, CounterName, Loss
 
 #: Names, what they mean, and the field of `InstallationStatus` that they show.
 _GAUGES = (
@@ -33,11 +33,11 @@ _GAUGES = (
 
 #: What is counted, by which label, with which values, and what it means.
 _COUNTERS = (
-    (Counted.REQUESTS_ENDED, "outcome", sorted(ENDED), "Deletion requests that ended; after a retry again."),
-    (Counted.JOBS_ENDED, "outcome", sorted(ENDED), "Runs that ended, or were ended before they began."),
-    (Counted.ATTEMPTS_LOST, "cause", sorted(Loss), "Runs that ended without an end."),
+    (CounterName.REQUESTS_ENDED, "outcome", sorted(ENDED), "Deletion requests that ended; after a retry again."),
+    (CounterName.JOBS_ENDED, "outcome", sorted(ENDED), "Runs that ended, or were ended before they began."),
+    (CounterName.ATTEMPTS_LOST, "cause", sorted(Loss), "Runs that ended without an end."),
     (
-        *(Counted.DELIVERIES_ENDED, "outcome", [DeliveryState.SUCCEEDED, DeliveryState.FAILED]),
+        *(CounterName.DELIVERIES_ENDED, "outcome", [DeliveryState.SUCCEEDED, DeliveryState.FAILED]),
         "Messages to webhooks that arrived, or were given up.",
     ),
 )
@@ -65,7 +65,9 @@ def _by_state(name: str, text: str, counts: dict[State, int] | dict[DeliveryStat
     return family
 
 
-def _counter(overview: InstallationStatus, counted: Counted, label: str, values: Iterable[str], text: str) -> Metric:
+def _counter(
+    overview: InstallationStatus, counted: CounterName, label: str, values: Iterable[str], text: str
+) -> Metric:
     """With a 0 for what has not happened yet: for Prometheus, what begins with 1 has not grown."""
     family = CounterMetricFamily(f"structguard_{counted}", text, labels=[label])
     for value in values:
@@ -77,7 +79,7 @@ def _phases(overview: InstallationStatus) -> Metric:
     text = "How long the phases of runs took that made a version."
     family = HistogramMetricFamily("structguard_phase_duration_seconds", text, labels=["phase"])
     for phase in Phase:
-        found = overview.counts.get((Counted.PHASE_SECONDS, phase), Count())
+        found = overview.counts.get((CounterName.PHASE_SECONDS, phase), Count())
         up_to = accumulate(found.buckets.get(bound, 0) for bound in BUCKETS)
         buckets = [(str(bound), float(count)) for bound, count in zip(BUCKETS, up_to, strict=True)]
         family.add_metric([phase], [*buckets, ("+Inf", float(found.count))], found.total)

@@ -27,11 +27,11 @@ Whole = BeforeValidator(whole)
 Real = Annotated[float, Field(strict=True)]
 
 
-def _each_once(found: list[T]) -> list[T]:
+def _each_once(items: list[T]) -> list[T]:
     """The list, if nothing in it stands twice."""
-    if len(set(found)) != len(found):
+    if len(set(items)) != len(items):
         raise ValueError("must be different from each other")
-    return found
+    return items
 
 
 Unique = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]

@@ -60,7 +60,7 @@ class Options(BaseModel):
 
     def stored(self) -> dict[str, Any]:
         """As a job has it: the same for all who want the same, in whatever order they name references."""
-        in_order = sorted(self.references, key=lambda one: (one.model, one.version))
+        in_order = sorted(self.references, key=lambda reference: (reference.model, reference.version))
         return self.model_copy(update={"references": in_order}).model_dump(mode="json")
 
     @model_validator(mode="after")

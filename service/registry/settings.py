@@ -13,7 +13,7 @@ Pool = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
 """Workers that are alike, by a name of the operator's choosing."""
 
 
-def listed(value: object) -> object:
+def split_commas(value: object) -> object:
     """What a variable holds, with commas between."""
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
@@ -35,7 +35,7 @@ class RegistrySettings(BaseSettings):
     celery_queue: str = "structguard"
     """Name of the Celery queue of the pool `default`; another pool has its own, `structguard.NAME`."""
 
-    pools: Annotated[frozenset[Pool], NoDecode, BeforeValidator(listed)] = Field(
+    pools: Annotated[frozenset[Pool], NoDecode, BeforeValidator(split_commas)] = Field(
         default=frozenset({DEFAULT_POOL}), min_length=1
     )
     """Pools of workers, with commas between. The service: those that models may name. A worker: those that it is of."""

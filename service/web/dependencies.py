@@ -103,7 +103,7 @@ def _read(resources: ResourcesDep) -> Iterator[Session]:
 
 def _write(resources: ResourcesDep, caller: Annotated[Caller, Depends(signed_in)]) -> Iterator[Session]:
     with resources.database.write() as session:
-        audit_log.acting(session, caller.subject)
+        audit_log.set_actor(session, caller.subject)
         yield session
     resources.committed(session)
 

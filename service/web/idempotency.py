@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from service.registry.access import idempotency_keys
-from service.registry.access.idempotency_keys import Answered, Once
+from service.registry.access.idempotency_keys import Reservation, StoredResponse
 from service.registry.access.scopes import Caller
 from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.errors import Fault, InvalidInput
@@ -35,14 +35,14 @@ _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 class Replay(Exception):
     """The request was answered before."""
 
-    def __init__(self, answered: Answered) -> None:
+    def __init__(self, answered: StoredResponse) -> None:
         self.answered = answered
 
 
 class IdempotentAnswer:
     """Builds the response of a creating route and stores it under the caller's key, in the same transaction."""
 
-    def __init__(self, once: Once | None) -> None:
+    def __init__(self, once: Reservation | None) -> None:
         self._once = once
 
     def answer(
@@ -58,7 +58,7 @@ class IdempotentAnswer:
         return _response(status, told, body)
 
 
-def replayed(answered: Answered) -> Response:
+def replayed(answered: StoredResponse) -> Response:
     """The stored answer."""
     return _response(answered.status, answered.headers | {"idempotent-replayed": "true"}, answered.body)
 
@@ -111,7 +111,7 @@ async def _creation(
         return
     # Some callers make their keys of what they ask for.
     pseudonym = caller.pseudonyms.content(_read(key).encode())
-    once = Once(caller.tenant_id, f"{request.method} {request.url.path}", pseudonym, attempt=uuid.uuid4())
+    once = Reservation(caller.tenant_id, f"{request.method} {request.url.path}", pseudonym, attempt=uuid.uuid4())
     answered = await run_in_threadpool(_begin, resources.database, once, caller.pseudonyms, sent)
     if answered is not None:
         raise Replay(answered)
@@ -123,13 +123,15 @@ async def _creation(
         raise
 
 
-def _begin(database: Database, once: Once, pseudonyms: Pseudonyms, sent: FormData | bytes) -> Answered | None:
+def _begin(
+    database: Database, once: Reservation, pseudonyms: Pseudonyms, sent: FormData | bytes
+) -> StoredResponse | None:
     fingerprint = pseudonyms.content(_digest(sent))
     with database.write() as session:
         return idempotency_keys.begin(session, once, fingerprint)
 
 
-def _abandon(database: Database, once: Once) -> None:
+def _abandon(database: Database, once: Reservation) -> None:
     with database.write() as session:
         idempotency_keys.abandon(session, once)
 

@@ -93,7 +93,7 @@ class RequestIdentity:
                 message.setdefault("headers", []).append((b"x-request-id", str(request_id).encode()))
             await send(message)
 
-        with logs.about(request=str(request_id)), _span(scope) as span:
+        with logs.context(request=str(request_id)), _span(scope) as span:
             try:
                 await self._app(scope, receive, noted)
             finally:

@@ -22,7 +22,7 @@ from service.registry.crypto.signing_keys import SigningKeyUnusable
 from service.registry.errors import Fault, RegistryError
 from service.registry.models.architectures import ImageSizeUnsupported
 from service.registry.models.checkpoint_files import CheckpointRejected
-from service.registry.storage.disk_full import ran_out
+from service.registry.storage.disk_full import is_disk_full
 from service.web.idempotency import Replay, replayed
 from service.web.problem_types import INTERNAL, INVALID, NOT_FOUND, TABLE, UNAVAILABLE, Kind, kind_of
 
@@ -181,7 +181,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _os_error(request: Request, error: Exception) -> JSONResponse:
-    if not ran_out(error):
+    if not is_disk_full(error):
         raise error
     return answer(request.state.request_id, TABLE[errors.StorageFull], "A disk of the service has no room left.")
 
@@ -192,7 +192,7 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
 
 def unavailable(request_id: uuid.UUID, error: Exception) -> JSONResponse:
     """The answer while the database is away, or has no room to write."""
-    detail = "The database has no room left." if ran_out(error) else "The database does not answer."
+    detail = "The database has no room left." if is_disk_full(error) else "The database does not answer."
     return answer(request_id, UNAVAILABLE, detail, headers={"Retry-After": "5"})
 
 

@@ -43,7 +43,7 @@ def empty(request, tmp_path):
 def move(database, revision):
     """Migrate up, or down, to this revision."""
     config = schema._config()
-    with schema.changing(database) as connection:
+    with schema.migration_transaction(database) as connection:
         config.attributes["connection"] = connection
         up = not MigrationContext.configure(connection).get_current_heads()
         (command.upgrade if up else command.downgrade)(config, revision)
@@ -83,7 +83,7 @@ def test_a_migration_that_leaves_a_row_without_the_one_it_refers_to_changes_noth
     with sqlite.write() as session:
         owner = api_keys.ensure_tenant(session, "acme").id
         api_keys.create_key(session, owner, name="test", scopes=[Scope.ADMIN], expires_at=None)
-    with pytest.raises(IntegrityError, match="refers to none"), schema.changing(sqlite) as connection:
+    with pytest.raises(IntegrityError, match="refers to none"), schema.migration_transaction(sqlite) as connection:
         connection.execute(text("DELETE FROM tenants"))
     with sqlite.write() as session:
         assert api_keys.find_tenant(session, "acme").id == owner

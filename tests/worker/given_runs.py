@@ -5,7 +5,7 @@ import uuid
 
 import numpy as np
 
-from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.crypto.master_key import MasterKey
 from service.registry.deletion_requests import lifecycle
 from service.registry.images.archive import ImageArchiveWriter
@@ -48,7 +48,7 @@ def submit(database, artifacts, settings, model, images, options):
     """Ask for these images, each with its label, to be forgotten, with the tenant's anchors."""
     request_id = uuid.uuid4()
     with artifacts.stage() as staged:
-        with SealedWriter(staged.path) as sealed, ImageArchiveWriter(sealed) as kept:
+        with EncryptedWriter(staged.path) as sealed, ImageArchiveWriter(sealed) as kept:
             for image, label in images:
                 file = io.BytesIO()
                 image.save(file, "PNG")

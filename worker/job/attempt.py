@@ -30,7 +30,7 @@ from service.registry.reasons import Reason, ReasonCode
 from service.registry.states import Phase
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
-from service.registry.storage.disk_full import ran_out
+from service.registry.storage.disk_full import is_disk_full
 from service.registry.telemetry import logs, traces
 from worker.anchors.anchors import AnchorsAltered, anchors_for
 from worker.evaluation.evaluation import device_of, evaluate, objections, probe_of
@@ -62,7 +62,7 @@ def main() -> None:
     logs.configure(settings.log_format)
     traces.start("worker")
     try:
-        with logs.about(job=job_id, attempt=int(attempt)):
+        with logs.context(job=job_id, attempt=int(attempt)):
             _attempt(settings, Claim(uuid.UUID(job_id), int(fence), int(attempt)))
     finally:
         traces.stop()
@@ -72,7 +72,7 @@ def main() -> None:
 
 def _attempt(settings: WorkerSettings, claim: Claim) -> None:
     database = Database.of(settings)
-    report = ProgressReport(database, claim, traces.inherited())
+    report = ProgressReport(database, claim, traces.inherited_parent())
     try:
         with closing(report):
             run(database, Artifacts(settings.data_dir), settings, claim, report)
@@ -85,7 +85,7 @@ def _attempt(settings: WorkerSettings, claim: Claim) -> None:
         with database.write() as session:
             claims.report_failure(session, claim, reason=error.reason)
     except Exception as error:
-        if isinstance(error, SQLAlchemyError | OSError) and not ran_out(error):
+        if isinstance(error, SQLAlchemyError | OSError) and not is_disk_full(error):
             raise  # the database or the disk was away: a lost attempt, not a failed job
         logger.exception("job %s failed", claim.job_id)
         with database.write() as session:
@@ -207,7 +207,7 @@ def _reason(error: Exception, phase: Phase) -> Reason:
     """The reason of a failure for an operator, without anything that a caller sent."""
     if isinstance(error, torch.OutOfMemoryError):
         return Reason(ReasonCode.OUT_OF_MEMORY, phase)
-    if ran_out(error):
+    if is_disk_full(error):
         return Reason(ReasonCode.DISK_FULL, phase)
     if isinstance(error, RegistryError):
         code = _CODES.get(type(error))

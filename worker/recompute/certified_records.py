@@ -14,7 +14,7 @@ from service.registry.deletion_requests import lifecycle
 from service.registry.deletion_requests.lifecycle import due_at
 from service.registry.errors import RegistryError
 from service.registry.evidence import certificates
-from service.registry.evidence.statement import moment
+from service.registry.evidence.statement import rfc3339
 from service.registry.images import archive
 from service.registry.job_queue import jobs
 from service.registry.options import Options, Reference
@@ -121,8 +121,8 @@ def recomputed_facts(
 ) -> dict[str, Any]:
     """The same fields as `certified_facts`, recomputed from rows and files, not copied from the statement."""
     request, inputs = certified.request, certified.inputs
-    facts = certified_facts(certificates.restated(session, request.id, settings))
-    facts["due"] = moment(due_at(request.regulation, request.received_at))
+    facts = certified_facts(certificates.recompose(session, request.id, settings))
+    facts["due"] = rfc3339(due_at(request.regulation, request.received_at))
     if request.samples is not None:
         facts["forget_set"]["count"] = len(images_of(request, artifacts, settings))
     facts["gate"] |= {"policy": inputs.model.policy, "policy_sha256": sha256(inputs.model.policy)}

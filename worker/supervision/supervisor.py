@@ -65,7 +65,7 @@ def start(*arguments: str) -> "subprocess.Popen[bytes]":
 
 def run(database: Database, settings: WorkerSettings, claim: Claim, stopping: threading.Event) -> None:
     """Run the job to its end, whatever that is; when `stopping` is set, hand it back to the queue."""
-    with logs.about(job=str(claim.job_id), attempt=claim.attempt), tracing.job(database, claim) as span:
+    with logs.context(job=str(claim.job_id), attempt=claim.attempt), tracing.job(database, claim) as span:
         if not _attempt(database, settings, claim, stopping):
             span.set_status(StatusCode.ERROR)
 

@@ -14,7 +14,7 @@ from service.registry.telemetry import traces
 @contextmanager
 def job(database: Database, claim: Claim) -> Iterator[Span]:
     """A consumer span, child of the job's first request; further requests of the same job are linked to it."""
-    if not traces.are_on():
+    if not traces.enabled():
         yield INVALID_SPAN
         return
     with database.read() as session:

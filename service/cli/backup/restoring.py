@@ -69,7 +69,7 @@ def _check_database(file: Path) -> tuple[int, int]:
     if not file.is_file():
         raise Damaged("It holds no database.")
     with closing(Database(f"sqlite:///{file}")) as database:
-        if schema.standing(database) in ("ahead", "empty"):
+        if schema.status(database) in ("ahead", "empty"):
             raise CommandError("A newer release has made this backup.", "Restore it with that release.")
     with closing(sqlite3.connect(file)) as opened:
         try:

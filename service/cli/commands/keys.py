@@ -93,7 +93,7 @@ def registry() -> "Iterator[Session]":
         raise CommandError(error.detail) from error
     try:
         with database.write() as session:
-            audit_log.acting(session, "command line")
+            audit_log.set_actor(session, "command line")
             yield session
     except SQLAlchemyError as error:
         advice = "Name the one that the service uses, and run `structguard migrate` on a new one."

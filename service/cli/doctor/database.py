@@ -43,7 +43,7 @@ def reachable(settings: RegistrySettings) -> Finding:
 
 def migrated(database: Database) -> Finding:
     """Whether the tables are those of this program."""
-    match schema.standing(database):
+    match schema.status(database):
         case "current":
             return ok("migrations", "the tables are those of this program")
         case "ahead":

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from service.registry.access.scopes import Caller, Scope
 from service.registry.audit import audit_log
-from service.registry.audit.hash_chain import moment
+from service.registry.audit.hash_chain import rfc3339
 from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.errors import ApiKeyNotFound, TenantNotFound
 from service.registry.storage.database import clock
@@ -22,13 +22,13 @@ from service.registry.storage.pagination import Page, paginate
 from service.registry.tables import ApiKey, Tenant
 
 KEY_PREFIX = "sg_"
-"""How every key begins, so that one that leaked is found by scanners."""
+"""Prefix of every key, by which secret scanners recognise one that leaked."""
 
 _PREFIX_BYTES = 6  # 48 random bits: enough to be unique
 _SECRET_BYTES = 32
 _KEY = re.compile(rf"({KEY_PREFIX}[0-9a-f]{{{2 * _PREFIX_BYTES}}})_[0-9a-f]{{{2 * _SECRET_BYTES}}}")
 
-# Every request asks this: columns cost a third of what objects do.
+# Runs with every request: selecting columns costs a third of loading objects.
 _BY_PREFIX = (
     select(
         ApiKey.id,
@@ -46,14 +46,14 @@ _BY_PREFIX = (
 
 def ensure_tenant(session: Session, name: str) -> Tenant:
     """The tenant of this name, created if there is none."""
-    found = session.scalar(select(Tenant).where(Tenant.name == name))
-    if found is not None:
-        return found
+    existing = session.scalar(select(Tenant).where(Tenant.name == name))
+    if existing is not None:
+        return existing
     tenant = Tenant(name=name, pseudonym_key=secrets.token_bytes(32), created_at=clock(session))
     try:
         with session.begin_nested():
             session.add(tenant)
-    except IntegrityError:  # somebody was faster
+    except IntegrityError:  # another process was faster
         return find_tenant(session, name)
     return tenant
 
@@ -64,16 +64,16 @@ def find_tenant(session: Session, name: str) -> Tenant:
     Raises:
         TenantNotFound: there is none.
     """
-    found = session.scalar(select(Tenant).where(Tenant.name == name))
-    if found is None:
+    tenant = session.scalar(select(Tenant).where(Tenant.name == name))
+    if tenant is None:
         raise TenantNotFound
-    return found
+    return tenant
 
 
 def create_key(
     session: Session, tenant_id: uuid.UUID, *, name: str, scopes: Collection[Scope], expires_at: datetime | None
 ) -> tuple[ApiKey, str]:
-    """Make a key; the row, and the secret, which can never be had again."""
+    """Create a key; the row, and the secret, which is shown once and not stored."""
     prefix = f"{KEY_PREFIX}{secrets.token_hex(_PREFIX_BYTES)}"
     secret = f"{prefix}_{secrets.token_hex(_SECRET_BYTES)}"
     row = ApiKey(
@@ -88,17 +88,17 @@ def create_key(
     )
     session.add(row)
     session.flush()
-    expires = expires_at and moment(expires_at)
-    audit_log.append(session, tenant_id, "api_key.created", about=row.id, scopes=row.scopes, expires_at=expires)
+    expiry = expires_at and rfc3339(expires_at)
+    audit_log.append(session, tenant_id, "api_key.created", about=row.id, scopes=row.scopes, expires_at=expiry)
     return row, secret
 
 
-def caller_of(session: Session, secret: str) -> Caller | None:
-    """Whose key this is; nobody's, if there is no such key or it is no longer good."""
-    shape = _KEY.fullmatch(secret)
-    if shape is None:
+def authenticate(session: Session, secret: str) -> Caller | None:
+    """The caller that this API key belongs to; None if there is no such key, or it is expired or revoked."""
+    match = _KEY.fullmatch(secret)
+    if match is None:
         return None
-    row = session.execute(_BY_PREFIX, {"prefix": shape[1]}).one_or_none()
+    row = session.execute(_BY_PREFIX, {"prefix": match[1]}).one_or_none()
     if row is None or not hmac.compare_digest(row.digest, _digest(secret)) or row.revoked_at is not None:
         return None
     if row.expires_at is not None and row.expires_at <= clock(session):
@@ -108,7 +108,7 @@ def caller_of(session: Session, secret: str) -> Caller | None:
 
 
 def has_keys(session: Session) -> bool:
-    """Has anybody ever made a key?"""
+    """Whether any key was ever created."""
     return session.scalar(select(ApiKey.id).limit(1)) is not None
 
 
@@ -138,7 +138,7 @@ def find_key(session: Session, tenant_id: uuid.UUID, key_id: uuid.UUID) -> ApiKe
 
 
 def revoke_key(session: Session, tenant_id: uuid.UUID, key_id: uuid.UUID) -> ApiKey:
-    """End a key at once. Revoking it again changes nothing.
+    """Revoke a key with immediate effect. Revoking it again changes nothing.
 
     Raises:
         ApiKeyNotFound: there is none.

@@ -1,6 +1,6 @@
-"""Creating once, however often the same request arrives (the IETF's `Idempotency-Key` draft).
+"""Creating once, however often the same request arrives (draft-ietf-httpapi-idempotency-key-header).
 
-The answer is stored in the transaction that creates, so that there is never one without the other.
+The response is stored in the transaction that creates, so that there is never one without the other.
 """
 
 import uuid
@@ -15,19 +15,19 @@ from service.registry.errors import CreationInFlight, KeyReused
 from service.registry.storage.database import clock
 from service.registry.tables import Creation
 
-KEPT = timedelta(hours=24)
-"""How long an answer can be had again."""
+RESPONSE_RETENTION = timedelta(hours=24)
+"""How long a stored response is replayed."""
 
-RESERVED = timedelta(seconds=10)
-"""How long a try keeps others away whose process no longer says that it works on it."""
+RESERVATION_LEASE = timedelta(seconds=10)
+"""How long a reservation holds without being renewed."""
 
 
-_FRESH = {"populate_existing": True}
+_RELOAD = {"populate_existing": True}
 
 
 @dataclass(frozen=True)
-class Once:
-    """This try at creating something."""
+class Reservation:
+    """One attempt at a creating request, which holds its idempotency key."""
 
     tenant_id: uuid.UUID
     operation: str
@@ -36,8 +36,8 @@ class Once:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What the first try was answered with."""
+class StoredResponse:
+    """The response to the first attempt."""
 
     status: int
     headers: dict[str, str]
@@ -45,81 +45,89 @@ class Answered:
     expires_at: datetime
 
 
-def begin(session: Session, once: Once, fingerprint: str) -> Answered | None:
-    """Reserve the key for this try, or give the answer that there is already.
+def begin(session: Session, reservation: Reservation, fingerprint: str) -> StoredResponse | None:
+    """Reserve the key for this attempt; the stored response if the request has been answered already.
 
     Raises:
-        KeyReused: the key was used for something else.
-        CreationInFlight: another try with it has not ended.
+        KeyReused: the key was used with another request.
+        CreationInFlight: another attempt with it has not ended.
     """
     now = clock(session)
     row = Creation(
-        tenant_id=once.tenant_id,
-        operation=once.operation,
-        key=once.key,
+        tenant_id=reservation.tenant_id,
+        operation=reservation.operation,
+        key=reservation.key,
         fingerprint=fingerprint,
-        attempt=once.attempt,
-        in_flight_until=now + RESERVED,
+        attempt=reservation.attempt,
+        in_flight_until=now + RESERVATION_LEASE,
         headers={},
-        expires_at=now + KEPT,
+        expires_at=now + RESPONSE_RETENTION,
     )
     try:
         with session.begin_nested():
             session.add(row)
     except IntegrityError:
-        return _known(session, once, fingerprint, now)
+        return _take_over(session, reservation, fingerprint, now)
     return None
 
 
-def _known(session: Session, once: Once, fingerprint: str, now: datetime) -> Answered | None:
-    row = session.scalar(select(Creation).where(_is(once)).with_for_update(), execution_options=_FRESH)
-    if row is None:  # the other try failed between the two statements
-        return begin(session, once, fingerprint)
+def _take_over(session: Session, reservation: Reservation, fingerprint: str, now: datetime) -> StoredResponse | None:
+    row = session.scalar(select(Creation).where(_matches(reservation)).with_for_update(), execution_options=_RELOAD)
+    if row is None:  # the other attempt failed between the two statements
+        return begin(session, reservation, fingerprint)
     if row.expires_at > now:
         if row.fingerprint != fingerprint:
             raise KeyReused
         if row.status is not None and row.body is not None:
-            return Answered(row.status, dict(row.headers), row.body, row.expires_at)
+            return StoredResponse(row.status, dict(row.headers), row.body, row.expires_at)
         if row.in_flight_until > now:
             raise CreationInFlight
-    row.fingerprint, row.attempt, row.status, row.body, row.headers = fingerprint, once.attempt, None, None, {}
-    row.in_flight_until, row.expires_at = now + RESERVED, now + KEPT
+    row.fingerprint, row.attempt, row.status, row.body, row.headers = fingerprint, reservation.attempt, None, None, {}
+    row.in_flight_until, row.expires_at = now + RESERVATION_LEASE, now + RESPONSE_RETENTION
     return None
 
 
-def finish(session: Session, once: Once, *, status: int, headers: dict[str, str], body: bytes) -> None:
-    """Store the answer, in the transaction that creates what it tells of.
+def finish(session: Session, reservation: Reservation, *, status: int, headers: dict[str, str], body: bytes) -> None:
+    """Store the response, in the transaction that creates what it describes.
 
     Raises:
-        CreationInFlight: this try took so long that another one has begun; nothing may be created.
+        CreationInFlight: the reservation expired and another attempt took it over; roll back.
     """
-    stored = session.scalar(
+    updated_key = session.scalar(
         update(Creation)
-        .where(_is(once), Creation.attempt == once.attempt, Creation.status.is_(None))
+        .where(_held_by(reservation))
         .values(status=status, headers=headers, body=body)
         .returning(Creation.key)
         .execution_options(synchronize_session=False)
     )
-    if stored is None:
+    if updated_key is None:
         raise CreationInFlight
 
 
-def renew(session: Session, once: Once) -> None:
-    """This try is still worked on. If it has lost its key to another try, it does not get it back."""
-    mine = update(Creation).where(_is(once), Creation.attempt == once.attempt, Creation.status.is_(None))
-    until = clock(session) + RESERVED
-    session.execute(mine.values(in_flight_until=until).execution_options(synchronize_session=False))
+def renew(session: Session, reservation: Reservation) -> None:
+    """Extend the reservation. One that another attempt has taken over stays lost."""
+    statement = update(Creation).where(_held_by(reservation))
+    deadline = clock(session) + RESERVATION_LEASE
+    session.execute(statement.values(in_flight_until=deadline).execution_options(synchronize_session=False))
 
 
-def abandon(session: Session, once: Once) -> None:
-    """The try failed: the key is free again."""
-    session.execute(delete(Creation).where(_is(once), Creation.attempt == once.attempt, Creation.status.is_(None)))
+def abandon(session: Session, reservation: Reservation) -> None:
+    """Release the key after the attempt failed."""
+    session.execute(delete(Creation).where(_held_by(reservation)))
 
 
 def forget_expired(session: Session) -> None:
-    """Remove answers that can no longer be had."""
+    """Delete stored responses that have expired."""
     session.execute(delete(Creation).where(Creation.expires_at < clock(session)))
 
 
-def _is(once: Once) -> ColumnElement[bool]:
-    return and_(Creation.tenant_id == once.tenant_id, Creation.operation == once.operation, Creation.key == once.key)
+def _matches(reservation: Reservation) -> ColumnElement[bool]:
+    return and_(
+        Creation.tenant_id == reservation.tenant_id,
+        Creation.operation == reservation.operation,
+        Creation.key == reservation.key,
+    )
+
+
+def _held_by(reservation: Reservation) -> ColumnElement[bool]:
+    return and_(_matches(reservation), Creation.attempt == reservation.attempt, Creation.status.is_(None))

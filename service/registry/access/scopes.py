@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Scopes of callers."""
 
 import uuid
 from collections.abc import Collection
@@ -28,13 +28,13 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who has proved who they are."""
+    """An authenticated caller."""
 
     tenant_id: uuid.UUID
     subject: str  #: stable and not secret: `key:` and an identifier, or `jwt:` and a digest
     scopes: frozenset[Scope]
     pseudonyms: Pseudonyms  #: of the tenant
 
-    def may(self, wanted: Collection[str]) -> bool:
-        """Has the caller all these scopes?"""
-        return Scope.ADMIN in self.scopes or self.scopes.issuperset(wanted)
+    def may(self, required: Collection[str]) -> bool:
+        """Whether the caller has all these scopes; `admin` implies them."""
+        return Scope.ADMIN in self.scopes or self.scopes.issuperset(required)

@@ -1,13 +1,13 @@
-"""The audit log: what happened, for each tenant a hash chain.
+"""The audit log: the events of each tenant, as a hash chain.
 
-What happened is written in its own transaction: by `append`, or as the `Transition` that a move of a request is. So
-there is never the one without the other. It is chained afterwards, by `chain`, which every process of the service calls
-each second: otherwise all that accept requests would wait for each other, for the row that is the head of the chain.
-Until then a seal shows whether it is as it was written (`audit_seals`), which its entry says for ever.
+An event is written in the transaction that causes it: by `append`, or as the `Transition` row of a request. It is
+chained afterwards, by `chain`, which every process of the service calls each second: otherwise all processes that
+accept requests would queue for the lock on the head of the chain. Until then a MAC protects the row (`row_macs`), and
+its entry records for ever whether the MAC held (`as_written`).
 
-Entries hold identifiers of rows, digests, and what stands for people: never a name, and nothing that somebody wrote. Of
-a text there is an HMAC with the tenant's key (`Pseudonyms`). Verifying the chain takes no key, so it can be verified
-when that one is destroyed.
+Entries hold identifiers of rows, digests and pseudonyms: never a name, and no text that a person wrote, of which there
+is an HMAC with the tenant's key (`Pseudonyms`). Verifying the chain takes no key, so it is still possible when that key
+is destroyed.
 """
 
 import json
@@ -23,20 +23,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.registry.audit import row_macs
-from service.registry.audit.hash_chain import Head, Link, canonical, encoded, extend, moment
+from service.registry.audit.hash_chain import Head, Link, canonical, encoded, extend, rfc3339
 from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.storage.database import batches, clock
 from service.registry.tables import AuditEntry, AuditEvent, AuditHead, DeletionRequest, Tenant, Transition
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 1000  # moves, and as many other events, that one transaction chains
+_BATCH = 1000  # transitions, and as many other events, that one transaction chains
 _MOVED = "deletion_request.moved"
-_ACTING = "who acts"  # key of a session's `info`
+_ACTOR = "actor"  # key of a session's `info`
 
-_EVENT = insert(AuditEvent)
+_INSERT_EVENT = insert(AuditEvent)
 _UNCHAINED = text("NOT transitions.chained")  # as the index has it, for both databases
-_MOVES = (
+_SELECT_MOVES = (
     select(
         Transition.id,
         Transition.request_id,
@@ -55,26 +55,28 @@ _MOVES = (
     .join(DeletionRequest, DeletionRequest.id == Transition.request_id)
     .where(_UNCHAINED, DeletionRequest.tenant_id == bindparam("tenant_id"))
     .order_by(Transition.id)
-    .limit(_AT_ONCE)
+    .limit(_BATCH)
 )
-_EVENTS = (
-    select(AuditEvent).where(AuditEvent.tenant_id == bindparam("tenant_id")).order_by(AuditEvent.id).limit(_AT_ONCE)
+_SELECT_EVENTS = (
+    select(AuditEvent).where(AuditEvent.tenant_id == bindparam("tenant_id")).order_by(AuditEvent.id).limit(_BATCH)
 )
 
 
-_ENTRY = insert(AuditEntry)
-_CHAINED = update(Transition).where(Transition.id.in_(bindparam("ids", expanding=True))).values(chained=True, seal=None)
-_GONE = delete(AuditEvent).where(AuditEvent.id.in_(bindparam("ids", expanding=True)))
-_FIRST_MOVES = select(Transition.request_id).where(_UNCHAINED).order_by(Transition.id).limit(_AT_ONCE).subquery()
-_WHO_MOVED = (
-    select(DeletionRequest.tenant_id).join(_FIRST_MOVES, _FIRST_MOVES.c.request_id == DeletionRequest.id).distinct()
+_INSERT_ENTRY = insert(AuditEntry)
+_MARK_CHAINED = (
+    update(Transition).where(Transition.id.in_(bindparam("ids", expanding=True))).values(chained=True, seal=None)
 )
-_WHO_ELSE = select(AuditEvent.tenant_id).distinct()
+_DELETE_EVENTS = delete(AuditEvent).where(AuditEvent.id.in_(bindparam("ids", expanding=True)))
+_OLDEST_MOVES = select(Transition.request_id).where(_UNCHAINED).order_by(Transition.id).limit(_BATCH).subquery()
+_TENANTS_WITH_MOVES = (
+    select(DeletionRequest.tenant_id).join(_OLDEST_MOVES, _OLDEST_MOVES.c.request_id == DeletionRequest.id).distinct()
+)
+_TENANTS_WITH_EVENTS = select(AuditEvent.tenant_id).distinct()
 
 
-def acting(session: Session, subject: str) -> None:
-    """Who does what this session writes; without a word it is the service itself."""
-    session.info[_ACTING] = subject
+def set_actor(session: Session, subject: str) -> None:
+    """Set the actor of the events that this session appends. By default it is `service`."""
+    session.info[_ACTOR] = subject
 
 
 def append(
@@ -86,13 +88,16 @@ def append(
     by: str | None = None,
     **facts: Any,
 ) -> None:
-    """Write down that something happened; it is committed with this transaction, and chained within about a second.
+    """Append an event; it is committed with this transaction, and chained within about a second.
 
-    `event` is a thing and a verb, such as `version.registered`. `facts` are text, integers, booleans, null, and lists
-    and objects of them. None is what a person or a thing is called: see `commitment`.
+    `event` is a noun and a verb, such as `version.registered`. `facts` are text, integers, booleans, null, and lists
+    and objects of them, without names of persons or things: for these there is `commitment`.
+
+    Raises:
+        TypeError: `facts` hold something else.
     """
-    said = canonical(facts)  # whoever writes what cannot be chained shall hear of it, and not who chains
-    at, by = clock(session), by or session.info.get(_ACTING, "service")
+    serialized_facts = canonical(facts)  # raises here, for the writer, and not later in `chain`
+    at, by = clock(session), by or session.info.get(_ACTOR, "service")
     row = {
         "tenant_id": tenant_id,
         "at": at,
@@ -100,33 +105,34 @@ def append(
         "about": about,
         "by": by,
         "facts": facts,
-        "seal": row_macs.of_event(session, tenant_id, at, event, about, by, said),
+        "seal": row_macs.of_event(session, tenant_id, at, event, about, by, serialized_facts),
     }
-    session.connection().execute(_EVENT, row)
+    session.connection().execute(_INSERT_EVENT, row)
 
 
-def commitment(session: Session, tenant_id: uuid.UUID, said: str) -> str:
-    """What stands in the log for a text that somebody wrote."""
-    return _pseudonyms(session, tenant_id).text(said)
+def commitment(session: Session, tenant_id: uuid.UUID, content: str) -> str:
+    """The HMAC that stands in the log for a text that a person wrote; in hex."""
+    return _pseudonyms(session, tenant_id).text(content)
 
 
 def chain(session: Session, tenant_id: uuid.UUID) -> int:
-    """Chain what has happened to a tenant, oldest first; how much it was. There may be more then.
+    """Chain a batch of a tenant's events, oldest first; how many. There may be more left.
 
-    Nobody else appends to this chain until the transaction ends, which should be soon. A transaction that chains for
-    several tenants does so in the order of their identifiers.
+    The head of the chain is locked until the transaction ends, which should be soon. A transaction that chains for
+    several tenants does so in the order of their identifiers, against deadlocks.
     """
-    head = _locked(session, tenant_id)
-    moves = session.execute(_MOVES, {"tenant_id": tenant_id}).all()
-    events = session.scalars(_EVENTS, {"tenant_id": tenant_id}).all()
+    head = _locked_head(session, tenant_id)
+    moves = session.execute(_SELECT_MOVES, {"tenant_id": tenant_id}).all()
+    events = session.scalars(_SELECT_EVENTS, {"tenant_id": tenant_id}).all()
     if not moves and not events:
         return 0
     pseudonyms = _pseudonyms(session, tenant_id)
-    happened = sorted(
-        [*_moves(session, tenant_id, moves, pseudonyms), *_events(session, events)], key=lambda one: one.said["at"]
+    pending = sorted(
+        [*_pending_moves(session, tenant_id, moves, pseudonyms), *_pending_events(session, events)],
+        key=lambda entry: entry.content["at"],
     )
-    said = list(_judged(happened, is_sealed=_is_sealed(session, tenant_id, head.height)))
-    links = list(extend(Head(head.height, head.sha256), tenant_id, said))
+    contents = list(_with_mac_results(pending, macs_expected=_last_entry_has_mac(session, tenant_id, head.height)))
+    links = list(extend(Head(head.height, head.sha256), tenant_id, contents))
     rows = [
         {
             "tenant_id": tenant_id,
@@ -138,21 +144,23 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
         }
         for link in links
     ]
-    session.connection().execute(_ENTRY, rows)
-    if altered := [link.height for link, one in zip(links, said, strict=True) if one["as_written"] is False]:
+    session.connection().execute(_INSERT_ENTRY, rows)
+    if altered := [
+        link.height for link, content in zip(links, contents, strict=True) if content["as_written"] is False
+    ]:
         detail = "entry %d of the audit log of tenant %s is not as it was written, nor are %d more"
         logger.error(detail, altered[0], tenant_id, len(altered) - 1)
         head.altered_at = clock(session)
     head.height, head.sha256 = links[-1].height, links[-1].sha256
-    for statement, rows_done in ((_CHAINED, moves), (_GONE, events)):
-        if rows_done:
-            session.connection().execute(statement, {"ids": [row.id for row in rows_done]})
+    for statement, chained in ((_MARK_CHAINED, moves), (_DELETE_EVENTS, events)):
+        if chained:
+            session.connection().execute(statement, {"ids": [row.id for row in chained]})
     return len(links)
 
 
-def waiting(session: Session) -> list[uuid.UUID]:
-    """Tenants with something that is not chained yet, in the order in which their heads are locked."""
-    return sorted({*session.scalars(_WHO_MOVED), *session.scalars(_WHO_ELSE)})
+def unchained_tenants(session: Session) -> list[uuid.UUID]:
+    """Tenants with events that are not chained yet, in the order in which `chain` must lock their heads."""
+    return sorted({*session.scalars(_TENANTS_WITH_MOVES), *session.scalars(_TENANTS_WITH_EVENTS)})
 
 
 def head(session: Session, tenant_id: uuid.UUID) -> Head:
@@ -162,7 +170,7 @@ def head(session: Session, tenant_id: uuid.UUID) -> Head:
 
 
 def altered_at(session: Session, tenant_id: uuid.UUID) -> datetime | None:
-    """When something was last chained that is not as it was written; nothing if that never happened."""
+    """When an event was last chained whose MAC did not match; None if that never happened."""
     return session.scalar(select(AuditHead.altered_at).where(AuditHead.tenant_id == tenant_id))
 
 
@@ -175,9 +183,9 @@ def entries(
     about: uuid.UUID | None = None,
     limit: int | None = None,
 ) -> list[Link]:
-    """The entries from one height to another, both included, or to the end; those about one thing, if it is named.
+    """The entries from height `first` to `last`, both included, or to the end; `about` selects those about one row.
 
-    Without `about` they are a proof: `audit_chain.follow` leads from the head before the first to the last one's.
+    Without `about` they are consecutive, so that `hash_chain.follow` can verify them.
     """
     rows = select(AuditEntry.height, AuditEntry.previous, AuditEntry.entry, AuditEntry.sha256, AuditEntry.about).where(
         AuditEntry.tenant_id == tenant_id, AuditEntry.height >= first
@@ -189,21 +197,21 @@ def entries(
     return [Link(*row) for row in session.execute(rows.order_by(AuditEntry.height).limit(limit))]
 
 
-def _locked(session: Session, tenant_id: uuid.UUID) -> AuditHead:
-    row = _lock(session, tenant_id)
+def _locked_head(session: Session, tenant_id: uuid.UUID) -> AuditHead:
+    row = _select_head_for_update(session, tenant_id)
     if row is None:
-        first = Head()
+        genesis = Head()
         try:
             with session.begin_nested():
-                session.add(AuditHead(tenant_id=tenant_id, height=first.height, sha256=first.sha256))
-        except IntegrityError:  # somebody was faster
+                session.add(AuditHead(tenant_id=tenant_id, height=genesis.height, sha256=genesis.sha256))
+        except IntegrityError:  # another process was faster
             pass
-        row = _lock(session, tenant_id)
+        row = _select_head_for_update(session, tenant_id)
         assert row is not None
     return row
 
 
-def _lock(session: Session, tenant_id: uuid.UUID) -> AuditHead | None:
+def _select_head_for_update(session: Session, tenant_id: uuid.UUID) -> AuditHead | None:
     return session.get(AuditHead, tenant_id, with_for_update=True, populate_existing=True)
 
 
@@ -212,77 +220,79 @@ def _pseudonyms(session: Session, tenant_id: uuid.UUID) -> Pseudonyms:
 
 
 @dataclass(frozen=True)
-class _Happened:
-    """What an entry is to say, the seal that came with it, and the one that it should have."""
+class _PendingEntry:
+    """The content of an entry to be, the MAC stored with its row, and the one that the row should have."""
 
-    said: dict[str, Any]
-    seal: bytes | None
-    again: bytes | None  #: nothing where there is no key to tell by
+    content: dict[str, Any]
+    mac: bytes | None
+    expected_mac: bytes | None  #: None where this process has no key
 
 
-def _judged(happened: Iterable[_Happened], *, is_sealed: bool) -> Iterator[dict[str, Any]]:
-    """What entries say, with whether that is as it was written; null of what is older than seals, as nobody knows.
+def _with_mac_results(pending: Iterable[_PendingEntry], *, macs_expected: bool) -> Iterator[dict[str, Any]]:
+    """The contents, each with `as_written`: whether its MAC matched; null for rows that are older than MACs.
 
-    Once there is one with a seal in a log, there is none without: taking it away helps nobody.
+    Once a log has an entry with a MAC, a row without one counts as altered: removing the MAC does not help.
     """
-    for one in happened:
-        if one.again is None or (one.seal is None and not is_sealed):
-            yield one.said | {"as_written": None}
+    for entry in pending:
+        if entry.expected_mac is None or (entry.mac is None and not macs_expected):
+            yield entry.content | {"as_written": None}
         else:
-            is_sealed = True
-            yield one.said | {"as_written": row_macs.holds(one.seal, one.again)}
+            macs_expected = True
+            yield entry.content | {"as_written": row_macs.matches(entry.mac, entry.expected_mac)}
 
 
-def _is_sealed(session: Session, tenant_id: uuid.UUID, height: int) -> bool:
+def _last_entry_has_mac(session: Session, tenant_id: uuid.UUID, height: int) -> bool:
     last = session.get(AuditEntry, (tenant_id, height))
     return last is not None and json.loads(last.entry).get("as_written") is not None
 
 
-def _moves(session: Session, tenant_id: uuid.UUID, rows: Sequence[Any], pseudonyms: Pseudonyms) -> Iterator[_Happened]:
-    """Moves, in the order in which they were made. One that begins where none has ended follows one that is gone."""
-    known = _states(session, tenant_id, rows)
+def _pending_moves(
+    session: Session, tenant_id: uuid.UUID, rows: Sequence[Any], pseudonyms: Pseudonyms
+) -> Iterator[_PendingEntry]:
+    """Transitions, in their order. One whose `before` is not the state logged last follows one that was removed."""
+    states = _logged_states(session, tenant_id, rows)
     for row in rows:
-        said = _move(row, pseudonyms)
-        again = row_macs.of_move(session, row, row.request_id, row.at, row.before, row.after, row.reason)
-        if row.before != known.get(row.request_id):
-            said["facts"]["follows"] = known.get(row.request_id)
-            again = again and b"none"
-        known[row.request_id] = row.after
-        yield _Happened(said, row.seal, again)
+        content = _move_content(row, pseudonyms)
+        expected_mac = row_macs.of_move(session, row, row.request_id, row.at, row.before, row.after, row.reason)
+        if row.before != states.get(row.request_id):
+            content["facts"]["follows"] = states.get(row.request_id)
+            expected_mac = expected_mac and b"none"
+        states[row.request_id] = row.after
+        yield _PendingEntry(content, row.seal, expected_mac)
 
 
-def _states(session: Session, tenant_id: uuid.UUID, rows: Iterable[Any]) -> dict[uuid.UUID, str]:
-    """Where requests are, by the log and not by their rows; those that have just come are not asked for."""
-    asked = {row.request_id for row in rows} - {row.request_id for row in rows if row.before is None}
-    last: dict[uuid.UUID, tuple[int, str]] = {}  # by number: the log goes by times, and clocks are set back
-    for batch in batches(asked):
-        about = select(AuditEntry.entry).where(AuditEntry.tenant_id == tenant_id, AuditEntry.about.in_(batch))
-        moved = (said for said in map(json.loads, session.scalars(about)) if said["event"] == _MOVED)
-        for said in moved:
-            request_id, facts = uuid.UUID(said["about"]), said["facts"]
-            last[request_id] = max(last.get(request_id, (0, "")), (facts["transition"], facts["after"]))
-    return {request_id: after for request_id, (_, after) in last.items()}
+def _logged_states(session: Session, tenant_id: uuid.UUID, rows: Iterable[Any]) -> dict[uuid.UUID, str]:
+    """The states of requests by the log, not by their rows; without requests whose first transition is in `rows`."""
+    request_ids = {row.request_id for row in rows} - {row.request_id for row in rows if row.before is None}
+    latest: dict[uuid.UUID, tuple[int, str]] = {}  # by transition: the log is ordered by time, and clocks are set back
+    for batch in batches(request_ids):
+        statement = select(AuditEntry.entry).where(AuditEntry.tenant_id == tenant_id, AuditEntry.about.in_(batch))
+        moves = (entry for entry in map(json.loads, session.scalars(statement)) if entry["event"] == _MOVED)
+        for entry in moves:
+            request_id, facts = uuid.UUID(entry["about"]), entry["facts"]
+            latest[request_id] = max(latest.get(request_id, (0, "")), (facts["transition"], facts["after"]))
+    return {request_id: after for request_id, (_, after) in latest.items()}
 
 
-def _events(session: Session, rows: Iterable[AuditEvent]) -> Iterator[_Happened]:
+def _pending_events(session: Session, rows: Iterable[AuditEvent]) -> Iterator[_PendingEntry]:
     for row in rows:
-        facts = encoded(row.facts)  # not checked: what was changed shall be told, and not keep the rest from the chain
-        again = row_macs.of_event(session, row.tenant_id, row.at, row.event, row.about, row.by, facts)
-        yield _Happened(_event(row), row.seal, again)
+        facts = encoded(row.facts)  # unchecked: an altered row must be chained as altered, not stop the chain
+        expected_mac = row_macs.of_event(session, row.tenant_id, row.at, row.event, row.about, row.by, facts)
+        yield _PendingEntry(_event_content(row), row.seal, expected_mac)
 
 
-def _happened(
+def _entry_content(
     at: datetime, event: str, about: uuid.UUID | None, by: str | None, facts: dict[str, Any]
 ) -> dict[str, Any]:
-    return {"at": moment(at), "event": event, "about": about and str(about), "by": by, "facts": facts}
+    return {"at": rfc3339(at), "event": event, "about": about and str(about), "by": by, "facts": facts}
 
 
-def _event(row: AuditEvent) -> dict[str, Any]:
-    return _happened(row.at, row.event, row.about, row.by, row.facts)
+def _event_content(row: AuditEvent) -> dict[str, Any]:
+    return _entry_content(row.at, row.event, row.about, row.by, row.facts)
 
 
-def _move(row: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
-    """A move as an event. Who caused it stands in an event of its own, except for whoever asked in the first place."""
+def _move_content(row: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
+    """A transition as an event. Its actor is in an event of its own, except for whoever submitted the request."""
     facts = {"transition": row.id, "before": row.before, "after": row.after}
     if row.reason is not None:
         facts["reason_hmac"] = pseudonyms.text(row.reason)
@@ -291,7 +301,7 @@ def _move(row: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
             "model": str(row.model_id),
             "images": row.sample_count,
             "images_hmac": row.samples_hmac,
-            "due_at": moment(row.due_at),
+            "due_at": rfc3339(row.due_at),
         }
     by = row.submitted_by if row.before is None else None
-    return _happened(row.at, _MOVED, row.request_id, by, facts)
+    return _entry_content(row.at, _MOVED, row.request_id, by, facts)

@@ -1,4 +1,4 @@
-"""Signed heads of audit logs: whoever has one can tell whether the log was shortened or rewritten since."""
+"""Signed heads of audit logs: with one, a later shortening or rewriting of the log can be detected."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.registry.audit import audit_log
-from service.registry.audit.hash_chain import Broken, Head, moment, statement
+from service.registry.audit.hash_chain import Broken, Head, rfc3339, statement
 from service.registry.crypto.signing_keys import PublicKey, SignatureInvalid, Signer
 from service.registry.storage.database import clock
 from service.registry.tables import AuditCheckpoint, AuditHead
 
-EVERY = timedelta(minutes=1)
+INTERVAL = timedelta(minutes=1)
 """How long a log may grow until its head is signed again."""
 
 
@@ -35,9 +35,9 @@ _GROWN = (
 def sign(session: Session, tenant_id: uuid.UUID, signer: Signer) -> AuditCheckpoint:
     """The signed head of a tenant's log, as it is now."""
     head = audit_log.head(session, tenant_id)
-    known = session.get(AuditCheckpoint, (tenant_id, head.height))
-    if known is not None:
-        return known
+    existing = session.get(AuditCheckpoint, (tenant_id, head.height))
+    if existing is not None:
+        return existing
     at = clock(session)
     signature = signer.sign(statement(tenant_id, head, at))
     row = AuditCheckpoint(
@@ -59,7 +59,7 @@ def verify(row: AuditCheckpoint, key: PublicKey) -> None:
 
 
 def check(row: AuditCheckpoint, head: Head, keys: Mapping[str, PublicKey]) -> None:
-    """Raise `Broken` unless one of these keys, by their names, has signed just this head."""
+    """Raise `Broken` unless one of these keys, by their identifiers, has signed just this head."""
     if (row.height, row.sha256) != (head.height, head.sha256):
         raise Broken(head.height, "the checkpoint is not of the entry before it")
     if row.key_id not in keys:
@@ -70,10 +70,10 @@ def check(row: AuditCheckpoint, head: Head, keys: Mapping[str, PublicKey]) -> No
         raise Broken(head.height, "the checkpoint is not as it was signed") from None
 
 
-def written(row: AuditCheckpoint) -> dict[str, Any]:
-    """A checkpoint as it is handed out."""
+def to_document(row: AuditCheckpoint) -> dict[str, Any]:
+    """A checkpoint as JSON, for exports and proofs."""
     return {
-        "at": moment(row.at),
+        "at": rfc3339(row.at),
         "height": row.height,
         "key_id": row.key_id,
         "sha256": row.sha256.hex(),
@@ -81,21 +81,25 @@ def written(row: AuditCheckpoint) -> dict[str, Any]:
     }
 
 
-def read(said: Mapping[str, Any], tenant_id: uuid.UUID) -> AuditCheckpoint:
-    """The checkpoint that was handed out."""
+def from_document(document: Mapping[str, Any], tenant_id: uuid.UUID) -> AuditCheckpoint:
+    """The inverse of `to_document`.
+
+    Raises:
+        LookupError, TypeError, ValueError: the document is not one of a checkpoint.
+    """
     return AuditCheckpoint(
         tenant_id=tenant_id,
-        height=said["height"],
-        sha256=bytes.fromhex(said["sha256"]),
-        at=datetime.fromisoformat(said["at"]),
-        key_id=said["key_id"],
-        signature=bytes.fromhex(said["signature"]),
+        height=document["height"],
+        sha256=bytes.fromhex(document["sha256"]),
+        at=datetime.fromisoformat(document["at"]),
+        key_id=document["key_id"],
+        signature=bytes.fromhex(document["signature"]),
     )
 
 
 def due(session: Session) -> list[uuid.UUID]:
-    """Tenants whose log has grown since its head was last signed, a while ago."""
-    return list(session.scalars(_GROWN, {"before": clock(session) - EVERY}))
+    """Tenants whose log has grown since its head was last signed, more than `INTERVAL` ago."""
+    return list(session.scalars(_GROWN, {"before": clock(session) - INTERVAL}))
 
 
 def between(
@@ -105,11 +109,11 @@ def between(
     rows = select(AuditCheckpoint).where(AuditCheckpoint.tenant_id == tenant_id, AuditCheckpoint.height >= first)
     if last is not None:
         rows = rows.where(AuditCheckpoint.height <= last)
-    in_order = rows.order_by(AuditCheckpoint.height).limit(limit)
-    return list(session.scalars(in_order, execution_options={"populate_existing": True}))
+    ordered = rows.order_by(AuditCheckpoint.height).limit(limit)
+    return list(session.scalars(ordered, execution_options={"populate_existing": True}))
 
 
 def latest(session: Session, tenant_id: uuid.UUID) -> AuditCheckpoint | None:
-    """The checkpoint of the greatest height; nothing if none was ever signed."""
+    """The checkpoint of the greatest height; None if none was ever signed."""
     rows = select(AuditCheckpoint).where(AuditCheckpoint.tenant_id == tenant_id)
     return session.scalar(rows.order_by(AuditCheckpoint.height.desc()).limit(1))

@@ -20,8 +20,8 @@ from service.registry.storage.database import Database
 
 MEDIA_TYPE = "application/x-ndjson"
 
-_AT_ONCE = 1000  # entries that are read at once
-_STRANGE = "the line is not one of an audit log"
+_BATCH = 1000  # entries that are read at once
+_UNREADABLE = "the line is not one of an audit log"
 
 
 @dataclass(frozen=True)
@@ -37,53 +37,53 @@ class VerifiedLog:
 
 def lines(database: Database, tenant_id: uuid.UUID, end: int) -> Iterator[str]:
     """The log up to the checkpoint at the height `end`."""
-    yield _opening(tenant_id)
-    for first in range(0, end + 1, _AT_ONCE):
-        last = min(end, first + _AT_ONCE - 1)
+    yield _first_line(tenant_id)
+    for first in range(0, end + 1, _BATCH):
+        last = min(end, first + _BATCH - 1)
         with database.read() as session:
             signed = {row.height: row for row in checkpoints.between(session, tenant_id, first, last)}
             links = audit_log.entries(session, tenant_id, first, last)
         if first == 0 and 0 in signed:
-            yield _line(checkpoints.written(signed[0]))
+            yield _line(checkpoints.to_document(signed[0]))
         for link in links:
-            yield _line(hash_chain.written(link))
+            yield _line(hash_chain.to_document(link))
             if link.height in signed:
-                yield _line(checkpoints.written(signed[link.height]))
+                yield _line(checkpoints.to_document(signed[link.height]))
 
 
 def verify(
     file: Iterable[str], keys: Mapping[str, PublicKey], heads: Mapping[int, bytes] = MappingProxyType({})
 ) -> VerifiedLog:
-    """Verify a file, and that its entries at the heights of `heads` have these hashes; what it holds.
+    """Verify a file; and, if `heads` are given, that its entries at these heights have these hashes.
 
     Raises:
-        Broken: it is not as it was written, or not all of it, or not signed by one of these keys, by their names.
+        Broken: it is not as it was written, or not all of it, or not signed by one of `keys`, by their identifiers.
     """
     head, signed_at, key_ids, tenant_id = Head(), None, dict[str, None](), None
     altered: list[int] = []
     for line in file:
         try:
-            said = json.loads(line)
+            document = json.loads(line)
             if tenant_id is None:
-                tenant_id = uuid.UUID(said["tenant"])
-                written = _opening(tenant_id)
-            elif "entry" in said:
-                link, signed_at = hash_chain.read(said), None
+                tenant_id = uuid.UUID(document["tenant"])
+                expected = _first_line(tenant_id)
+            elif "entry" in document:
+                link, signed_at = hash_chain.from_document(document), None
                 (head,) = follow(head, tenant_id, [link])
                 if heads.get(head.height, head.sha256) != head.sha256:
                     raise Broken(head.height, "the entry is not the one that was asked for")
                 if not hash_chain.as_written(link):
                     altered.append(link.height)
-                written = _line(hash_chain.written(link))
+                expected = _line(hash_chain.to_document(link))
             else:
-                row = checkpoints.read(said, tenant_id)
-                checkpoints.check(row, head, keys)
-                key_ids[row.key_id], signed_at = None, row.at
-                written = _line(checkpoints.written(row))
+                checkpoint = checkpoints.from_document(document, tenant_id)
+                checkpoints.check(checkpoint, head, keys)
+                key_ids[checkpoint.key_id], signed_at = None, checkpoint.at
+                expected = _line(checkpoints.to_document(checkpoint))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-            raise Broken(head.height + 1, _STRANGE) from None
-        if written != line:
-            raise Broken(head.height + 1, _STRANGE)
+            raise Broken(head.height + 1, _UNREADABLE) from None
+        if expected != line:
+            raise Broken(head.height + 1, _UNREADABLE)
     if tenant_id is None or signed_at is None:
         raise Broken(head.height + 1, "the end of the log is missing")
     if max(heads, default=0) > head.height:
@@ -91,9 +91,9 @@ def verify(
     return VerifiedLog(tenant_id, head, signed_at, tuple(key_ids), tuple(altered))
 
 
-def _opening(tenant_id: uuid.UUID) -> str:
+def _first_line(tenant_id: uuid.UUID) -> str:
     return _line({"tenant": str(tenant_id), "type": "structguard.audit.log", "v": VERSION})
 
 
-def _line(said: dict[str, Any]) -> str:
-    return canonical(said) + "\n"
+def _line(document: dict[str, Any]) -> str:
+    return canonical(document) + "\n"

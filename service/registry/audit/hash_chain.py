@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 GENESIS = bytes(32)
-"""What stands for the hash of the entry before the first one."""
+"""The previous hash of the first entry."""
 
 VERSION = 1
-"""Of the form of entries and checkpoints, which both name it."""
+"""Version of the format of entries and checkpoints, which both contain it."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _KEY = re.compile(r"[a-z0-9_]+")  # among such keys, all orders of RFC 8785, section 3.2.3, are the same
@@ -44,10 +44,10 @@ class Link:
 
 
 class Broken(Exception):
-    """A chain is not whole; the message says what is wrong, and `height` where."""
+    """A chain does not verify; the message says what is wrong, and `height` where."""
 
-    def __init__(self, height: int, wrong: str) -> None:
-        super().__init__(wrong)
+    def __init__(self, height: int, message: str) -> None:
+        super().__init__(message)
         self.height = height
 
 
@@ -62,22 +62,22 @@ def canonical(value: Mapping[str, Any]) -> str:
 
 
 def encoded(value: Mapping[str, Any]) -> str:
-    """The same of an object that somebody has looked at, or may have changed since: whatever is in it."""
+    """`canonical` without the check of types and keys, for objects that were checked or may have been altered."""
     return _ENCODER.encode(value)
 
 
-def moment(at: datetime) -> str:
-    """A time as entries have it: RFC 3339, UTC, always with microseconds."""
+def rfc3339(at: datetime) -> str:
+    """A time as in RFC 3339: UTC, always with microseconds."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def digest(previous: bytes, entry: str) -> bytes:
-    """The hash of an entry that follows another one."""
+    """SHA-256 over the previous hash and the entry."""
     return hashlib.sha256(previous + entry.encode()).digest()
 
 
 def extend(head: Head, tenant_id: uuid.UUID, events: Iterable[Mapping[str, Any]]) -> Iterator[Link]:
-    """The links that these events become, in this order, after `head`; `canonical` has seen their facts before."""
+    """The links of these events, in this order, after `head`. Their facts must have passed `canonical`."""
     height, previous = head.height, head.sha256
     for event in events:
         height += 1
@@ -102,22 +102,22 @@ def follow(head: Head, tenant_id: uuid.UUID, links: Iterable[Link]) -> Iterator[
             raise Broken(expected, "the entry does not follow the one before it")
         if digest(link.previous, link.entry) != link.sha256:
             raise Broken(expected, "the entry is not as it was written")
-        said = json.loads(link.entry)
-        if (said["tenant"], said["height"]) != (str(tenant_id), expected):
+        content = json.loads(link.entry)
+        if (content["tenant"], content["height"]) != (str(tenant_id), expected):
             raise Broken(expected, "the entry was written elsewhere")
-        if said["about"] != (link.about and str(link.about)):
+        if content["about"] != (link.about and str(link.about)):
             raise Broken(expected, "the entry is listed for something else")
         head = Head(expected, link.sha256)
         yield head
 
 
 def as_written(link: Link) -> bool:
-    """Was it chained as it had been written down? Of entries that are older than seals nobody can tell."""
+    """False if the MAC of the row did not match when it was chained. Entries older than MACs count as unaltered."""
     return json.loads(link.entry).get("as_written") is not False
 
 
-def written(link: Link) -> dict[str, Any]:
-    """An entry as it is handed out; what it is about stands in the entry itself."""
+def to_document(link: Link) -> dict[str, Any]:
+    """A link as JSON, for exports and proofs; `about` is in the entry itself."""
     return {
         "entry": link.entry,
         "height": link.height,
@@ -126,24 +126,28 @@ def written(link: Link) -> dict[str, Any]:
     }
 
 
-def read(said: Mapping[str, Any]) -> Link:
-    """The entry that was handed out."""
-    about = json.loads(said["entry"])["about"]
-    previous, sha256 = (bytes.fromhex(said[name]) for name in ("previous", "sha256"))
-    return Link(said["height"], previous, said["entry"], sha256, about and uuid.UUID(about))
+def from_document(document: Mapping[str, Any]) -> Link:
+    """The inverse of `to_document`.
+
+    Raises:
+        LookupError, TypeError, ValueError: the document is not one of a link.
+    """
+    about = json.loads(document["entry"])["about"]
+    previous, sha256 = (bytes.fromhex(document[name]) for name in ("previous", "sha256"))
+    return Link(document["height"], previous, document["entry"], sha256, about and uuid.UUID(about))
 
 
 def statement(tenant_id: uuid.UUID, head: Head, at: datetime) -> bytes:
-    """What a checkpoint signs: its type is among it, so that no signature of something else passes for one."""
-    said = {
-        "at": moment(at),
+    """The bytes that a checkpoint signs, with a type, so that no other signature of the key passes for one."""
+    document = {
+        "at": rfc3339(at),
         "height": head.height,
         "sha256": head.sha256.hex(),
         "tenant": str(tenant_id),
         "type": "structguard.audit.checkpoint",
         "v": VERSION,
     }
-    return canonical(said).encode()
+    return canonical(document).encode()
 
 
 def _check(value: object) -> None:

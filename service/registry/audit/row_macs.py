@@ -1,7 +1,7 @@
-"""A seal on what has happened, until it is chained: an HMAC with a key that is not in the database.
+"""MACs of events that are not chained yet: HMAC-SHA256 with a key that is not in the database.
 
-About a second passes between a transaction and the chain. Whoever changes a row meanwhile, and has no more than the
-database, cannot seal it again, and `audit.chain` writes down that it is not as it was written.
+About a second passes between a transaction and the chain. Whoever changes a row meanwhile, with access to the database
+only, cannot compute its MAC, and `audit_log.chain` records that the row was altered.
 """
 
 import hmac
@@ -18,8 +18,8 @@ from service.registry.storage.database import AUDIT_KEY
 def of_event(
     session: Session, tenant_id: uuid.UUID, at: datetime, event: str, about: uuid.UUID | None, by: str, facts: str
 ) -> bytes | None:
-    """The seal of something that happened; nothing where there is no key, as in a database that is only looked at."""
-    return _seal(session, "event", tenant_id.hex, at.isoformat(), event, about and about.hex, by, facts)
+    """The MAC of an event, 32 bytes; None where the session has no key, as one that only reads."""
+    return _mac(session, "event", tenant_id.hex, at.isoformat(), event, about and about.hex, by, facts)
 
 
 def of_move(
@@ -31,26 +31,26 @@ def of_move(
     after: str,
     reason: str | None = None,
 ) -> bytes | None:
-    """The seal of a move of a request: of the first one with what the request brought, which is chained with it.
+    """The MAC of a transition of a request; that of the first one also covers the columns that are chained with it.
 
     `request` is the request itself, or a row with its columns.
     """
-    brought = () if before is not None else _brought(request)
-    return _seal(
-        session, "move", request.tenant_id.hex, request_id.hex, at.isoformat(), before, after, reason, *brought
+    submission = () if before is not None else _submission(request)
+    return _mac(
+        session, "move", request.tenant_id.hex, request_id.hex, at.isoformat(), before, after, reason, *submission
     )
 
 
-def holds(seal: bytes | None, again: bytes | None) -> bool:
-    """Is a seal the one that it should be?"""
-    return seal is not None and again is not None and hmac.compare_digest(seal, again)
+def matches(mac: bytes | None, expected: bytes | None) -> bool:
+    """Whether a MAC is the expected one, compared in constant time; False if either is missing."""
+    return mac is not None and expected is not None and hmac.compare_digest(mac, expected)
 
 
-def _brought(request: Any) -> tuple[str | int, ...]:
+def _submission(request: Any) -> tuple[str | int, ...]:
     due_at = request.due_at.isoformat()
     return request.model_id.hex, request.submitted_by, request.samples_hmac, request.sample_count, due_at
 
 
-def _seal(session: Session, *said: object) -> bytes | None:
+def _mac(session: Session, *values: object) -> bytes | None:
     key = session.info.get(AUDIT_KEY)
-    return None if key is None else hmac.digest(key, json.dumps(said).encode(), "sha256")
+    return None if key is None else hmac.digest(key, json.dumps(values).encode(), "sha256")

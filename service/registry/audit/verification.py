@@ -17,18 +17,17 @@ from service.registry.tables import AuditCheckpoint, AuditEntry, AuditHead, Audi
 
 logger = logging.getLogger(__name__)
 
-EVERY = timedelta(minutes=1)
-"""How often a log is looked at."""
+INTERVAL = timedelta(minutes=1)
+"""How often the new entries of a log are verified."""
 
-ALL_AGAIN = timedelta(days=1)
-"""How often all of it is."""
+FULL_INTERVAL = timedelta(days=1)
+"""How often all entries are verified."""
 
-REMEMBERED = timedelta(days=30)
-"""For how long it is told that a log has got an entry that was changed before it was chained; the entry says so for
-ever."""
+ALTERATION_REPORTED_FOR = timedelta(days=30)
+"""How long metrics report a log as broken after an altered event was chained; the entry says so for ever."""
 
 SLICE = 5000
-"""Entries that are looked at in one go, which takes a tenth of a second."""
+"""Entries verified in one go, which takes a tenth of a second."""
 
 _UNFINISHED = and_(AuditVerification.again_from.is_not(None), AuditVerification.broken_at.is_(None))
 _DUE = (
@@ -38,56 +37,56 @@ _DUE = (
 )
 
 Keys = Mapping[str, PublicKey]
-"""Public keys by their names."""
+"""Public keys by their identifiers."""
 
 
 @dataclass(frozen=True)
-class Verified:
-    """How far a log is verified: all up to `head`, and of a second look what is below `again_from`."""
+class Progress:
+    """How far a log is verified: up to `head`; in a full verification that is under way, again up to `again_from`."""
 
     head: Head = field(default_factory=Head)
     again_from: int | None = None
-    is_all: bool = False  #: a second look has just reached the end
+    is_all: bool = False  #: a full verification has just reached the end
 
 
 @dataclass(frozen=True)
 class LastVerification:
-    """What the verification of all logs together has come to, for metrics."""
+    """The state of verification over all logs, for metrics."""
 
     logs: int  #: tenants that have one
-    broken: int  #: of which so many are not whole, or have lately got an entry that is not as it was written
+    broken: int  #: of these, logs that are broken, or got an altered entry within `ALTERATION_REPORTED_FOR`
     height: int  #: entries of all logs
-    verified_height: int  #: of which so many are verified
-    oldest_at: datetime | None  #: when the log was looked at whose turn is the longest ago
+    verified_height: int  #: of these, entries that are verified
+    oldest_at: datetime | None  #: the oldest of the times at which each log was last verified
 
 
 def verify_due(database: Database, keys: Sequence[PublicKey]) -> None:
-    """Look at a part of each log whose turn it is, write down what was found, and log what is broken."""
+    """Verify a slice of each log that is due; store the result, and log what is broken."""
     by_name = {key.key_id: key for key in keys}
     with database.read() as session:
         tenants = _due(session)
     for tenant_id in tenants:
-        verify_some(database, tenant_id, by_name)
+        verify_next(database, tenant_id, by_name)
 
 
-def verify_some(database: Database, tenant_id: uuid.UUID, keys: Keys) -> None:
-    """Look at the next part of one log, and write down what was found."""
-    found: Verified | Broken
+def verify_next(database: Database, tenant_id: uuid.UUID, keys: Keys) -> None:
+    """Verify the next slice of one log, and store the result."""
+    result: Progress | Broken
     with database.read() as session:
         row = session.get(AuditVerification, tenant_id)
-        before = Verified(Head(row.height, row.sha256), row.again_from) if row is not None else Verified()
+        progress = Progress(Head(row.height, row.sha256), row.again_from) if row is not None else Progress()
         try:
-            found = look(session, tenant_id, before, keys, most=SLICE)
+            result = verify_slice(session, tenant_id, progress, keys, limit=SLICE)
         except Broken as broken:
-            found = broken
+            result = broken
     with database.write() as session:
-        _record(session, tenant_id, before, found)
+        _record(session, tenant_id, progress, result)
 
 
 def last_verification(session: Session) -> LastVerification:
-    """What is known of all logs."""
+    """The state of verification over all logs."""
     is_broken = select(AuditVerification.tenant_id).where(AuditVerification.broken_at.is_not(None))
-    is_altered = select(AuditHead.tenant_id).where(AuditHead.altered_at > clock(session) - REMEMBERED)
+    is_altered = select(AuditHead.tenant_id).where(AuditHead.altered_at > clock(session) - ALTERATION_REPORTED_FOR)
     rows = select(
         func.count(AuditHead.tenant_id),
         # Also of a log whose head was removed.
@@ -100,66 +99,66 @@ def last_verification(session: Session) -> LastVerification:
 
 
 def verify_all(session: Session, tenant_id: uuid.UUID, keys: Keys) -> Head:
-    """Look at all of a log at once; its head.
+    """Verify all of a log at once; its head.
 
     Raises:
-        Broken: something is not as it was written.
+        Broken: the log does not verify.
     """
-    found = look(session, tenant_id, Verified(), keys, most=SLICE)
-    while found.head != audit_log.head(session, tenant_id):
-        found = look(session, tenant_id, found, keys, most=SLICE)
-    return found.head
+    progress = verify_slice(session, tenant_id, Progress(), keys, limit=SLICE)
+    while progress.head != audit_log.head(session, tenant_id):
+        progress = verify_slice(session, tenant_id, progress, keys, limit=SLICE)
+    return progress.head
 
 
 def find(session: Session, tenant_id: uuid.UUID) -> AuditVerification | None:
-    """What is known of one log; nothing if nobody has looked yet."""
+    """The state of verification of one log; None if it was never verified."""
     return session.get(AuditVerification, tenant_id)
 
 
-def look(session: Session, tenant_id: uuid.UUID, before: Verified, keys: Keys, *, most: int) -> Verified:
-    """Look at the next entries: at those that are new, and at those whose turn it is to be looked at again.
+def verify_slice(session: Session, tenant_id: uuid.UUID, progress: Progress, keys: Keys, *, limit: int) -> Progress:
+    """Verify at most `limit` new entries, and as many of the full verification if one is under way.
 
     Raises:
-        Broken: something is not as it was written.
+        Broken: the log does not verify.
     """
-    # In this order: what is added meanwhile makes the head the last to grow.
+    # In this order, as the head is read last: what is added meanwhile only makes it higher.
     newest = checkpoints.latest(session, tenant_id)
     last = session.scalar(select(func.max(AuditEntry.height)).where(AuditEntry.tenant_id == tenant_id)) or 0
     end = audit_log.head(session, tenant_id)
     if last > end.height:
         raise Broken(end.height + 1, "entries stand behind the head")
-    if end.height < max(before.head.height, newest.height if newest else 0):
+    if end.height < max(progress.head.height, newest.height if newest else 0):
         raise Broken(end.height + 1, "the end of the log is missing")
     if newest is not None:
-        _check(newest, {newest.height: _known(session, tenant_id, newest.height).sha256}, keys)
-    head = _follow(session, tenant_id, before.head, min(end.height, before.head.height + most), keys)
+        _check(newest, {newest.height: _stored_head(session, tenant_id, newest.height).sha256}, keys)
+    head = _follow(session, tenant_id, progress.head, min(end.height, progress.head.height + limit), keys)
     if head.height == end.height and head != end:
         raise Broken(end.height, "the head is not that of the last entry")
-    if before.again_from is None:
-        return replace(before, head=head)
-    # Up to what is verified and no further: the second look ends however fast the log grows meanwhile.
-    start = _known(session, tenant_id, before.again_from)
-    again = _follow(session, tenant_id, start, min(head.height, start.height + most), keys)
-    if again.height == head.height and again != head:
+    if progress.again_from is None:
+        return replace(progress, head=head)
+    # Only up to `head`: the full verification ends however fast the log grows meanwhile.
+    start = _stored_head(session, tenant_id, progress.again_from)
+    rechecked = _follow(session, tenant_id, start, min(head.height, start.height + limit), keys)
+    if rechecked.height == head.height and rechecked != head:
         raise Broken(head.height, "the entry is not as it was when it was verified")
-    is_all = again.height == head.height
-    return Verified(head, None if is_all else again.height, is_all=is_all)
+    is_all = rechecked.height == head.height
+    return Progress(head, None if is_all else rechecked.height, is_all=is_all)
 
 
 def _follow(session: Session, tenant_id: uuid.UUID, start: Head, last: int, keys: Keys) -> Head:
-    """From a head that was verified to the entry at `last`; the head there.
+    """Verify from the verified head `start` to the entry at `last`; the head there.
 
     Raises:
-        Broken: something is not as it was written.
+        Broken: the log does not verify.
     """
-    if start.height and _known(session, tenant_id, start.height) != start:
+    if start.height and _stored_head(session, tenant_id, start.height) != start:
         raise Broken(start.height, "the entry is not as it was when it was verified")
     head, hashes = start, {start.height: start.sha256}
     for head in follow(start, tenant_id, audit_log.entries(session, tenant_id, start.height + 1, last)):
         hashes[head.height] = head.sha256
     if head.height < last:
         raise Broken(head.height + 1, "the entry is missing")
-    first = start.height + 1 if start.height else -(1 << 62)  # a height below zero is one that somebody has changed
+    first = start.height + 1 if start.height else -(1 << 62)  # also altered rows with a height below zero
     for checkpoint in checkpoints.between(session, tenant_id, first, last):
         _check(checkpoint, hashes, keys)
     return head
@@ -177,7 +176,7 @@ def _check(checkpoint: AuditCheckpoint, hashes: Mapping[int, bytes], keys: Keys)
         raise Broken(checkpoint.height, "the entry is not the one that the checkpoint has signed")
 
 
-def _known(session: Session, tenant_id: uuid.UUID, height: int) -> Head:
+def _stored_head(session: Session, tenant_id: uuid.UUID, height: int) -> Head:
     if height == 0:
         return Head()
     entry = session.get(AuditEntry, (tenant_id, height))
@@ -185,31 +184,33 @@ def _known(session: Session, tenant_id: uuid.UUID, height: int) -> Head:
 
 
 def _due(session: Session) -> list[uuid.UUID]:
-    return list(session.scalars(_DUE, {"before": clock(session) - EVERY}))
+    return list(session.scalars(_DUE, {"before": clock(session) - INTERVAL}))
 
 
-def _record(session: Session, tenant_id: uuid.UUID, before: Verified, found: Verified | Broken) -> None:
+def _record(session: Session, tenant_id: uuid.UUID, progress: Progress, result: Progress | Broken) -> None:
     now = clock(session)
     row = session.get(AuditVerification, tenant_id, with_for_update=True)
     if row is None:
-        if before != Verified():
+        if progress != Progress():
             return
         row = AuditVerification(tenant_id=tenant_id, height=0, sha256=GENESIS, again_from=None)
         session.add(row)
-    elif (row.height, row.again_from) != (before.head.height, before.again_from):
-        return  # another process has looked meanwhile
+    elif (row.height, row.again_from) != (progress.head.height, progress.again_from):
+        return  # another process was faster
     row.at = now
-    if isinstance(found, Broken):
+    if isinstance(result, Broken):
         if row.broken_at is None:
-            row.broken_at, row.broken_height, row.broken = now, found.height, str(found)
-            audit_log.append(session, tenant_id, "audit_log.broken", height=found.height)
-            logger.error("the audit log of tenant %s is broken at height %d: %s", tenant_id, found.height, found)
+            row.broken_at, row.broken_height, row.broken = now, result.height, str(result)
+            audit_log.append(session, tenant_id, "audit_log.broken", height=result.height)
+            logger.error("the audit log of tenant %s is broken at height %d: %s", tenant_id, result.height, result)
         return
-    row.height, row.sha256, row.again_from = found.head.height, found.head.sha256, found.again_from
-    if found.is_all:
+    row.height, row.sha256, row.again_from = result.head.height, result.head.sha256, result.again_from
+    if result.is_all:
         row.full_at = now
         if row.broken_at is not None:
             row.broken_at = row.broken_height = row.broken = None
-            audit_log.append(session, tenant_id, "audit_log.whole_again", height=found.head.height)
-    elif row.again_from is None and (row.broken_at is not None or row.full_at is None or row.full_at < now - ALL_AGAIN):
+            audit_log.append(session, tenant_id, "audit_log.whole_again", height=result.head.height)
+    elif row.again_from is None and (
+        row.broken_at is not None or row.full_at is None or row.full_at < now - FULL_INTERVAL
+    ):
         row.again_from = 0

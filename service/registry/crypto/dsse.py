@@ -1,7 +1,7 @@
 """Signed statements: an in-toto Statement v1 in a DSSE envelope (DSSE 1.0.2), signed by one Ed25519 key.
 
-Of all the ways to write such an envelope one is accepted, byte for byte: base64 and JSON would otherwise leave bytes in
-it that could be changed, and nobody notice. The name of the key, which DSSE does not sign, must be that of the key.
+Only the canonical encoding of an envelope is accepted, byte for byte: base64 and JSON would otherwise leave bytes that
+can be changed unnoticed. The key identifier, which DSSE does not sign, must be that of the key.
 """
 
 import json
@@ -24,11 +24,11 @@ class OtherKey(RegistryError):
     """It says that another key has signed it."""
 
 
-def seal(statement: dict[str, Any], signer: Signer) -> bytes:
+def sign(statement: dict[str, Any], signer: Signer) -> bytes:
     """The signed envelope of a statement.
 
     Raises:
-        ValueError: it is no in-toto Statement.
+        ValueError: it is not an in-toto Statement.
     """
     from securesystemslib.dsse import Envelope  # noqa: PLC0415
     from securesystemslib.signer import Signature  # type: ignore[attr-defined]  # noqa: PLC0415
@@ -41,11 +41,11 @@ def seal(statement: dict[str, Any], signer: Signer) -> bytes:
     return canonical(envelope.to_dict())
 
 
-def unseal(content: bytes, key: PublicKey) -> dict[str, Any]:
-    """The statement that an envelope holds, once it is sure that the key has signed it.
+def verify(content: bytes, key: PublicKey) -> dict[str, Any]:
+    """The statement of an envelope, after verifying that the key has signed it.
 
     Raises:
-        NotAnEnvelope: it is none, or not written as `seal` writes it.
+        NotAnEnvelope: it is none, or not encoded as by `sign`.
         OtherKey: it names another key.
         SignatureInvalid: the key has not signed this.
     """
@@ -62,7 +62,7 @@ def unseal(content: bytes, key: PublicKey) -> dict[str, Any]:
 
 
 def read(content: bytes) -> dict[str, Any]:
-    """The statement, without asking who has signed it; for those who have issued it themselves.
+    """The statement without verification of the signature; for envelopes from our own database.
 
     Raises:
         NotAnEnvelope: it is none.
@@ -71,13 +71,13 @@ def read(content: bytes) -> dict[str, Any]:
 
 
 def key_id(content: bytes) -> str:
-    """The name of the key that it says has signed it.
+    """The identifier of the key that the envelope names; unverified.
 
     Raises:
         NotAnEnvelope: it is none.
     """
-    name: str = next(iter(_envelope(content).signatures))
-    return name
+    identifier: str = next(iter(_envelope(content).signatures))
+    return identifier
 
 
 def _envelope(content: bytes) -> Any:
@@ -86,10 +86,10 @@ def _envelope(content: bytes) -> Any:
 
     try:
         envelope = Envelope.from_dict(json.loads(content))
-        is_ours = canonical(envelope.to_dict()) == content and envelope.payload_type == PAYLOAD_TYPE
+        is_exact = canonical(envelope.to_dict()) == content and envelope.payload_type == PAYLOAD_TYPE
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError):
         raise NotAnEnvelope from None
-    if not is_ours or len(envelope.signatures) != 1:
+    if not is_exact or len(envelope.signatures) != 1:
         raise NotAnEnvelope
     return envelope
 
@@ -107,7 +107,7 @@ def _statement(payload: bytes) -> dict[str, Any]:
 
 
 def _check_statement(payload: bytes) -> None:
-    """Raise a ValueError unless it is a Statement by in-toto's own definition."""
+    """Raise `ValueError` unless it is a Statement by in-toto's own definition."""
     from google.protobuf.json_format import Parse, ParseError  # noqa: PLC0415
     from in_toto_attestation.v1.statement import Statement  # noqa: PLC0415
     from in_toto_attestation.v1.statement_pb2 import Statement as Message  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""Files that only a key of their own opens: AES-256-GCM in chunks, by the STREAM construction, as age has it.
+"""Files encrypted with AES-256-GCM in chunks, by the STREAM construction, as in age; each with a key of its own.
 
-A chunk's nonce says which one it is, and whether it is the last: none can be changed, moved, left out or cut off, and
-nobody notice. A nonce is never used twice, because a key never serves a second file.
+The nonce of a chunk holds its number and whether it is the last, so that a chunk which is changed, moved, left out or
+cut off does not decrypt. A nonce is never used twice, because a key never serves a second file.
 """
 
 import io
@@ -14,18 +14,18 @@ from service.registry.errors import RegistryError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-# cryptography is imported where it is used: it takes a while to load, and a service that starts seals nothing yet.
+# cryptography is imported where it is used: it takes a while to load, and starting the service encrypts nothing.
 
-CHUNK = 1 << 16  # bytes; so many are held in memory
-_TAG = 16  # bytes that each chunk is longer once it is sealed
+CHUNK = 1 << 16  # bytes of plaintext; one chunk is held in memory
+_TAG = 16  # bytes of GCM tag that each encrypted chunk ends with
 
 
 class SealBroken(RegistryError):
     """It cannot be decrypted: the file was altered; restore it from a backup, then retry."""
 
 
-class SealedWriter(io.BufferedIOBase):
-    """Writes one file, under a new `key`. It is whole once this is closed."""
+class EncryptedWriter(io.BufferedIOBase):
+    """Encrypts one file with a new `key`, 32 bytes. The file is complete once the writer is closed."""
 
     def __init__(self, path: Path) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
@@ -33,18 +33,18 @@ class SealedWriter(io.BufferedIOBase):
         self.key = AESGCM.generate_key(256)
         self._cipher = AESGCM(self.key)
         self._file = path.open("wb")
-        self._waiting = bytearray()
+        self._buffer = bytearray()
         self._count = 0  # of chunks
 
     def writable(self) -> bool:
-        """Yes; and nothing else: `zipfile` does without seeking."""
+        """True. It can be neither read nor sought, which `zipfile` does without."""
         return True
 
     def write(self, data: "ReadableBuffer") -> int:
-        """Take all of it. A full chunk waits until more comes, because it may be the last one."""
-        self._waiting += data
-        while len(self._waiting) > CHUNK:
-            self._seal(last=False)
+        """Write all of `data`. A full chunk is buffered until there is more, because it may be the last one."""
+        self._buffer += data
+        while len(self._buffer) > CHUNK:
+            self._write_chunk(last=False)
         return memoryview(data).nbytes
 
     def close(self) -> None:
@@ -52,28 +52,28 @@ class SealedWriter(io.BufferedIOBase):
         if self.closed:
             return
         try:
-            self._seal(last=True)
+            self._write_chunk(last=True)
         finally:
             self._file.close()
             super().close()
 
-    def _seal(self, *, last: bool) -> None:
-        chunk = bytes(self._waiting[:CHUNK])
-        del self._waiting[:CHUNK]
+    def _write_chunk(self, *, last: bool) -> None:
+        chunk = bytes(self._buffer[:CHUNK])
+        del self._buffer[:CHUNK]
         self._file.write(self._cipher.encrypt(_nonce(self._count, last=last), chunk, None))
         self._count += 1
 
 
-def open_sealed(path: Path, key: bytes) -> BinaryIO:
-    """Read a file that `SealedWriter` wrote, from any place in it; nothing is read that is not authentic.
+def open_encrypted(path: Path, key: bytes) -> BinaryIO:
+    """Open a file of `EncryptedWriter` for reading, seekable; only authenticated bytes are returned.
 
     Raises:
-        SealBroken: it was altered, also while it is read; or this is not its key.
+        SealBroken: it was altered, or this is not its key; also raised by reads.
     """
-    return io.BufferedReader(_Sealed(path, key), CHUNK)
+    return io.BufferedReader(_DecryptingReader(path, key), CHUNK)
 
 
-class _Sealed(io.RawIOBase):
+class _DecryptingReader(io.RawIOBase):
     def __init__(self, path: Path, key: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ class _Sealed(io.RawIOBase):
         self._position = 0
         self._number, self._chunk = -1, b""  # what was read last
         try:
-            self._read(self._count - 1)  # whoever reads from the front shall learn at once that the end is missing
+            self._read(self._count - 1)  # so that a file that was cut off raises when it is opened
         except SealBroken:
             self.close()
             raise

@@ -1,4 +1,4 @@
-"""Files that hold a secret: made once, readable by nobody else, and on the disk before anything depends on them."""
+"""Files that hold a secret: created once, readable by their owner only, flushed before anything depends on them."""
 
 import os
 import secrets
@@ -7,19 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def made_once(path: Path, content: Callable[[], bytes]) -> Path:
-    """The file, made with this content if there is none; for all processes that start at once the same one."""
+def create_once(path: Path, content: Callable[[], bytes]) -> Path:
+    """The path, after creating the file with this content if there is none; concurrent processes get the same file."""
     if not path.exists():
         draft = _draft(path, content())
-        with suppress(FileExistsError):  # another process was faster: its secret counts
+        with suppress(FileExistsError):  # another process was faster: its file stays
             os.link(draft, path)
         draft.unlink()
-        flush(path.parent)  # a key that a power cut takes would take with it what it opens
+        flush(path.parent)  # if a power cut lost the key, everything encrypted with it would be lost
     return path
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put this content in the place of what was there; whoever reads meanwhile finds the one or the other, whole."""
+    """Replace the content of a file atomically: readers see the old content or the new."""
     _draft(path, content).replace(path)
     flush(path.parent)
 
@@ -35,7 +35,7 @@ def _draft(path: Path, content: bytes) -> Path:
 
 
 def flush(path: Path) -> None:
-    """Have what was written to a file, or a folder's entries, on the disk."""
+    """Flush a file, or a folder's entries, to the disk (`fsync`)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

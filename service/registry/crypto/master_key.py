@@ -1,18 +1,18 @@
-"""The key that wraps what else is secret. It lies outside of the database, which therefore opens none by itself."""
+"""The key that wraps all other keys and secrets. It lies outside of the database, which alone decrypts nothing."""
 
 import hmac
 import os
 import secrets
 import uuid
 
-from service.registry.crypto.key_files import made_once
+from service.registry.crypto.key_files import create_once
 from service.registry.errors import RegistryError
 from service.registry.settings import RegistrySettings
 
 # cryptography is imported where it is used, as in `service.registry.crypto.encrypted_files`.
 
-_BYTES = 32
-_NONCE = 12  # bytes, random: a master key may wrap some billions of keys (NIST SP 800-38D, section 8.3)
+_KEY_BYTES = 32
+_NONCE_BYTES = 12  # bytes, random: a master key may wrap some billions of keys (NIST SP 800-38D, section 8.3)
 
 
 class MasterKeyUnusable(RegistryError):
@@ -24,47 +24,47 @@ class OtherMasterKey(RegistryError):
 
 
 class MasterKey:
-    """The configured one, or one of our own, which is made when there is none.
+    """The master key: the configured one, or one in the data folder, which is created if there is none.
 
     Raises:
         MasterKeyUnusable: the file cannot be read, or holds something else.
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
-        file = settings.master_key_file or made_once(settings.data_dir / "master.key", _new)
+        file = settings.master_key_file or create_once(settings.data_dir / "master.key", _generate)
         try:
             self._secret = bytes.fromhex(file.read_text())
         except (OSError, ValueError):
             raise MasterKeyUnusable from None
-        if len(self._secret) != _BYTES:
+        if len(self._secret) != _KEY_BYTES:
             raise MasterKeyUnusable
 
     def wrap(self, key: bytes, owner: uuid.UUID) -> bytes:
-        """What may be kept in the database; it is of use to its owner only."""
+        """The key encrypted with AES-256-GCM, 28 bytes longer, for the database; bound to its `owner`, a row."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
-        nonce = os.urandom(_NONCE)
+        nonce = os.urandom(_NONCE_BYTES)
         return nonce + AESGCM(self._secret).encrypt(nonce, key, owner.bytes)
 
     def unwrap(self, wrapped: bytes, owner: uuid.UUID) -> bytes:
-        """The key itself.
+        """The inverse of `wrap`.
 
         Raises:
-            OtherMasterKey: this one has not wrapped it, or for somebody else.
+            OtherMasterKey: another master key wrapped it, or for another owner.
         """
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
         try:
-            return AESGCM(self._secret).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], owner.bytes)
+            return AESGCM(self._secret).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], owner.bytes)
         except InvalidTag:
             raise OtherMasterKey from None
 
     @property
     def audit_key(self) -> bytes:
-        """A key of its own, which seals what is not in the audit log yet; see `service.registry.audit.row_macs`."""
+        """A derived key, 32 bytes, for the MACs of `service.registry.audit.row_macs`."""
         return hmac.digest(self._secret, b"audit entries", "sha256")
 
 
-def _new() -> bytes:
-    return f"{secrets.token_hex(_BYTES)}\n".encode()
+def _generate() -> bytes:
+    return f"{secrets.token_hex(_KEY_BYTES)}\n".encode()

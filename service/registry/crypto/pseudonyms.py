@@ -1,4 +1,4 @@
-"""What stands for people in the database."""
+"""Pseudonyms of people, records and texts in the database."""
 
 import hmac
 import uuid
@@ -7,33 +7,33 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Pseudonyms:
-    """What stands for people, their records and their images in a tenant's rows: HMAC-SHA256 with the tenant's key.
+    """Pseudonyms in a tenant's rows: HMAC-SHA256 with the tenant's key.
 
-    A subject and a record of the same name have different ones.
+    A subject and a record with the same identifier have different pseudonyms.
     """
 
     key: bytes = field(repr=False)
 
     def content(self, digest: bytes) -> str:
-        """What stands for something that was sent, given its digest; in hex."""
+        """The pseudonym of an uploaded content, given its digest; in hex."""
         return hmac.digest(self.key, b"content\0" + digest, "sha256").hex()
 
-    def text(self, said: str) -> str:
-        """What stands for something that somebody wrote; in hex."""
-        return hmac.digest(self.key, b"text\0" + said.encode(), "sha256").hex()
+    def text(self, content: str) -> str:
+        """The pseudonym of a text that a person wrote; in hex."""
+        return hmac.digest(self.key, b"text\0" + content.encode(), "sha256").hex()
 
     def subject(self, identifier: str) -> bytes:
-        """What stands for a person."""
+        """The pseudonym of a data subject, 32 bytes."""
         return hmac.digest(self.key, b"subject\0" + identifier.encode(), "sha256")
 
     def record(self, identifier: str) -> bytes:
-        """What stands for a record of a manifest."""
+        """The pseudonym of a record of a manifest, 32 bytes."""
         return hmac.digest(self.key, b"record\0" + identifier.encode(), "sha256")
 
     def commitment(self, request_id: uuid.UUID, samples_hmac: str) -> str:
-        """What a certificate may say of the images that a request named; in hex.
+        """The commitment of a certificate to the images of a request; in hex.
 
-        Whoever has the key and the images can show that it is of them, and nobody else can tell anything from it: not
-        even that two requests were for the same images.
+        With the key and the images it can be shown to be of them. Without the key it reveals nothing, not even that
+        two requests were for the same images.
         """
         return hmac.digest(self.key, b"commitment\0" + request_id.bytes + bytes.fromhex(samples_hmac), "sha256").hex()

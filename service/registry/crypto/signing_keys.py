@@ -1,6 +1,6 @@
-"""The Ed25519 key that signs evidence (RFC 8032), and the public keys of all that ever did.
+"""The Ed25519 key that signs evidence (RFC 8032), and the public keys of it and its predecessors.
 
-A key is named by the SHA-256 of its SubjectPublicKeyInfo, which anybody can compute:
+The identifier of a key is the SHA-256 of its SubjectPublicKeyInfo, in hex:
 `openssl pkey -pubin -in key.pem -outform DER | sha256sum`.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from service.registry.crypto.key_files import made_once, replace
+from service.registry.crypto.key_files import create_once, replace
 from service.registry.errors import RegistryError
 from service.registry.settings import RegistrySettings
 
@@ -33,7 +33,7 @@ class SignatureInvalid(RegistryError):
 
 @dataclass(frozen=True)
 class PublicKey:
-    """What anybody may have, to check what was signed."""
+    """A public key, which verifies signatures."""
 
     key_id: str  #: 64 hexadecimal digits
     pem: str
@@ -41,7 +41,7 @@ class PublicKey:
 
     @classmethod
     def of(cls, key: "Ed25519PublicKey") -> Self:
-        """The key with its name."""
+        """The key with its identifier."""
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 
         spki = PublicFormat.SubjectPublicKeyInfo
@@ -79,14 +79,14 @@ class PublicKey:
 
 @dataclass(frozen=True)
 class Signer:
-    """The key that signs now."""
+    """The current private key."""
 
     public: PublicKey
     _key: "Ed25519PrivateKey" = field(repr=False, compare=False)
 
     @property
     def key_id(self) -> str:
-        """The name of the key, as that of its public half."""
+        """The identifier of its public key."""
         return self.public.key_id
 
     def sign(self, message: bytes) -> bytes:
@@ -95,43 +95,45 @@ class Signer:
 
 
 def signer(settings: RegistrySettings) -> Signer:
-    """Read the key that signs now; one is made if none is configured. Ask again each time: it may be rotated.
+    """Load the current key; one is created if none is configured. Do not keep the result: the key may be rotated.
 
-    Its public half is kept from here on, whatever becomes of the key.
+    Its public key is stored, and stays when the private key is rotated.
 
     Raises:
         SigningKeyUnusable: the file cannot be read, or holds something else.
     """
-    file = settings.signing_key_file or made_once(_folder(settings) / "private.pem", _new)
+    file = settings.signing_key_file or create_once(_folder(settings) / "private.pem", _generate_pem)
     try:
         current = _read(file.read_bytes())
     except OSError:
         raise SigningKeyUnusable from None
-    _keep(settings, current.public)
+    _store_public_key(settings, current.public)
     return current
 
 
 def public_keys(settings: RegistrySettings) -> list[PublicKey]:
-    """Every key that ever signed: the current one first, then those before it, the latest first."""
+    """The public keys of all keys that ever signed: the current one first, then its predecessors, latest first."""
     current = signer(settings).public
-    kept = sorted(_kept(settings).glob("*.pem"), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-    return [current, *(key for key in (PublicKey.read(path.read_bytes()) for path in kept) if key != current)]
+    paths = sorted(
+        _public_keys_folder(settings).glob("*.pem"), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True
+    )
+    return [current, *(key for key in (PublicKey.read(path.read_bytes()) for path in paths) if key != current)]
 
 
 def rotate(settings: RegistrySettings) -> PublicKey:
-    """Sign with a new key from now on, in all processes. The old one is gone, and its public half is kept.
+    """Replace the key by a new one, in all processes. The old private key is deleted, its public key kept.
 
     Raises:
-        SigningKeyUnusable: the key is configured, and rotated by replacing the file that was named.
+        SigningKeyUnusable: `signing_key_file` is set; such a key is rotated by replacing the file.
     """
     if settings.signing_key_file is not None:
         raise SigningKeyUnusable("The signing key is a file that the settings name: replace it there.")
-    signer(settings)  # keeps its public half
-    pem = _new()
-    following = _read(pem).public
-    _keep(settings, following)
+    signer(settings)  # stores its public key
+    pem = _generate_pem()
+    successor = _read(pem).public
+    _store_public_key(settings, successor)
     replace(_folder(settings) / "private.pem", pem)
-    return following
+    return successor
 
 
 def _read(pem: bytes) -> Signer:
@@ -148,20 +150,20 @@ def _read(pem: bytes) -> Signer:
     return Signer(PublicKey.of(key.public_key()), key)
 
 
-def _new() -> bytes:
+def _generate_pem() -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
 
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _keep(settings: RegistrySettings, key: PublicKey) -> None:
-    made_once(_kept(settings) / f"{key.key_id}.pem", key.pem.encode)
+def _store_public_key(settings: RegistrySettings, key: PublicKey) -> None:
+    create_once(_public_keys_folder(settings) / f"{key.key_id}.pem", key.pem.encode)
 
 
 def _folder(settings: RegistrySettings) -> Path:
     return settings.data_dir / "signing"
 
 
-def _kept(settings: RegistrySettings) -> Path:
+def _public_keys_folder(settings: RegistrySettings) -> Path:
     return _folder(settings) / "public"

@@ -17,7 +17,7 @@ from service.registry.reasons import Objection, Reason
 from service.registry.states import State
 from service.registry.tables import Model, Version
 from service.registry.telemetry import counters
-from service.registry.telemetry.counters import Counted
+from service.registry.telemetry.counters import CounterName
 
 
 class GateObjected(Exception):
@@ -71,7 +71,7 @@ def publish(
     for name, value in results.items():
         setattr(job, name, value)
     for phase, seconds in job.seconds.items():
-        counters.add(session, Counted.PHASE_SECONDS, phase, seconds=seconds)
+        counters.add(session, CounterName.PHASE_SECONDS, phase, seconds=seconds)
     in_a_row = Model.gate_failures + 1 if objections else 0
     session.execute(update(Model).where(Model.id == job.model_id).values(gate_failures=in_a_row))
     for request in requests:

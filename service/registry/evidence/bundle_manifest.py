@@ -36,7 +36,7 @@ def with_manifest(
         "predicateType": PREDICATE,
         "predicate": {"request": str(request_id), "files": list(digests)},
     }
-    yield SIGNED, dsse.seal(statement, signer)
+    yield SIGNED, dsse.sign(statement, signer)
 
 
 def check(files: Mapping[str, bytes], key: PublicKey) -> str:
@@ -46,15 +46,15 @@ def check(files: Mapping[str, bytes], key: PublicKey) -> str:
         NotAnEnvelope, OtherKey, SignatureInvalid: it has not signed this.
         OtherFiles: it has, for other files.
     """
-    statement = dsse.unseal(files[SIGNED], key)
+    statement = dsse.verify(files[SIGNED], key)
     subject = [{"name": MANIFEST, "digest": {"sha256": _sha256(files.get(MANIFEST, b""))}}]
     if (statement["predicateType"], statement["subject"]) != (PREDICATE, subject):
         raise OtherFiles("The manifest is not the one that was signed.")
     digests = json.loads(files[MANIFEST])["sha256"]
-    found = {name: _sha256(content) for name, content in files.items() if name not in (MANIFEST, SIGNED)}
-    wrong = sorted(name for name in digests.keys() | found.keys() if digests.get(name) != found.get(name))
-    if wrong:
-        raise OtherFiles(f"Changed, missing or added: {', '.join(wrong)}.")
+    actual = {name: _sha256(content) for name, content in files.items() if name not in (MANIFEST, SIGNED)}
+    differing = sorted(name for name in digests.keys() | actual.keys() if digests.get(name) != actual.get(name))
+    if differing:
+        raise OtherFiles(f"Changed, missing or added: {', '.join(differing)}.")
     if list(files) != [*statement["predicate"]["files"], MANIFEST, SIGNED]:
         raise OtherFiles("The files stand in another order.")
     request_id: str = statement["predicate"]["request"]

@@ -52,15 +52,15 @@ def verify(
 ) -> Verdict:
     """Look at a certificate, and at what it should be about. Nothing in it is believed before its signature is."""
     try:
-        statement = dsse.unseal(certificate, key)
+        statement = dsse.verify(certificate, key)
     except (NotAnEnvelope, OtherKey, SignatureInvalid) as error:
         return Verdict([CheckResult("signature", False, error.detail)], None)
     findings = [
         CheckResult("signature", True, f"Key {key.key_id} has signed this certificate, and no byte was changed since.")
     ]
     if statement["predicateType"] != PREDICATE:
-        says = "This is a signed statement of another kind, or of a newer release."
-        return Verdict([*findings, CheckResult("kind", False, says)], None)
+        message = "This is a signed statement of another kind, or of a newer release."
+        return Verdict([*findings, CheckResult("kind", False, message)], None)
     findings.append(_digests(statement["predicate"]))
     if request_id is not None:
         findings.append(_request(statement["predicate"], request_id))
@@ -71,20 +71,20 @@ def verify(
     return Verdict(findings, statement)
 
 
-def _digests(said: Mapping[str, Any]) -> CheckResult:
+def _digests(predicate: Mapping[str, Any]) -> CheckResult:
     """The digests of what stands in the certificate itself."""
-    method, gate = said["method"], said["gate"]
+    method, gate = predicate["method"], predicate["gate"]
     holds = sha256(method["parameters"]) == method["parameters_sha256"]
     holds &= (gate["policy"] and sha256(gate["policy"])) == gate["policy_sha256"]
-    says = "The digests of parameters and policy are those of the parameters and the policy that it names."
-    return CheckResult("parameters", holds, says if holds else "The digests of parameters or policy are of others.")
+    message = "The digests of parameters and policy are those of the parameters and the policy that it names."
+    return CheckResult("parameters", holds, message if holds else "The digests of parameters or policy are of others.")
 
 
-def _request(said: Mapping[str, Any], request_id: uuid.UUID) -> CheckResult:
-    holds = said["request_ids"] == [str(request_id)]
-    is_of = f"It is the certificate of request {request_id}."
+def _request(predicate: Mapping[str, Any], request_id: uuid.UUID) -> CheckResult:
+    holds = predicate["request_ids"] == [str(request_id)]
+    message = f"It is the certificate of request {request_id}."
     return CheckResult(
-        "request", holds, is_of if holds else f"It is of another request: {', '.join(said['request_ids'])}."
+        "request", holds, message if holds else f"It is of another request: {', '.join(predicate['request_ids'])}."
     )
 
 
@@ -92,20 +92,20 @@ def _model(statement: Mapping[str, Any], model: File) -> list[CheckResult]:
     [subject] = statement["subject"]
     findings = [_same("model", subject, model.sha256)]
     if findings[0].holds and model.origin is not None:
-        said = statement["predicate"]
-        holds = model.origin.get("job") == said["run"]["job"]
-        holds &= model.origin.get("parent_sha256") == said["parent"]["digest"]["sha256"]
-        says = "The file names the same run and the same earlier version as the certificate."
+        predicate = statement["predicate"]
+        holds = model.origin.get("job") == predicate["run"]["job"]
+        holds &= model.origin.get("parent_sha256") == predicate["parent"]["digest"]["sha256"]
+        message = "The file names the same run and the same earlier version as the certificate."
         findings.append(
-            CheckResult("origin", holds, says if holds else "The file names another run or another earlier version.")
+            CheckResult("origin", holds, message if holds else "The file names another run or another earlier version.")
         )
     return findings
 
 
-def _same(check: str, about: Mapping[str, Any], found: str) -> CheckResult:
-    expected = about["digest"]["sha256"]
-    if found == expected:
-        return CheckResult(check, True, f"The file is {about['name']}, byte for byte (SHA-256 {found}).")
+def _same(check: str, resource: Mapping[str, Any], actual: str) -> CheckResult:
+    expected = resource["digest"]["sha256"]
+    if actual == expected:
+        return CheckResult(check, True, f"The file is {resource['name']}, byte for byte (SHA-256 {actual}).")
     return CheckResult(
-        check, False, f"The file is not {about['name']}: its SHA-256 is {found}, the certificate says {expected}."
+        check, False, f"The file is not {resource['name']}: its SHA-256 is {actual}, the certificate says {expected}."
     )

@@ -20,7 +20,7 @@ from service.registry.crypto.pseudonyms import Pseudonyms
 from service.registry.crypto.signing_keys import Signer, signer
 from service.registry.deletion_requests import lifecycle
 from service.registry.errors import CertificateMissing, RegistryError
-from service.registry.evidence.statement import Facts, compose, moment, name
+from service.registry.evidence.statement import Facts, compose, name, rfc3339
 from service.registry.settings import RegistrySettings
 from service.registry.states import State
 from service.registry.storage.database import Database, clock
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 CERTIFIED = (State.COMPLETED, State.NEEDS_REVIEW)
 """How requests end that get one."""
 
-_AT_ONCE = 100  # with one sweep
+_BATCH = 100  # with one sweep
 
 
 def find(session: Session, request: DeletionRequest) -> Certificate | None:
@@ -47,21 +47,21 @@ def find(session: Session, request: DeletionRequest) -> Certificate | None:
     return session.get(Certificate, request.id)
 
 
-def issue(session: Session, request_id: uuid.UUID, by: Signer, settings: RegistrySettings) -> Certificate:
+def issue(session: Session, request_id: uuid.UUID, signing_key: Signer, settings: RegistrySettings) -> Certificate:
     """Certify a request that ended with a version; the certificate that there is, if somebody was faster."""
     session.get_one(DeletionRequest, request_id, with_for_update=True)
-    known = session.get(Certificate, request_id)
-    if known is not None:
-        return known
+    existing = session.get(Certificate, request_id)
+    if existing is not None:
+        return existing
     request = lifecycle.read(session, request_id)
-    inclusion_proof.chain_up(session, request)
+    inclusion_proof.chain_events(session, request)
     now = clock(session)
-    body = dsse.seal(compose(_facts(session, request, settings, now)), by)
+    body = dsse.sign(compose(_facts(session, request, settings, now)), signing_key)
     certificate = Certificate(
         request_id=request_id,
         body=body,
         sha256=hashlib.sha256(body).hexdigest(),
-        key_id=by.key_id,
+        key_id=signing_key.key_id,
         issued_at=now,
     )
     session.add(certificate)
@@ -71,7 +71,7 @@ def issue(session: Session, request_id: uuid.UUID, by: Signer, settings: Registr
     return certificate
 
 
-def restated(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> dict[str, Any]:
+def recompose(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> dict[str, Any]:
     """What a certificate would state that was issued now, of a request that has one."""
     return compose(_facts(session, lifecycle.read(session, request_id), settings, clock(session)))
 
@@ -79,12 +79,12 @@ def restated(session: Session, request_id: uuid.UUID, settings: RegistrySettings
 def issue_pending(database: Database, settings: RegistrySettings) -> None:
     """Certify what has ended and is not certified."""
     with database.read() as session:
-        ended = select(DeletionRequest.id).where(
+        statement = select(DeletionRequest.id).where(
             DeletionRequest.certified_at.is_(None),
             DeletionRequest.state.in_(CERTIFIED),
             DeletionRequest.record_removed_at.is_(None),
         )
-        pending = session.scalars(ended.limit(_AT_ONCE)).all()
+        pending = session.scalars(statement.limit(_BATCH)).all()
     for request_id in pending:
         try:
             with database.write() as session:
@@ -99,16 +99,16 @@ def dispositions(session: Session, request: DeletionRequest, settings: RegistryS
     return {
         "images": images(request, settings),
         "parent": None if version is None else _parent(session, version),
-        "reach": None if version is None else _reach(session, request, version),
+        "reach": None if version is None else _affected(session, request, version),
     }
 
 
 def images(request: DeletionRequest, settings: RegistrySettings) -> dict[str, Any]:
     """What has become of the images to forget, or when they will be destroyed at the latest; null while it is open."""
     if request.samples_destroyed_at is not None:
-        return {"disposition": "destroyed", "at": moment(request.samples_destroyed_at)}
+        return {"disposition": "destroyed", "at": rfc3339(request.samples_destroyed_at)}
     kept_for = settings.evidence_retention if request.state in CERTIFIED else settings.failed_retention
-    return {"disposition": "to be destroyed", "at": moment(request.ended_at and request.ended_at + kept_for)}
+    return {"disposition": "to be destroyed", "at": rfc3339(request.ended_at and request.ended_at + kept_for)}
 
 
 def _parent(session: Session, version: Version) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _parent(session: Session, version: Version) -> dict[str, Any]:
         "name": name(parent.model, parent),
         "digest": {"sha256": parent.sha256},
         "disposition": parent.disposition.value,
-        "at": moment(parent.deleted_at),
+        "at": rfc3339(parent.deleted_at),
     }
 
 
@@ -135,29 +135,29 @@ def _facts(session: Session, request: DeletionRequest, settings: RegistrySetting
         requests=session.scalars(served).one(),
         commitment=Pseudonyms(key).commitment(request.id, request.samples_hmac),
         images=images(request, settings),
-        reach=_reach(session, request, version),
+        reach=_affected(session, request, version),
         audit={"chain_height": head.height, "head_sha256": head.sha256.hex()},
         at=now,
     )
 
 
-def _reach(session: Session, request: DeletionRequest, version: Version) -> dict[str, Any]:
+def _affected(session: Session, request: DeletionRequest, version: Version) -> dict[str, Any]:
     """Every version and alias of data that held what the request names, and where each stands."""
-    reached = affected_versions.of_request(session, request)
-    if reached is not None:
-        states = [(found.version, found.state.value) for found in reached]
-        return {"basis": "training manifests", "versions": [_reached(*one) for one in states]}
+    affected = affected_versions.of_request(session, request)
+    if affected is not None:
+        states = [(item.version, item.state.value) for item in affected]
+        return {"basis": "training manifests", "versions": [_version_status(*item) for item in states]}
     # Nobody knows where else the images are. What is known is which versions share an ancestor with this one.
     unlearned: set[uuid.UUID | None] = {version.id} if version.gate == "passed" else set()
-    listed = []
+    versions = []
     for relative in affected_versions.family(session, version):  # parents first
         if relative.parent_id in unlearned:
             unlearned.add(relative.id)
-        listed.append(_reached(relative, Reach.UNLEARNED.value if relative.id in unlearned else "presumed"))
-    return {"basis": "descent", "versions": listed}
+        versions.append(_version_status(relative, Reach.UNLEARNED.value if relative.id in unlearned else "presumed"))
+    return {"basis": "descent", "versions": versions}
 
 
-def _reached(version: Version, state: str) -> dict[str, Any]:
+def _version_status(version: Version, state: str) -> dict[str, Any]:
     return {
         "name": name(version.model, version),
         "digest": {"sha256": version.sha256},

@@ -38,10 +38,10 @@ def unzipped(content: bytes) -> dict[str, bytes]:
     """
     try:
         files = _read(content)
-        again = b"".join(zipped(files))
+        rebuilt = b"".join(zipped(files))
     except Exception as error:  # whatever a stranger's bytes make of the reader
         raise NotZippedHere from error
-    if again != content:
+    if rebuilt != content:
         raise NotZippedHere
     return dict(files)
 

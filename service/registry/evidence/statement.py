@@ -41,15 +41,15 @@ LIMITS = (
     ),
 )
 
-_SHARED = (
+_SHARED_RUN = (
     "The run served several requests: forget_accuracy and robust_forget_accuracy are those of this request's images, "
     "all other measurements are of the run as a whole."
 )
-_COMPARED = (
+_REFERENCES_UNVERIFIED = (
     "That the reference models of membership inference have never learned the images is the word of whoever named "
     "them, and was not measured. Had one learned them, the attacks that compare would find less."
 )
-_OBJECTED = "The quality gate did not pass: its objections stand in this certificate, and no alias was moved."
+_GATE_FAILED = "The quality gate did not pass: its objections stand in this certificate, and no alias was moved."
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def compose(facts: Facts) -> dict[str, Any]:
             {"name": f"{name(model, facts.version)}/model.safetensors", "digest": {"sha256": facts.version.sha256}}
         ],
         "predicateType": PREDICATE,
-        "predicate": _about(facts) | _run(facts) | _found(facts),
+        "predicate": _scope(facts) | _run(facts) | _results(facts),
     }
 
 
@@ -85,19 +85,19 @@ def name(model: Model, version: Version) -> str:
     return f"{model.name}/{version.number}"
 
 
-def moment(time: datetime | None) -> str | None:
+def rfc3339(time: datetime | None) -> str | None:
     """A time as of RFC 3339, in UTC."""
     return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _about(facts: Facts) -> dict[str, Any]:
+def _scope(facts: Facts) -> dict[str, Any]:
     request = facts.request
     return {
         "request_ids": [str(request.id)],
         "regulation": request.regulation,
-        "received": moment(request.received_at),
-        "due": moment(request.due_at),
-        "completed": moment(request.ended_at),
+        "received": rfc3339(request.received_at),
+        "due": rfc3339(request.due_at),
+        "completed": rfc3339(request.ended_at),
         "outcome": request.state.value,
         "forget_set": {
             "count": request.sample_count,
@@ -106,7 +106,7 @@ def _about(facts: Facts) -> dict[str, Any]:
         },
         "reach": facts.reach,
         "audit": facts.audit,
-        "issued": moment(facts.at),
+        "issued": rfc3339(facts.at),
         "statement_of_limits": _limits(facts),
     }
 
@@ -114,7 +114,7 @@ def _about(facts: Facts) -> dict[str, Any]:
 def _run(facts: Facts) -> dict[str, Any]:
     job, version = facts.request.job, facts.version
     options = Options.model_validate(job.options)
-    known = job.provenance or {}
+    provenance = job.provenance or {}
     return {
         "run": {"job": str(job.id), "requests": facts.requests},
         "parent": facts.parent,
@@ -128,21 +128,21 @@ def _run(facts: Facts) -> dict[str, Any]:
             "parameters": version.config,
             "parameters_sha256": sha256(version.config),
         },
-        "anchors": known.get("anchors"),
-        "evaluation_sets": known.get("evaluation_sets"),
-        "references": known.get("references"),
-        "environment": {"service": package_version("structguard"), "worker": known.get("environment")},
+        "anchors": provenance.get("anchors"),
+        "evaluation_sets": provenance.get("evaluation_sets"),
+        "references": provenance.get("references"),
+        "environment": {"service": package_version("structguard"), "worker": provenance.get("environment")},
     }
 
 
-def _found(facts: Facts) -> dict[str, Any]:
-    request, known = facts.request, facts.request.job.provenance or {}
-    measured, policy = of_request(request.metrics, request.job.metrics), known.get("policy")
+def _results(facts: Facts) -> dict[str, Any]:
+    request, provenance = facts.request, facts.request.job.provenance or {}
+    measured, policy = of_request(request.metrics, request.job.metrics), provenance.get("policy")
     return {
         "measurements": {when: measured.get(when) or None for when in ("before", "after")},
         "gate": {
             "result": "PASSED" if request.state is State.COMPLETED else "FAILED",
-            "objections": known.get("objections"),
+            "objections": provenance.get("objections"),
             "policy": policy,
             "policy_sha256": sha256(policy) if policy else None,
         },
@@ -150,8 +150,10 @@ def _found(facts: Facts) -> dict[str, Any]:
 
 
 def _limits(facts: Facts) -> list[str]:
-    objected = [] if facts.request.state is State.COMPLETED else [_OBJECTED]
-    shared = [_SHARED] if facts.requests > 1 else []
+    gate_failed = [] if facts.request.state is State.COMPLETED else [_GATE_FAILED]
+    shared_run = [_SHARED_RUN] if facts.requests > 1 else []
     references = (facts.request.job.provenance or {}).get("references", ())
-    compared = [_COMPARED] if any(one["left_out"] is None for one in references) else []
-    return [*objected, *LIMITS, *shared, *compared]
+    references_unverified = (
+        [_REFERENCES_UNVERIFIED] if any(reference["left_out"] is None for reference in references) else []
+    )
+    return [*gate_failed, *LIMITS, *shared_run, *references_unverified]

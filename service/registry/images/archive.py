@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
-from service.registry.crypto.encrypted_files import open_sealed
+from service.registry.crypto.encrypted_files import open_encrypted
 from service.registry.crypto.master_key import MasterKey
 from service.registry.errors import RegistryError
 from service.registry.settings import RegistrySettings
@@ -89,7 +89,7 @@ def open_images(request: DeletionRequest, file: Path, settings: RegistrySettings
         raise ImagesMissing
     if request.samples_key is None:  # it was stored by a release that did not encrypt
         return file.open("rb")
-    return open_sealed(file, MasterKey(settings).unwrap(request.samples_key, request.id))
+    return open_encrypted(file, MasterKey(settings).unwrap(request.samples_key, request.id))
 
 
 def read(source: Path | BinaryIO, indices: Sequence[int] | None = None) -> Iterator[LabelledImage]:

@@ -20,7 +20,7 @@ from service.registry.images.validation import (
     fingerprint,
     pixel_digest,
 )
-from service.registry.storage.disk_full import ran_out
+from service.registry.storage.disk_full import is_disk_full
 
 _ARCHIVE = "#/images/0"  # its pointer: an archive is the only file
 _DAMAGED = "the archive is damaged, encrypted or compressed in an unknown way"
@@ -68,7 +68,7 @@ def check_upload(
             )
             return check_images(images, target, limits)
     except BROKEN_ZIP as error:
-        if ran_out(error):  # nothing is wrong with the archive, but there is no room to unpack it
+        if is_disk_full(error):  # nothing is wrong with the archive, but there is no room to unpack it
             raise
         raise InvalidInput(Fault(_ARCHIVE, _DAMAGED)) from error
 

@@ -22,7 +22,7 @@ from service.registry.states import Phase, State
 from service.registry.storage.database import clock
 from service.registry.tables import DeletionRequest, Job, Model, StepMetric
 from service.registry.telemetry import counters
-from service.registry.telemetry.counters import Counted, Loss
+from service.registry.telemetry.counters import CounterName, Loss
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def give_back(session: Session, claim: Claim, *, reason: Reason, max_attempts: i
         FenceLost: the job is no longer this worker's.
     """
     job = held(session, claim)
-    counters.add(session, Counted.ATTEMPTS_LOST, Loss.PROCESS_DIED)
+    counters.add(session, CounterName.ATTEMPTS_LOST, Loss.PROCESS_DIED)
     state_machine.return_to_queue(session, job, reason=reason, max_attempts=max_attempts)
 
 
@@ -193,7 +193,7 @@ def reap(session: Session, *, max_attempts: int) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for job in expired:
-        counters.add(session, Counted.ATTEMPTS_LOST, Loss.LEASE_EXPIRED)
+        counters.add(session, CounterName.ATTEMPTS_LOST, Loss.LEASE_EXPIRED)
         state_machine.return_to_queue(session, job, reason=Reason(ReasonCode.WORKER_LOST), max_attempts=max_attempts)
     return len(expired)
 

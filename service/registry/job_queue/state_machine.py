@@ -23,7 +23,7 @@ from service.registry.states import ENDED, Phase, State
 from service.registry.storage.database import clock, insert_new
 from service.registry.tables import DeletionRequest, Job, Model, Transition
 from service.registry.telemetry import counters
-from service.registry.telemetry.counters import Counted
+from service.registry.telemetry.counters import CounterName
 from service.registry.webhooks import opendsr_status, outbox
 
 
@@ -189,7 +189,7 @@ def move(session: Session, job: Job, after: State, *, reason: Reason | None = No
         job.worker = job.phase = None
     if after in ENDED:
         job.finished_at = now
-        counters.add(session, Counted.JOBS_ENDED, after)
+        counters.add(session, CounterName.JOBS_ENDED, after)
     elif after is State.QUEUED:
         job.rung_at = job.finished_at = None
         job.cancel_requested = False
@@ -217,7 +217,7 @@ def _move_requests(
         request.withdrawn = False
     session.connection().execute(_INSERT, moves)
     if after in ENDED:
-        counters.add(session, Counted.REQUESTS_ENDED, after, times=len(requests))
+        counters.add(session, CounterName.REQUESTS_ENDED, after, times=len(requests))
     outbox.announce(session, requests, at=at)
     opendsr_status.follow(session, requests, at=at)
 

@@ -159,15 +159,15 @@ class BeforeAndAfter(TypedDict, total=False):
 
 def of_request(own: Mapping[str, Any] | None, of_run: Mapping[str, Any]) -> BeforeAndAfter:
     """What was measured of a request: of its own images if it shared its run (`own`), or else by the run (`of_run`)."""
-    return cast("BeforeAndAfter", {when: _own_or(values, (own or {}).get(when)) for when, values in of_run.items()})
+    return cast("BeforeAndAfter", {when: _merged(values, (own or {}).get(when)) for when, values in of_run.items()})
 
 
 def of_version(
     own: Mapping[str, Any], of_run: Mapping[str, Any] | None, when: Literal["before", "after"] = "after"
 ) -> Measurements:
     """What was measured of a version: what is its own, or else what a run measured that made it (or began from it)."""
-    return cast("Measurements", _own_or((of_run or {}).get(when), own))
+    return cast("Measurements", _merged((of_run or {}).get(when), own))
 
 
-def _own_or(of_run: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any]:
+def _merged(of_run: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(of_run or {}), **{name: value for name, value in (own or {}).items() if value is not None}}

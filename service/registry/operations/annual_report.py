@@ -71,11 +71,11 @@ def yearly(session: Session, tenant_id: uuid.UUID, regulation: str, year: int, n
         .order_by(DeletionRequest.received_at)
     )
     requests: dict[uuid.UUID, _Request] = {}
-    for whole, state, received, ended, due in session.execute(rows):  # the earliest first
-        if whole in requests:
-            requests[whole].joins(state, ended)
+    for request_id, state, received, ended, due in session.execute(rows):  # the earliest first
+        if request_id in requests:
+            requests[request_id].joins(state, ended)
         else:
-            requests[whole] = _Request([state], received, ended, due)
+            requests[request_id] = _Request([state], received, ended, due)
     return _figures(list(requests.values()), now)
 
 
@@ -86,7 +86,7 @@ def _figures(requests: list[_Request], now: datetime) -> Figures:
         for request in requests
         if request.outcome in ("complied", "denied") and request.ended is not None
     ]
-    answered = [now if request.outcome == "open" else request.ended or now for request in requests]
+    settled_at = [now if request.outcome == "open" else request.ended or now for request in requests]
     return Figures(
         received=len(requests),
         complied=outcomes.count("complied"),
@@ -95,5 +95,5 @@ def _figures(requests: list[_Request], now: datetime) -> Figures:
         open=outcomes.count("open"),
         median_days=round(statistics.median(days), 2) if days else None,
         mean_days=round(statistics.fmean(days), 2) if days else None,
-        late=sum(at > request.due for at, request in zip(answered, requests, strict=True)),
+        late=sum(at > request.due for at, request in zip(settled_at, requests, strict=True)),
     )

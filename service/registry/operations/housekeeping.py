@@ -29,8 +29,8 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
 def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
     """Destroy the checkpoints of deleted versions."""
     with database.read() as session:
-        doomed = dispositions.to_destroy(session)
-    for version_id in doomed:
+        version_ids = dispositions.to_destroy(session)
+    for version_id in version_ids:
         with database.write() as session:
             checkpoint = dispositions.forget_checkpoint(session, version_id)
             if checkpoint is not None:
@@ -40,8 +40,8 @@ def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
 def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Destroy the images of ended requests, and the keys that they were encrypted with."""
     with database.read() as session:
-        doomed = image_retention.with_samples_to_destroy(session, settings)
-    for request_id in doomed:
+        request_ids = image_retention.with_samples_to_destroy(session, settings)
+    for request_id in request_ids:
         with database.write() as session:
             samples = image_retention.forget_samples(session, request_id, settings)
             # The file goes before the COMMIT that forgets its key and its name: a crash in between repeats all of it.

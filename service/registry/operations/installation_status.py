@@ -43,7 +43,7 @@ class AliasMeasurements:
 
 
 @dataclass(frozen=True)
-class Objected:
+class GateFailures:
     """A model whose last runs the gate objected to."""
 
     tenant: str
@@ -69,7 +69,7 @@ class InstallationStatus:
     oldest_verification: float  #: of an audit log; 0 where there is none
     aliases: int
     measured: Sequence[AliasMeasurements]
-    objected: Sequence[Objected]
+    objected: Sequence[GateFailures]
     counts: dict[tuple[str, str], Count]
 
 
@@ -87,7 +87,7 @@ def read(session: Session, lease: timedelta) -> InstallationStatus:
     running = session.execute(_running(now)).one()
     unsent = {row.state: row for row in session.execute(_UNSENT)}
     pending = unsent.get(DeliveryState.PENDING)
-    audited = verification.last_verification(session)
+    audit = verification.last_verification(session)
     return InstallationStatus(
         requests={state: requests[state].number if state in requests else 0 for state in UNSETTLED},
         oldest_waiting=seconds(min(waiting, default=None)),
@@ -102,27 +102,27 @@ def read(session: Session, lease: timedelta) -> InstallationStatus:
             for state in (DeliveryState.PENDING, DeliveryState.FAILED)
         },
         oldest_delivery=seconds(pending and pending.oldest),
-        audit=audited,
-        oldest_verification=seconds(audited.oldest_at),
+        audit=audit,
+        oldest_verification=seconds(audit.oldest_at),
         aliases=session.scalars(select(func.count()).select_from(Alias)).one(),
-        measured=[_measured(*row) for row in session.execute(_ALIASES)],
-        objected=[Objected(*row) for row in session.execute(_OBJECTED)],
+        measured=[_alias_measurements(*row) for row in session.execute(_ALIASES)],
+        objected=[GateFailures(*row) for row in session.execute(_GATE_FAILURES)],
         counts=counters.read(session),
     )
 
 
 def _requests(now: datetime) -> Any:
-    one = DeletionRequest
+    request = DeletionRequest
     return (
         select(
-            one.state,
+            request.state,
             func.count().label("number"),
-            func.min(one.received_at).label("oldest"),
-            func.min(one.due_at).label("due"),
-            func.count().filter(one.due_at < now).label("overdue"),
+            func.min(request.received_at).label("oldest"),
+            func.min(request.due_at).label("due"),
+            func.count().filter(request.due_at < now).label("overdue"),
         )
-        .where(one.samples.is_not(None), one.state.in_(UNSETTLED))
-        .group_by(one.state)
+        .where(request.samples.is_not(None), request.state.in_(UNSETTLED))
+        .group_by(request.state)
     )
 
 
@@ -134,7 +134,7 @@ def _running(now: datetime) -> Any:
     ).where(Job.state == State.RUNNING)
 
 
-def _measured(
+def _alias_measurements(
     tenant: str, model: str, alias: str, number: int, own: dict[str, Any], of_run: dict[str, Any] | None
 ) -> AliasMeasurements:
     return AliasMeasurements(tenant, model, alias, number, of_version(own, of_run))
@@ -155,7 +155,7 @@ _ALIASES = (
     .order_by(Tenant.name, Model.name, Alias.name)
     .limit(MOST_ALIASES)
 )
-_OBJECTED = (
+_GATE_FAILURES = (
     select(Tenant.name, Model.name, Model.gate_failures)
     .join(Tenant, Tenant.id == Model.tenant_id)
     .where(Model.gate_failures > 0)

@@ -15,7 +15,7 @@ from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database, batches, clock
 from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, Manifest, Tenant, Version
 
-_AGE = timedelta(days=1)  # longer than any upload, any measurement of a new version, and any transaction
+_MIN_AGE = timedelta(days=1)  # longer than any upload, any measurement of a new version, and any transaction
 _PAUSE = timedelta(hours=1)
 
 #: Which column names the files of a folder. Those of `staging` are of processes at work, and named nowhere.
@@ -54,7 +54,7 @@ class Orphans:
         if began is None:
             return
         for folder in NAMED_BY:
-            for keys in batches(self._artifacts.written(folder, after=began, before=now - _AGE)):
+            for keys in batches(self._artifacts.keys_written(folder, after=began, before=now - _MIN_AGE)):
                 yield folder, keys
 
     def _remove(self, folder: str, keys: list[str]) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.registry.audit import audit_log
-from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.crypto.master_key import MasterKey
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import AUDIT_KEY, Database
@@ -24,27 +24,27 @@ _WRAPPED: dict[type[DeletionRequest | Manifest | WebhookEndpoint], tuple[str, ..
 }
 
 
-def seal_plain(database: Database, artifacts: Artifacts, master_key: MasterKey) -> None:
+def encrypt_plaintext(database: Database, artifacts: Artifacts, master_key: MasterKey) -> None:
     """Encrypt all secrets, and the URIs of some manifests. Any number of processes may do so, and die meanwhile."""
     with database.read() as session:
-        are_plain, plain = endpoints.are_plain(session), manifests.plain(session)
-    if are_plain:
+        has_plaintext_secrets, plaintext_manifests = endpoints.are_plain(session), manifests.unencrypted(session)
+    if has_plaintext_secrets:
         with database.write() as session:
             endpoints.seal_plain(session, master_key)
-    for manifest in plain:
+    for manifest in plaintext_manifests:
         if artifacts.path(manifest.uris).exists():
-            _seal(database, artifacts, master_key, manifest)
+            _encrypt_uris(database, artifacts, master_key, manifest)
 
 
-def _seal(database: Database, artifacts: Artifacts, master_key: MasterKey, manifest: Manifest) -> None:
-    key = f"manifests/{uuid.uuid4()}"
+def _encrypt_uris(database: Database, artifacts: Artifacts, master_key: MasterKey, manifest: Manifest) -> None:
+    file_key = f"manifests/{uuid.uuid4()}"
     with artifacts.stage() as staged:
-        with artifacts.path(manifest.uris).open("rb") as source, SealedWriter(staged.path) as target:
+        with artifacts.path(manifest.uris).open("rb") as source, EncryptedWriter(staged.path) as target:
             shutil.copyfileobj(source, target)
         with database.write() as session:
             wrapped = master_key.wrap(target.key, manifest.id)
-            if manifests.replace_uris(session, manifest, uris=key, uris_key=wrapped):
-                staged.keep(key)
+            if manifests.replace_uris(session, manifest, uris=file_key, uris_key=wrapped):
+                staged.keep(file_key)
     # Whoever dies here leaves a file that no row names, which is removed after a day.
     artifacts.delete(manifest.uris)
 
@@ -65,7 +65,7 @@ def rewrap(session: Session, old: MasterKey, new: MasterKey) -> int:
                     setattr(row, name, new.wrap(old.unwrap(stored, row.id), row.id))
                     count += 1
     session.info[AUDIT_KEY] = old.audit_key  # the seals of what is not chained yet are of the old one, too
-    while waiting := audit_log.waiting(session):
-        for tenant_id in waiting:
+    while tenants := audit_log.unchained_tenants(session):
+        for tenant_id in tenants:
             audit_log.chain(session, tenant_id)
     return count

@@ -16,7 +16,7 @@ from service.registry.states import ENDED
 from service.registry.storage.database import Database, clock
 from service.registry.tables import Certificate, DeletionRequest, Erasure, ImageView, SubjectIdentity, Transition
 
-_AT_ONCE = 100  # with one sweep
+_BATCH = 100  # with one sweep
 
 
 def remove_old_records(database: Database, settings: RegistrySettings) -> None:
@@ -24,15 +24,15 @@ def remove_old_records(database: Database, settings: RegistrySettings) -> None:
     if not settings.record_retention:
         return
     with database.read() as session:
-        old = select(DeletionRequest.id).where(
+        statement = select(DeletionRequest.id).where(
             DeletionRequest.record_removed_at.is_(None),
             DeletionRequest.ended_at < clock(session) - settings.record_retention,
             DeletionRequest.state.in_(ENDED),
             ~exists().where(Transition.request_id == DeletionRequest.id, ~Transition.chained),
             DeletionRequest.samples.is_(None),  # what can still be retried has not ended for good
         )
-        doomed = session.scalars(old.order_by(DeletionRequest.ended_at).limit(_AT_ONCE)).all()
-    for request_id in doomed:
+        request_ids = session.scalars(statement.order_by(DeletionRequest.ended_at).limit(_BATCH)).all()
+    for request_id in request_ids:
         with database.write() as session:
             remove(session, request_id)
 
@@ -54,12 +54,12 @@ def remove(session: Session, request_id: uuid.UUID) -> None:
 
 def _forget_identities(session: Session, request_id: uuid.UUID) -> None:
     """Of an OpenDSR request whose last record this was, forget whom it named."""
-    whole = select(Erasure.request_id).where(Erasure.deletion_request_id == request_id).scalar_subquery()
+    subject_request = select(Erasure.request_id).where(Erasure.deletion_request_id == request_id).scalar_subquery()
     other = aliased(Erasure)
     kept = exists().where(
         other.request_id == SubjectIdentity.request_id,
         DeletionRequest.id == other.deletion_request_id,
         DeletionRequest.record_removed_at.is_(None),
     )
-    gone = delete(SubjectIdentity).where(SubjectIdentity.request_id == whole, ~kept)
-    session.execute(gone.execution_options(synchronize_session=False))
+    statement = delete(SubjectIdentity).where(SubjectIdentity.request_id == subject_request, ~kept)
+    session.execute(statement.execution_options(synchronize_session=False))

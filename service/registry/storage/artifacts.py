@@ -15,13 +15,13 @@ from sqlalchemy.exc import OperationalError
 
 from service.registry.crypto.key_files import flush
 from service.registry.errors import StorageFull
-from service.registry.storage.disk_full import ran_out
+from service.registry.storage.disk_full import is_disk_full
 
 CHUNK = 1 << 20  # bytes
 
 
 @dataclass
-class Staged:
+class StagedFile:
     """A file that is being written. It vanishes with its block unless it is kept and the block succeeds.
 
     What is kept stays, too, when the block ends in an `OperationalError`: whether there was a COMMIT is not known then.
@@ -53,14 +53,14 @@ class Staged:
 
         A block that fails comes before any COMMIT, so that nothing of the file stays.
         """
-        kept = self._aside.submit(self.keep, key)
+        future = self._aside.submit(self.keep, key)
         try:
             yield
         except BaseException:
-            wait([kept])
+            wait([future])
             self.discard()
             raise
-        kept.result()
+        future.result()
 
     def digest(self) -> tuple[str, int]:
         """The file's SHA-256 in hex and its size in bytes."""
@@ -83,15 +83,15 @@ class Artifacts:
         self._aside = ThreadPoolExecutor(thread_name_prefix="disk")  # it starts no thread before there is work
 
     @contextmanager
-    def stage(self) -> Iterator[Staged]:
-        """Open a place to write a file to; see `Staged`.
+    def stage(self) -> Iterator[StagedFile]:
+        """Open a place to write a file to; see `StagedFile`.
 
         Raises:
             StorageFull: the disk has no room; nothing is left behind.
         """
         handle, name = tempfile.mkstemp(dir=self._staging)
         os.close(handle)
-        staged = Staged(Path(name), self._root, self._aside)
+        staged = StagedFile(Path(name), self._root, self._aside)
         try:
             yield staged
         except OperationalError:
@@ -100,7 +100,7 @@ class Artifacts:
             raise
         except OSError as error:
             staged.discard()
-            if ran_out(error):
+            if is_disk_full(error):
                 raise StorageFull from error
             raise
         except BaseException:
@@ -116,7 +116,7 @@ class Artifacts:
         """Remove the file; it may be gone already."""
         self.path(key).unlink(missing_ok=True)
 
-    def written(self, folder: str, *, after: datetime, before: datetime) -> Iterator[str]:
+    def keys_written(self, folder: str, *, after: datetime, before: datetime) -> Iterator[str]:
         """The keys of the folder's files that were last written in between."""
         first, last = after.timestamp(), before.timestamp()
         with suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:  # the folder may not be there yet

@@ -36,10 +36,12 @@ T = TypeVar("T")
 AUDIT_KEY = "audit key"  # of a session's `info`
 
 _CLOCK = func.clock_timestamp()
-_NOW = select(_CLOCK)
-_FORGOTTEN = 30_000  # milliseconds after which nobody works on an open transaction any more; files take seconds
-_TRUSTED = 1.0  # seconds for which a connection counts as alive
-_PATIENCE = {
+_SELECT_CLOCK = select(_CLOCK)
+_IDLE_TRANSACTION_TIMEOUT = (
+    30_000  # milliseconds after which nobody works on an open transaction any more; files take seconds
+)
+_PING_AFTER = 1.0  # seconds for which a connection counts as alive
+_CONNECTION_TIMEOUTS = {
     # A server that vanished without a word is noticed within 20 seconds, not after the kernel's quarter of an hour or
     # two: meanwhile heartbeats would wait for it, and leases run out.
     "connect_timeout": "5",  # seconds
@@ -63,10 +65,10 @@ class Database:
     def __init__(self, url: str, *, audit_key: bytes | None = None) -> None:
         self._info = {AUDIT_KEY: audit_key}
         # An error in the log must not show the values that somebody sent.
-        address = make_url(url)
-        if address.get_backend_name() == "postgresql":
-            address = address.update_query_dict(_PATIENCE | dict(address.query))
-        self.engine = create_engine(address, hide_parameters=True)
+        parsed_url = make_url(url)
+        if parsed_url.get_backend_name() == "postgresql":
+            parsed_url = parsed_url.update_query_dict(_CONNECTION_TIMEOUTS | dict(parsed_url.query))
+        self.engine = create_engine(parsed_url, hide_parameters=True)
         self._readers: Engine
         if self.engine.dialect.name == "sqlite":
             self._readers = self.engine.execution_options(read_only=True)
@@ -74,7 +76,7 @@ class Database:
         else:
             # Each statement sees what is committed when it begins, as in a transaction of READ COMMITTED, and the
             # server is spared a BEGIN and a ROLLBACK.
-            self._readers = create_engine(address, hide_parameters=True, isolation_level="AUTOCOMMIT")
+            self._readers = create_engine(parsed_url, hide_parameters=True, isolation_level="AUTOCOMMIT")
             _end_forgotten_transactions(self.engine)
             _forbid_writing(self._readers)
             for engine in (self.engine, self._readers):
@@ -110,7 +112,7 @@ class Database:
 def clock(session: Session) -> datetime:
     """The database's idea of now: processes on several machines agree on it, their own clocks need not."""
     if session.get_bind().dialect.name == "postgresql":
-        now: datetime = session.execute(_NOW).scalar_one()
+        now: datetime = session.execute(_SELECT_CLOCK).scalar_one()
         return now.astimezone(UTC)
     return datetime.now(UTC)  # a SQLite file has one machine
 
@@ -120,16 +122,16 @@ def clock_with(
 ) -> tuple[datetime, Sequence[Any]]:
     """The clock, and what else is to be known before a transaction writes, in one round trip."""
     if session.get_bind().dialect.name == "postgresql":
-        now, *others = session.connection().execute(_looking_at(_CLOCK, *columns), parameters).one()
-        return now.astimezone(UTC), others
-    return clock(session), session.connection().execute(_looking_at(*columns), parameters).one()
+        now, *values = session.connection().execute(_select(_CLOCK, *columns), parameters).one()
+        return now.astimezone(UTC), values
+    return clock(session), session.connection().execute(_select(*columns), parameters).one()
 
 
 # Putting a statement together takes longer than running it, so those that every deletion request asks are kept.
 
 
 @cache
-def _looking_at(*columns: ColumnElement[Any]) -> Select[Any]:
+def _select(*columns: ColumnElement[Any]) -> Select[Any]:
     return select(*columns)
 
 
@@ -168,7 +170,7 @@ def _end_forgotten_transactions(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(f"SET idle_in_transaction_session_timeout = {_FORGOTTEN}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_TRANSACTION_TIMEOUT}")
         connection.commit()
 
 
@@ -188,7 +190,7 @@ def _check_idle_connections(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkout")
     def taken(connection: DBAPIConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-        if time.monotonic() - record.info.get("returned", math.inf) < _TRUSTED:
+        if time.monotonic() - record.info.get("returned", math.inf) < _PING_AFTER:
             return
         try:
             engine.dialect.do_ping(connection)

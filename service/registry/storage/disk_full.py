@@ -6,15 +6,15 @@ import sqlite3
 _DISK_FULL = "53100"  # PostgreSQL's code
 
 
-def ran_out(error: BaseException) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """Has this gone wrong for want of room on a disk?
 
     What was raised last need not say so: SQLite gives up the whole transaction, and then a savepoint is missed.
     """
-    return _says_so(error) or (error.__context__ is not None and ran_out(error.__context__))
+    return _is_disk_full(error) or (error.__context__ is not None and is_disk_full(error.__context__))
 
 
-def _says_so(error: BaseException) -> bool:
+def _is_disk_full(error: BaseException) -> bool:
     match error:
         case OSError(errno=number):
             return number in (errno.ENOSPC, errno.EDQUOT)

@@ -44,11 +44,11 @@ def paginate(
     if cursor is not None:
         at, after = _decode(cursor, listing)
         rows = rows.where(or_(newest < at, and_(newest == at, identity < after)))
-    found = session.scalars(rows.order_by(newest.desc(), identity.desc()).limit(limit + 1)).all()
-    if len(found) <= limit:
-        return Page(found, None)
-    last = found[limit - 1]
-    return Page(found[:limit], _encode(getattr(last, newest.key), getattr(last, identity.key), listing))
+    page_rows = session.scalars(rows.order_by(newest.desc(), identity.desc()).limit(limit + 1)).all()
+    if len(page_rows) <= limit:
+        return Page(page_rows, None)
+    last = page_rows[limit - 1]
+    return Page(page_rows[:limit], _encode(getattr(last, newest.key), getattr(last, identity.key), listing))
 
 
 def _encode(at: datetime, identity: uuid.UUID, listing: str) -> str:
@@ -59,10 +59,12 @@ def _encode(at: datetime, identity: uuid.UUID, listing: str) -> str:
 def _decode(cursor: str, listing: str) -> tuple[datetime, uuid.UUID]:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        of, at, identity = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        cursor_listing, at, identity = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         moment, after = datetime.fromisoformat(at), uuid.UUID(hex=identity)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedCursor from error
-    if of != listing or moment.utcoffset() != timedelta(0):  # as it was written; other zones may lead out of range
+    if cursor_listing != listing or moment.utcoffset() != timedelta(
+        0
+    ):  # as it was written; other zones may lead out of range
         raise MalformedCursor
     return moment, after

@@ -20,13 +20,13 @@ from service.registry.storage.database import Database
 def upgrade(database: Database) -> None:
     """Bring the schema up to this code; safe to run from several processes at once, and when there is nothing to do."""
     config = _config()
-    with changing(database) as connection:
+    with migration_transaction(database) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
 @contextmanager
-def changing(database: Database) -> Iterator[Connection]:
+def migration_transaction(database: Database) -> Iterator[Connection]:
     """A transaction in which tables may be changed.
 
     SQLite changes most things by making a table anew and dropping the old one, which deletes the rows first, and with
@@ -44,8 +44,8 @@ def changing(database: Database) -> Iterator[Connection]:
         try:
             with connection.begin():
                 yield connection
-                if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-                    raise IntegrityError(None, None, sqlite3.IntegrityError(f"a row of {broken[0]} refers to none"))
+                if violation := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise IntegrityError(None, None, sqlite3.IntegrityError(f"a row of {violation[0]} refers to none"))
         finally:
             connection.connection.cursor().execute("PRAGMA foreign_keys=ON")
 
@@ -55,13 +55,13 @@ def is_current(database: Database) -> bool:
     return revisions(database) == heads()
 
 
-def standing(database: Database) -> Literal["current", "behind", "ahead", "empty"]:
+def status(database: Database) -> Literal["current", "behind", "ahead", "empty"]:
     """How the schema compares with the one of this code; "ahead" is one that this code knows nothing of."""
-    found = revisions(database)
-    if found == heads():
+    applied = revisions(database)
+    if applied == heads():
         return "current"
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    return "empty" if not found else "behind" if found <= known else "ahead"
+    all_revisions = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return "empty" if not applied else "behind" if applied <= all_revisions else "ahead"
 
 
 def revisions(database: Database) -> set[str]:

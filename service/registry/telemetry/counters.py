@@ -18,11 +18,11 @@ from service.registry.tables import Tally
 #: Upper bounds, in seconds, of the buckets that durations are counted in; there is one more above the last.
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 
-_MANY = 500  # rows from which on they are folded
-_AT_ONCE = 10_000
+_FOLD_THRESHOLD = 500  # rows from which on they are folded
+_FOLD_BATCH = 10_000
 
 
-class Counted(StrEnum):
+class CounterName(StrEnum):
     """What is counted; of each there are a few labels."""
 
     REQUESTS_ENDED = "requests_ended"  #: by state; one that is retried ends again
@@ -48,7 +48,7 @@ class Count:
     buckets: dict[float | None, int] = field(default_factory=dict)  #: how many were at most this and not less
 
 
-def add(session: Session, counted: Counted, label: str, *, times: int = 1, seconds: float | None = None) -> None:
+def add(session: Session, counted: CounterName, label: str, *, times: int = 1, seconds: float | None = None) -> None:
     """Count an event when this session commits, with how long it took; or several that happened at once."""
     at = None if seconds is None else bisect_left(BUCKETS, seconds)
     bucket = None if at is None or at == len(BUCKETS) else BUCKETS[at]
@@ -58,23 +58,23 @@ def add(session: Session, counted: Counted, label: str, *, times: int = 1, secon
 
 def read(session: Session) -> dict[tuple[str, str], Count]:
     """Everything that was counted, by what and label."""
-    found: defaultdict[tuple[str, str], Count] = defaultdict(Count)
+    counts: defaultdict[tuple[str, str], Count] = defaultdict(Count)
     for counted, label, bucket, count, total in session.execute(_SUMS):
-        entry = found[counted, label]
+        entry = counts[counted, label]
         entry.count += count
         entry.total += total
         entry.buckets[bucket] = count
-    return found
+    return counts
 
 
 def fold(session: Session) -> None:
     """Put sums in place of single events, once there are many. Any number of processes may do so at a time."""
-    if session.scalar(select(Tally.id).offset(_MANY).limit(1)) is None:
+    if session.scalar(select(Tally.id).offset(_FOLD_THRESHOLD).limit(1)) is None:
         return
-    some = select(Tally.id).order_by(Tally.id).limit(_AT_ONCE).with_for_update(skip_locked=True)
-    gone = delete(Tally).where(Tally.id.in_(some)).returning(*_GROUP, Tally.count, Tally.total)
+    oldest = select(Tally.id).order_by(Tally.id).limit(_FOLD_BATCH).with_for_update(skip_locked=True)
+    statement = delete(Tally).where(Tally.id.in_(oldest)).returning(*_GROUP, Tally.count, Tally.total)
     sums: defaultdict[tuple[str, str, float | None], list[float]] = defaultdict(lambda: [0, 0.0])
-    for counted, label, bucket, count, total in session.execute(gone):
+    for counted, label, bucket, count, total in session.execute(statement):
         sums[counted, label, bucket][0] += count
         sums[counted, label, bucket][1] += total
     rows = [dict(zip(_COLUMNS, (*group, *sum_), strict=True)) for group, sum_ in sums.items()]

@@ -22,17 +22,17 @@ _FIELDS = {
     *("job", "attempt", "trace"),
 }
 
-_about: ContextVar[dict[str, str | int]] = ContextVar("about", default={})  # noqa: B039  (it is never changed)
+_context: ContextVar[dict[str, str | int]] = ContextVar("about", default={})  # noqa: B039  (it is never changed)
 
 
 @contextmanager
-def about(**known: str | int) -> Iterator[None]:
+def context(**fields: str | int) -> Iterator[None]:
     """Every line that is written in the block, and in the threads that it hands work to, has these fields."""
-    before = _about.set(_about.get() | known)
+    before = _context.set(_context.get() | fields)
     try:
         yield
     finally:
-        _about.reset(before)
+        _context.reset(before)
 
 
 def configure(form: Form) -> None:
@@ -53,8 +53,8 @@ class _Json(JsonFormatter):
         )
 
     def process_log_record(self, log_data: LogData) -> LogData:
-        known: dict[str, Any] = log_data | _about.get()
+        fields: dict[str, Any] = log_data | _context.get()
         trace = traces.traceparent()
         if trace is not None:
-            known["trace"] = trace.split("-")[1]
-        return {name: value for name, value in known.items() if name in _FIELDS}
+            fields["trace"] = trace.split("-")[1]
+        return {name: value for name, value in fields.items() if name in _FIELDS}

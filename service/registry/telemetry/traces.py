@@ -43,11 +43,11 @@ def start(process: str) -> None:
         return
     name = os.environ.get("OTEL_SERVICE_NAME", f"structguard-{process}")
     _provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=_patience())))
+    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=_export_timeout())))
     _tracer = _provider.get_tracer("structguard")
 
 
-def _patience() -> float | None:
+def _export_timeout() -> float | None:
     """Seconds for one batch. By default less than OpenTelemetry's ten: a worker waits for it after each job."""
     return None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else 2.0
 
@@ -80,26 +80,26 @@ def span(
         links=[Link(context) for context in contexts if context.is_valid],
         record_exception=False,
         set_status_on_exception=False,  # it would repeat the error's text
-    ) as started:
+    ) as current:
         try:
-            yield started
+            yield current
         except BaseException:
-            started.set_status(StatusCode.ERROR)
+            current.set_status(StatusCode.ERROR)
             raise
 
 
-def are_on() -> bool:
+def enabled() -> bool:
     """Is anything traced?"""
     return _tracer is not None
 
 
 def environment() -> dict[str, str]:
     """What a child of this process needs, so that its spans come below the one it is started in."""
-    here = traceparent()
-    return {_VARIABLE: here} if here else {}
+    parent = traceparent()
+    return {_VARIABLE: parent} if parent else {}
 
 
-def inherited() -> str | None:
+def inherited_parent() -> str | None:
     """Where the process that started this one said that it belongs."""
     return os.environ.get(_VARIABLE)
 

@@ -32,64 +32,70 @@ class Reach(StrEnum):
 
 
 @dataclass(frozen=True)
-class Reached:
+class AffectedVersion:
     """A version that has learned some of the records, loaded with its model and aliases."""
 
     version: Version
     state: Reach
 
 
-def of_subject(session: Session, tenant_id: uuid.UUID, subject: bytes) -> list[Reached]:
+def of_subject(session: Session, tenant_id: uuid.UUID, subject: bytes) -> list[AffectedVersion]:
     """The versions that have learned a person's records."""
-    return _reached(session, tenant_id, select(literal(subject, Suppression.hmac.type).label("hmac")))
+    return _affected_versions(session, tenant_id, select(literal(subject, Suppression.hmac.type).label("hmac")))
 
 
-def of_request(session: Session, request: DeletionRequest) -> list[Reached] | None:
+def of_request(session: Session, request: DeletionRequest) -> list[AffectedVersion] | None:
     """The versions that have learned what a request names, and of its subject what else there is.
 
     Nothing if it brought images: nobody knows where else they are.
     """
-    named = select(Suppression.hmac).where(Suppression.request_id == request.id)
-    if session.scalar(named.limit(1)) is None:
+    pseudonyms = select(Suppression.hmac).where(Suppression.request_id == request.id)
+    if session.scalar(pseudonyms.limit(1)) is None:
         return None
-    return _reached(session, request.tenant_id, named)
+    return _affected_versions(session, request.tenant_id, pseudonyms)
 
 
-def of_subject_request(session: Session, request: SubjectRequest) -> list[Reached]:
+def of_subject_request(session: Session, request: SubjectRequest) -> list[AffectedVersion]:
     """The versions that have learned the records of whom an OpenDSR request names."""
-    named = select(SubjectIdentity.hmac).where(SubjectIdentity.request_id == request.id)
-    return _reached(session, request.tenant_id, named)
+    pseudonyms = select(SubjectIdentity.hmac).where(SubjectIdentity.request_id == request.id)
+    return _affected_versions(session, request.tenant_id, pseudonyms)
 
 
 def family(session: Session, version: Version) -> list[Version]:
     """A version, all that it descends from, and all that descends from these, parents first."""
-    line = select(Version.id, Version.parent_id).where(Version.id == version.id).cte("line", recursive=True)
-    line = line.union(select(Version.id, Version.parent_id).join(line, Version.id == line.c.parent_id))
-    return _descendants(session, session.scalars(select(line.c.id).where(line.c.parent_id.is_(None))))
+    ancestry = select(Version.id, Version.parent_id).where(Version.id == version.id).cte("line", recursive=True)
+    ancestry = ancestry.union(select(Version.id, Version.parent_id).join(ancestry, Version.id == ancestry.c.parent_id))
+    return _descendants(session, session.scalars(select(ancestry.c.id).where(ancestry.c.parent_id.is_(None))))
 
 
-def _reached(session: Session, tenant_id: uuid.UUID, named: Select[bytes]) -> list[Reached]:
-    held = _held(session, tenant_id, named)
-    forgotten, pending = _asked(session, tenant_id, {record for records in held.values() for record in records})
-    known: dict[uuid.UUID | None, set[bytes]] = {}
-    reached = []
+def _affected_versions(session: Session, tenant_id: uuid.UUID, pseudonyms: Select[bytes]) -> list[AffectedVersion]:
+    held = _records_by_version(session, tenant_id, pseudonyms)
+    forgotten, pending = _forgotten_and_pending(
+        session, tenant_id, {record for records in held.values() for record in records}
+    )
+    remembered: dict[uuid.UUID | None, set[bytes]] = {}
+    affected = []
     for version in _descendants(session, held.keys()):  # parents first
         # A run forgets what its version has from its parents. What a manifest says of a later one was learned again.
-        inherited = known.get(version.parent_id, set())
-        known[version.id] = (inherited | held[version.id]) - (forgotten[version.job_id] if version.job_id else set())
-        if not known[version.id]:
+        inherited = remembered.get(version.parent_id, set())
+        remembered[version.id] = (inherited | held[version.id]) - (
+            forgotten[version.job_id] if version.job_id else set()
+        )
+        if not remembered[version.id]:
             state = Reach.UNLEARNED
-        elif known[version.id] <= pending[version.model_id]:
+        elif remembered[version.id] <= pending[version.model_id]:
             state = Reach.PENDING
         else:
             state = Reach.NEEDS_UNLEARNING
-        reached.append(Reached(version, state))
-    return sorted(reached, key=lambda found: (found.version.model.name, found.version.number))
+        affected.append(AffectedVersion(version, state))
+    return sorted(affected, key=lambda item: (item.version.model.name, item.version.number))
 
 
-def _held(session: Session, tenant_id: uuid.UUID, named: Select[bytes]) -> defaultdict[uuid.UUID, set[bytes]]:
+def _records_by_version(
+    session: Session, tenant_id: uuid.UUID, pseudonyms: Select[bytes]
+) -> defaultdict[uuid.UUID, set[bytes]]:
     """The records that are meant, by the version whose manifest has them."""
-    wanted = named.subquery()
+    requested = pseudonyms.subquery()
     held: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
     for column in (Record.subject_hmac, Record.sample_hmac):  # one after the other: each has an index
         rows = (
@@ -97,7 +103,7 @@ def _held(session: Session, tenant_id: uuid.UUID, named: Select[bytes]) -> defau
             .join(Manifest.version)
             .join(Version.model)
             .join(Record, Record.manifest_id == Manifest.id)
-            .join(wanted, wanted.c.hmac == column)
+            .join(requested, requested.c.hmac == column)
             .where(Model.tenant_id == tenant_id)
         )
         for version_id, record in session.execute(rows):
@@ -105,19 +111,19 @@ def _held(session: Session, tenant_id: uuid.UUID, named: Select[bytes]) -> defau
     return held
 
 
-def _asked(
+def _forgotten_and_pending(
     session: Session, tenant_id: uuid.UUID, records: set[bytes]
 ) -> tuple[defaultdict[uuid.UUID, set[bytes]], defaultdict[uuid.UUID, set[bytes]]]:
     """What runs that passed were asked to forget, by job; and what requests under way name, by model."""
     forgotten: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
     pending: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
-    asked = (
+    statement = (
         select(DeletionRequest.job_id, DeletionRequest.model_id, DeletionRequest.state, Suppression.hmac)
         .join(DeletionRequest, DeletionRequest.id == Suppression.request_id)
         .where(Suppression.tenant_id == tenant_id)
     )
     for batch in batches(records):
-        for job_id, model_id, state, record in session.execute(asked.where(Suppression.hmac.in_(batch))):
+        for job_id, model_id, state, record in session.execute(statement.where(Suppression.hmac.in_(batch))):
             if state is State.COMPLETED:
                 forgotten[job_id].add(record)
             elif state not in ENDED:

@@ -65,7 +65,7 @@ class Rows:
         self._packed += self._layout.pack(row.sample_hmac, has_subject, row.subject_hmac or b"", row.label)
 
 
-def keep(
+def validate(
     file: BinaryIO, target: io.BufferedIOBase, *, classes: list[str], pseudonyms: Pseudonyms, limits: ManifestLimits
 ) -> Rows:
     """Check a manifest: its rows, and in `target` their URIs, a line for each.
@@ -83,11 +83,11 @@ def keep(
         raise _too_large(limits)
     check: dict[str, Callable[[Any], Any]] = {
         "sample_id": _identifier,
-        "subject_id": _identifier_or_nobody,
-        "label": partial(_position, classes={name: at for at, name in enumerate(classes)}),
+        "subject_id": _optional_identifier,
+        "label": partial(_class_index, classes={name: at for at, name in enumerate(classes)}),
         "uri": _uri,
     }
-    rows, seen, faults = Rows(), set[bytes](), list[Fault]()
+    rows, sample_hmacs, faults = Rows(), set[bytes](), list[Fault]()
     for at, cells in enumerate(_parquet(file, limits) if is_parquet else _csv(file)):
         if at == limits.rows:
             raise InvalidInput(Fault("#/manifest", f"has more than {limits.rows} rows"))
@@ -95,14 +95,14 @@ def keep(
         for name, cell in zip(COLUMNS, cells, strict=True):
             try:
                 values[name] = check[name](cell)
-            except _Wrong as wrong:
-                faults.append(Fault(f"#/manifest/rows/{at}/{name}", str(wrong)))
+            except _CellError as error:
+                faults.append(Fault(f"#/manifest/rows/{at}/{name}", str(error)))
         if len(values) == len(COLUMNS):
-            sample, subject = pseudonyms.record(values["sample_id"]), values["subject_id"]
-            if sample in seen:
+            sample_hmac, subject = pseudonyms.record(values["sample_id"]), values["subject_id"]
+            if sample_hmac in sample_hmacs:
                 faults.append(Fault(f"#/manifest/rows/{at}/sample_id", "stands in an earlier row, too"))
-            seen.add(sample)
-            rows.append(Row(sample, pseudonyms.subject(subject) if subject else None, values["label"]))
+            sample_hmacs.add(sample_hmac)
+            rows.append(Row(sample_hmac, pseudonyms.subject(subject) if subject else None, values["label"]))
             target.write(f"{values['uri']}\n".encode())
         if len(faults) >= MOST_FAULTS:
             break
@@ -113,8 +113,8 @@ def keep(
     return rows
 
 
-def uris(file: BinaryIO, rows: Collection[int]) -> dict[int, str]:
-    """The URIs of these rows of a manifest, from what `keep` wrote."""
+def read_uris(file: BinaryIO, rows: Collection[int]) -> dict[int, str]:
+    """The URIs of these rows of a manifest, from what `validate` wrote."""
     with io.TextIOWrapper(file, encoding="utf-8", newline="\n") as lines:
         return {at: line.rstrip("\n") for at, line in enumerate(lines) if at in rows}
 
@@ -124,11 +124,11 @@ def _csv(file: BinaryIO) -> Iterator[Cells]:
     try:
         reader = csv.reader(text, strict=True)
         header = next(reader, [])
-        places = _places(header)
+        indices = _column_indices(header)
         for at, row in enumerate(filter(None, reader)):  # an empty line is no row
             if len(row) != len(header):
                 raise InvalidInput(Fault(f"#/manifest/rows/{at}", f"has {len(row)} cells and not {len(header)}"))
-            yield [row[place] for place in places]
+            yield [row[index] for index in indices]
     except UnicodeDecodeError as error:
         raise InvalidInput(Fault("#/manifest", "is neither a Parquet file nor text in UTF-8")) from error
     except csv.Error as error:
@@ -145,7 +145,7 @@ def _parquet(file: BinaryIO, limits: ManifestLimits) -> Iterator[Cells]:
     try:
         # As dictionaries: a long cell that a small file repeats a million times is still one cell.
         table = parquet.ParquetFile(file, read_dictionary=list(COLUMNS))
-        _places(table.schema_arrow.names)
+        _column_indices(table.schema_arrow.names)
         groups = (table.metadata.row_group(at) for at in range(table.metadata.num_row_groups))
         if sum(group.total_byte_size for group in groups) > limits.bytes:
             raise _too_large(limits)
@@ -167,7 +167,7 @@ def _cells(column: Any) -> list[Any]:
     return cells
 
 
-def _places(header: Sequence[str]) -> list[int]:
+def _column_indices(header: Sequence[str]) -> list[int]:
     """Where the columns are; others may stand beside them."""
     faults = [
         Fault(f"#/manifest/columns/{name}", "is missing" if name not in header else "is there more than once")
@@ -179,7 +179,7 @@ def _places(header: Sequence[str]) -> list[int]:
     return [header.index(name) for name in COLUMNS]
 
 
-class _Wrong(Exception):
+class _CellError(Exception):
     """What is wrong with a cell, without what stands in it."""
 
 
@@ -187,38 +187,38 @@ def _text(cell: object) -> str:
     if type(cell) is int:
         return str(cell)
     if cell is None or cell == "":
-        raise _Wrong("is empty")
+        raise _CellError("is empty")
     if not isinstance(cell, str):
-        raise _Wrong("must be text, or an integer")
+        raise _CellError("must be text, or an integer")
     return cell
 
 
 def _identifier(cell: object) -> str:
     text = _text(cell)
     if len(text) > MAX_IDENTIFIER:
-        raise _Wrong(f"has more than {MAX_IDENTIFIER} characters")
+        raise _CellError(f"has more than {MAX_IDENTIFIER} characters")
     return text
 
 
-def _identifier_or_nobody(cell: object) -> str | None:
+def _optional_identifier(cell: object) -> str | None:
     return None if cell in (None, "") else _identifier(cell)
 
 
-def _position(cell: object, classes: dict[str, int]) -> int:
+def _class_index(cell: object, classes: dict[str, int]) -> int:
     text = _text(cell)
     if isinstance(cell, str) and text in classes:
         return classes[text]
     if text.isdecimal() and len(text) < 10 and int(text) < len(classes):
         return int(text)
-    raise _Wrong(f"must be a class of the model: its name, or 0 to {len(classes) - 1}")
+    raise _CellError(f"must be a class of the model: its name, or 0 to {len(classes) - 1}")
 
 
 def _uri(cell: object) -> str:
     text = _text(cell)
     if len(text) > _MAX_URI:
-        raise _Wrong(f"has more than {_MAX_URI} characters")
+        raise _CellError(f"has more than {_MAX_URI} characters")
     if not text.isprintable() or not _URI.fullmatch(text):
-        raise _Wrong("must be a URI, such as s3://bucket/key")
+        raise _CellError("must be a URI, such as s3://bucket/key")
     return text
 
 

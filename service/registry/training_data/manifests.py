@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, contains_eager
 
 from service.registry.audit import audit_log
-from service.registry.crypto.encrypted_files import open_sealed
+from service.registry.crypto.encrypted_files import open_encrypted
 from service.registry.crypto.master_key import MasterKey
 from service.registry.errors import Fault, ManifestNameTaken, ManifestNotFound
 from service.registry.storage.artifacts import Artifacts
@@ -52,7 +52,7 @@ def add(
         raise ManifestNameTaken(faults=(Fault("#/name", "is already taken"),)) from error
     for batch in batches(_columns(manifest, rows)):
         session.execute(insert(Record), batch)
-    listed = union(
+    suppressed_hmacs = union(
         select(Suppression.hmac).where(Suppression.tenant_id == tenant_id),
         # Those whom nobody knew when they asked by OpenDSR are in no deletion request.
         select(SubjectIdentity.hmac).join(SubjectRequest).where(SubjectRequest.tenant_id == tenant_id),
@@ -60,7 +60,10 @@ def add(
     suppressed = (
         select(func.count())
         .select_from(Record)
-        .where(Record.manifest_id == manifest.id, or_(Record.sample_hmac.in_(listed), Record.subject_hmac.in_(listed)))
+        .where(
+            Record.manifest_id == manifest.id,
+            or_(Record.sample_hmac.in_(suppressed_hmacs), Record.subject_hmac.in_(suppressed_hmacs)),
+        )
     )
     session.execute(update(Manifest).where(Manifest.id == manifest.id).values(suppressed=suppressed.scalar_subquery()))
     session.refresh(manifest)
@@ -77,7 +80,7 @@ def add(
 
 
 def open_uris(manifest: Manifest, artifacts: Artifacts, master_key: MasterKey) -> BinaryIO:
-    """The URIs of a manifest, for `manifest_files.uris`: they are decrypted as they are read.
+    """The URIs of a manifest, for `manifest_files.read_uris`: they are decrypted as they are read.
 
     Raises:
         OtherMasterKey, SealBroken: they cannot be decrypted.
@@ -85,10 +88,10 @@ def open_uris(manifest: Manifest, artifacts: Artifacts, master_key: MasterKey) -
     path = artifacts.path(manifest.uris)
     if manifest.uris_key is None:  # it was stored by a release that did not encrypt
         return path.open("rb")
-    return open_sealed(path, master_key.unwrap(manifest.uris_key, manifest.id))
+    return open_encrypted(path, master_key.unwrap(manifest.uris_key, manifest.id))
 
 
-def plain(session: Session, limit: int = 10) -> list[Manifest]:
+def unencrypted(session: Session, limit: int = 10) -> list[Manifest]:
     """Manifests of which an earlier release has stored the URIs as they were."""
     return list(session.scalars(select(Manifest).where(Manifest.uris_key.is_(None)).limit(limit)))
 
@@ -108,10 +111,10 @@ def find(session: Session, version: Version, name: str) -> Manifest:
     Raises:
         ManifestNotFound: the version has none of this name.
     """
-    found = session.scalar(select(Manifest).where(Manifest.version_id == version.id, Manifest.name == name))
-    if found is None:
+    manifest = session.scalar(select(Manifest).where(Manifest.version_id == version.id, Manifest.name == name))
+    if manifest is None:
         raise ManifestNotFound
-    return found
+    return manifest
 
 
 def list_manifests(session: Session, version: Version, *, cursor: str | None, limit: int) -> Page[Manifest]:
@@ -149,8 +152,8 @@ def records(session: Session, version: Version, samples: Sequence[bytes]) -> lis
     return _records(session, version, sample_hmac=samples)
 
 
-def _records(session: Session, version: Version, **wanted: Sequence[bytes]) -> list[Record]:
-    ((column, hmacs),) = wanted.items()
+def _records(session: Session, version: Version, **filters: Sequence[bytes]) -> list[Record]:
+    ((column, hmacs),) = filters.items()
     ancestry = _ancestry(version)
     rows = (
         select(Record)
@@ -159,10 +162,10 @@ def _records(session: Session, version: Version, **wanted: Sequence[bytes]) -> l
         .where(Manifest.version_id.in_(select(ancestry.c.id)))
         .options(contains_eager(Record.manifest).contains_eager(Manifest.version))
     )
-    found = [
+    records = [
         record for batch in batches(hmacs) for record in session.scalars(rows.where(getattr(Record, column).in_(batch)))
     ]
-    by_row = sorted(found, key=lambda record: record.row)
+    by_row = sorted(records, key=lambda record: record.row)
     return sorted(by_row, key=lambda record: (record.manifest.created_at, record.manifest_id), reverse=True)
 
 

@@ -24,28 +24,28 @@ class LeftOut(StrEnum):
     NO_TEST_SET = "no_test_set"  #: nothing to compare the images with: membership inference was not tried
 
 
-def find(session: Session, tenant_id: uuid.UUID, named: Sequence[Reference]) -> list[Version | None]:
+def find(session: Session, tenant_id: uuid.UUID, references: Sequence[Reference]) -> list[Version | None]:
     """The tenant's versions that are named, in that order, with their models; nothing for those that do not exist."""
-    if not named:
+    if not references:
         return []
     rows = (
         select(Version)
         .join(Version.model)
         .where(
             Model.tenant_id == tenant_id,
-            tuple_(Model.name, Version.number).in_([(one.model, one.version) for one in named]),
+            tuple_(Model.name, Version.number).in_([(reference.model, reference.version) for reference in references]),
         )
         .options(contains_eager(Version.model))
     )
-    found = {(version.model.name, version.number): version for version in session.scalars(rows)}
-    return [found.get((one.model, one.version)) for one in named]
+    versions = {(version.model.name, version.number): version for version in session.scalars(rows)}
+    return [versions.get((reference.model, reference.version)) for reference in references]
 
 
 def check(
     session: Session,
     model: Model,
     version: Version,
-    named: Sequence[Reference],
+    references: Sequence[Reference],
     *,
     subjects: Sequence[bytes],
     records: Sequence[bytes],
@@ -58,18 +58,18 @@ def check(
         InvalidInput: with a fault for each that cannot.
     """
     faults = []
-    for at, reference in enumerate(find(session, model.tenant_id, named)):
-        wrong = "there is no such version"
+    for at, reference in enumerate(find(session, model.tenant_id, references)):
+        error = "there is no such version"
         if reference is not None:
-            wrong = _wrong(reference, model, version) or _learned(session, reference, subjects, records)
-        if wrong:
-            faults.append(Fault(f"#/options/references/{at}", wrong))
+            error = _unsuitable(reference, model, version) or _learned(session, reference, subjects, records)
+        if error:
+            faults.append(Fault(f"#/options/references/{at}", error))
     if faults:
         raise InvalidInput(*faults)
 
 
-def _wrong(reference: Version, model: Model, version: Version) -> str:
-    channels = [one.architecture["in_channels"] for one in (reference, version)]
+def _unsuitable(reference: Version, model: Model, version: Version) -> str:
+    channels = [each.architecture["in_channels"] for each in (reference, version)]
     rules = {
         "is a version of the very model, and may have learned the images": reference.model_id == model.id,
         "came out of a run; a reference is as it was trained": reference.job_id is not None,
@@ -77,7 +77,7 @@ def _wrong(reference: Version, model: Model, version: Version) -> str:
         "must have the classes of the model, in the same order": reference.classes != version.classes,
         "must take images of as many channels as the model": channels[0] != channels[1],
     }
-    return next((wrong for wrong, is_so in rules.items() if is_so), "")
+    return next((error for error, violated in rules.items() if violated), "")
 
 
 def _learned(session: Session, reference: Version, subjects: Sequence[bytes], records: Sequence[bytes]) -> str:

@@ -12,11 +12,11 @@ from service.registry.tables import DeletionRequest, Suppression
 
 def add(session: Session, request: DeletionRequest, *, subjects: Iterable[bytes], records: Iterable[bytes]) -> None:
     """Put on the list whom and what an accepted request names. Its outcome takes nothing off again."""
-    named = [("subject", subject) for subject in subjects]
-    named += [("record", record) for record in records]
+    entries = [("subject", subject) for subject in subjects]
+    entries += [("record", record) for record in records]
     session.add_all(
         Suppression(tenant_id=request.tenant_id, request_id=request.id, kind=kind, hmac=hmac, at=request.received_at)
-        for kind, hmac in named
+        for kind, hmac in entries
     )
 
 

@@ -28,7 +28,7 @@ from service.registry.tables import (
     WebhookMessage,
 )
 from service.registry.telemetry import counters
-from service.registry.telemetry.counters import Counted
+from service.registry.telemetry.counters import CounterName
 
 #: How long after the attempt before it each attempt comes.
 SCHEDULE = (
@@ -241,7 +241,7 @@ def record(session: Session, claim: DeliveryClaim, outcome: DeliveryOutcome) -> 
         delivery.state, delivery.next_at = DeliveryState.FAILED, None
         disable(endpoint, f"a delivery failed {delivery.tries} times", at=now)
     if delivery.state is not DeliveryState.PENDING:
-        counters.add(session, Counted.DELIVERIES_ENDED, delivery.state)
+        counters.add(session, CounterName.DELIVERIES_ENDED, delivery.state)
 
 
 def disable(endpoint: WebhookEndpoint, reason: str, *, at: datetime) -> None:

@@ -138,14 +138,14 @@ def verify(database, settings):
     """As the auditor does a minute later."""
     with database.write() as session:
         for row in session.scalars(select(AuditVerification)):
-            row.at -= 2 * verification.EVERY
+            row.at -= 2 * verification.INTERVAL
     verification.verify_due(database, signing_keys.public_keys(settings))
 
 
 def a_day_passes(database):
     with database.write() as session:
         for row in session.scalars(select(AuditVerification)):
-            row.full_at -= 2 * verification.ALL_AGAIN
+            row.full_at -= 2 * verification.FULL_INTERVAL
 
 
 def found(database, tenant_id):

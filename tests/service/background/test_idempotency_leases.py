@@ -59,7 +59,7 @@ def test_a_process_that_is_killed_in_a_post_leaves_its_key_free_a_moment_later(c
         process.wait()
         process.stdout.close()
     until, now = reserved_until(database)
-    assert until - now <= idempotency_keys.RESERVED == timedelta(seconds=10)
+    assert until - now <= idempotency_keys.RESERVATION_LEASE == timedelta(seconds=10)
     answers = []
 
     def created():

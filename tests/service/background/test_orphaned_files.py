@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from service.registry.operations import orphaned_files
 from service.registry.operations.orphaned_files import Orphans
-from service.registry.storage.artifacts import Artifacts, Staged
+from service.registry.storage.artifacts import Artifacts, StagedFile
 from service.registry.tables import Tenant
 from tests.service.given import npz, png, row, running, wait_for
 
@@ -75,9 +75,9 @@ def test_what_a_killed_process_leaves_is_removed(everything, client, settings, d
             keep(staged, key)
         raise RuntimeError
 
-    keep = Staged.keep
-    monkeypatch.setattr(Staged, "keep", killed)
-    monkeypatch.setattr(Staged, "discard", lambda _: None)
+    keep = StagedFile.keep
+    monkeypatch.setattr(StagedFile, "keep", killed)
+    monkeypatch.setattr(StagedFile, "discard", lambda _: None)
     assert client.deletion_request().status_code == 500
     assert client.version().status_code == 500
     monkeypatch.undo()

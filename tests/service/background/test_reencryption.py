@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from service.registry.crypto.master_key import MasterKey
-from service.registry.operations.reencryption import seal_plain
+from service.registry.operations.reencryption import encrypt_plaintext
 from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import clock
 from service.registry.tables import Manifest, WebhookEndpoint
@@ -46,7 +46,7 @@ def test_secrets_of_an_earlier_release_work_and_are_wrapped(client, database, se
         session.execute(update(WebhookEndpoint).values(**PLAIN, previous_secret_until=clock(session)))
     before = client.get(f"/v1/webhooks/{hook['id']}").json()["public_key"]
     for _ in range(2):
-        seal_plain(database, Artifacts(settings.data_dir), MasterKey(settings))
+        encrypt_plaintext(database, Artifacts(settings.data_dir), MasterKey(settings))
     row = endpoint(database)
     for name, plain in PLAIN.items():
         assert plain not in getattr(row, name)
@@ -68,7 +68,7 @@ def opened(database, settings):
         manifest = session.scalars(select(Manifest)).one()
     artifacts = Artifacts(settings.data_dir)
     file = manifests.open_uris(manifest, artifacts, MasterKey(settings))
-    return manifest_files.uris(file, {0, 1}), artifacts.path(manifest.uris)
+    return manifest_files.read_uris(file, {0, 1}), artifacts.path(manifest.uris)
 
 
 def test_uris_of_an_earlier_release_are_read_and_encrypted(client, database, settings):
@@ -82,7 +82,7 @@ def test_uris_of_an_earlier_release_are_read_and_encrypted(client, database, set
         session.execute(update(Manifest).values(uris="manifests/plain", uris_key=None))
     assert opened(database, settings) == (uris, plain)
     for _ in range(2):
-        seal_plain(database, Artifacts(settings.data_dir), MasterKey(settings))
+        encrypt_plaintext(database, Artifacts(settings.data_dir), MasterKey(settings))
     found, file = opened(database, settings)
     assert found == uris
     assert b"photographs" not in file.read_bytes()
@@ -104,7 +104,7 @@ def test_a_plain_file_outlives_a_process_that_dies_while_it_is_encrypted(client,
     with monkeypatch.context() as patched:
         patched.setattr(manifests, "replace_uris", killed)
         with pytest.raises(KeyboardInterrupt):
-            seal_plain(database, Artifacts(settings.data_dir), MasterKey(settings))
+            encrypt_plaintext(database, Artifacts(settings.data_dir), MasterKey(settings))
     assert opened(database, settings)[1] == plain
-    seal_plain(database, Artifacts(settings.data_dir), MasterKey(settings))
+    encrypt_plaintext(database, Artifacts(settings.data_dir), MasterKey(settings))
     assert opened(database, settings)[0] == {0: "s3://a/1", 1: "s3://a/2"}

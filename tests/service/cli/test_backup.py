@@ -14,7 +14,7 @@ from sqlalchemy import select, text, update
 
 from service.cli.backup import restoring, taking
 from service.cli.backup.archive import MANIFEST, Writer
-from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.crypto.master_key import MasterKey
 from service.registry.errors import RegistryError
 from service.registry.images import archive
@@ -55,7 +55,7 @@ def add_request(database, settings, *, sealed=True):
         file = settings.data_dir / request.samples
         file.parent.mkdir(exist_ok=True)
         if sealed:
-            with SealedWriter(file) as writer:
+            with EncryptedWriter(file) as writer:
                 writer.write(PIXELS)
             request.samples_key = MasterKey(settings).wrap(writer.key, request.id)
         else:

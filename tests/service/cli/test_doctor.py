@@ -14,7 +14,7 @@ from service.cli.doctor.finding import Outcome
 from service.cli.exits import CommandError, Exit
 from service.cli.stack import free_port
 from service.registry.audit import audit_log, verification
-from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.crypto.master_key import MasterKey
 from service.registry.states import State
 from service.registry.storage.artifacts import Artifacts
@@ -44,7 +44,7 @@ def waiting(database, settings):
         request = given_rows.request(session, model)
         file = settings.data_dir / request.samples
         file.parent.mkdir()
-        with SealedWriter(file) as sealed:
+        with EncryptedWriter(file) as sealed:
             sealed.write(b"pixels")
         request.samples_key = MasterKey(settings).wrap(sealed.key, request.id)
     return request, file

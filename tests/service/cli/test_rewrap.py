@@ -54,7 +54,7 @@ def test_what_the_old_key_opened_the_new_one_opens(structguard, registry, tmp_pa
         # What the old key had sealed for the audit log stands in it, before nobody has that key any more.
         said = [json.loads(link.entry) for link in audit_log.entries(session, tenant.id, 1)]
         assert [one["as_written"] for one in said] == [True] * 5
-        assert audit_log.waiting(session) == []
+        assert audit_log.unchained_tenants(session) == []
 
 
 def test_nothing_is_changed_when_something_is_of_a_third_key(structguard, registry, tmp_path):

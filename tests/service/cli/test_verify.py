@@ -60,7 +60,7 @@ def model():
 def files(tmp_path, signer, model):
     """A certificate, the model that it is about, the version before, and the key."""
     contents = {
-        "certificate.json": dsse.seal(statement(model, PARENT), signer),
+        "certificate.json": dsse.sign(statement(model, PARENT), signer),
         "model.safetensors": model,
         "parent.safetensors": PARENT,
         "key.pem": signer.public.pem.encode(),
@@ -146,17 +146,17 @@ def test_a_statement_that_contradicts_itself_or_the_file_is_refused(signer, mode
     """Its digests are computed again, and what the file says of its run and parent is compared."""
     said = statement(model, PARENT)
     said["predicate"]["method"]["parameters"]["lr"] = 0.02
-    assert not verify(dsse.seal(said, signer), signer.public).holds
+    assert not verify(dsse.sign(said, signer), signer.public).holds
     said = statement(model, b"another parent")
     origin = {"job": JOB, "parent_sha256": sha(PARENT)}
-    found = verify(dsse.seal(said, signer), signer.public, model=File(sha(model), origin))
+    found = verify(dsse.sign(said, signer), signer.public, model=File(sha(model), origin))
     assert [one.check for one in found.findings if not one.holds] == ["origin"]
 
 
 def test_a_signed_statement_of_another_kind_is_no_certificate(signer, model):
     """Whatever else the key may have signed."""
     said = statement(model, PARENT) | {"predicateType": "https://slsa.dev/provenance/v1"}
-    found = verify(dsse.seal(said, signer), signer.public)
+    found = verify(dsse.sign(said, signer), signer.public)
     assert (found.holds, found.statement) == (False, None)
 
 

@@ -173,14 +173,14 @@ def test_files_that_contradict_each_other_are_noticed(client, request_, keys, si
     assert wrong(again(without, request_, signer), keys) == ["issued"]
     said = statement(files["certificate.json"])
     said["predicate"]["audit"]["head_sha256"] = "0" * 64
-    forged = files | {"certificate.json": dsse.seal(said, signer)}
+    forged = files | {"certificate.json": dsse.sign(said, signer)}
     assert wrong(again(forged, request_, signer), keys) == ["issued", "head"]
 
 
 def test_the_head_that_the_certificate_names_is_shown_wherever_it_stands(client, database, request_, keys, signer):
     """Behind a head that was signed meanwhile, so that no entry about the request is near it."""
     with database.read() as session:
-        tenant_id = audit_log.waiting(session)[0]
+        tenant_id = audit_log.unchained_tenants(session)[0]
     for _ in range(2):
         with database.write() as session:
             audit_log.chain(session, tenant_id)

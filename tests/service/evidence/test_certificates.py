@@ -146,7 +146,7 @@ def issued(database):
 def test_a_key_that_cannot_be_used_delays_it_and_nothing_else(client, database, settings, request_, tmp_path, caplog):
     """It is answered with 503, logged, and issued once the key is right."""
     broken = tmp_path / "broken.pem"
-    broken.write_bytes(signing_keys._new())
+    broken.write_bytes(signing_keys._generate_pem())
     with running(settings, client, signing_key_file=broken, sweep_interval=timedelta(hours=1)) as http:
         wait_for(lambda: issued(database))
         with database.write() as session:  # and now one that is not certified yet
@@ -197,7 +197,7 @@ def test_it_is_verified_with_a_key_that_is_asked_for_elsewhere(client, settings,
     assert before["id"] in [key["id"] for key in former]
     answer = client.get(f"/v1/signing-keys/{before['id']}")
     assert answer.headers["content-type"] == "application/x-pem-file"
-    assert dsse.unseal(body, PublicKey.read(answer.content))["predicate"]["request_ids"] == [request_["id"]]
+    assert dsse.verify(body, PublicKey.read(answer.content))["predicate"]["request_ids"] == [request_["id"]]
     problem(client.get(f"/v1/signing-keys/{'0' * 64}"), 404, "not-found")
 
 

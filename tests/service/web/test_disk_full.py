@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import OperationalError
 
-from service.registry.storage.disk_full import ran_out
+from service.registry.storage.disk_full import is_disk_full
 from tests.service.given import CLASSES, VERSION, archive, checkpoint, csv_of, images, npz, png, problem, row, running
 
 PIXELS = npz(images=np.zeros((1, 4, 4), np.uint8), labels=np.array([0]))
@@ -110,4 +110,4 @@ def test_a_full_postgresql_is_recognised(postgresql):
     for code, is_full in (("53100", True), ("53200", False)):
         with pytest.raises(OperationalError) as error, postgresql.write() as session:
             session.execute(text(raised.format(code)))
-        assert ran_out(error.value) is is_full
+        assert is_disk_full(error.value) is is_full

@@ -123,7 +123,7 @@ def test_while_the_first_is_worked_on_the_second_is_told_to_wait(client, kept, m
 def once(database):
     with database.write() as session:
         tenant = api_keys.ensure_tenant(session, "acme").id
-    return idempotency_keys.Once(tenant, "POST /v1/models", "k", uuid.uuid4())
+    return idempotency_keys.Reservation(tenant, "POST /v1/models", "k", uuid.uuid4())
 
 
 def test_a_first_try_that_died_does_not_keep_its_key_for_ever(client, database):

@@ -224,7 +224,7 @@ def test_every_measurement_that_has_a_name_is_made(model: SplitClassifier) -> No
     for each in MEASUREMENTS:
         value = values[each.path]
         assert value is not None, each.path
-        assert -1e-6 <= value <= (math.inf if each.most is None else each.most + 1e-6), each.path
+        assert -1e-6 <= value <= (math.inf if each.maximum is None else each.maximum + 1e-6), each.path
     owned = {owner: {each.path for each in MEASUREMENTS if each.owner is owner} for owner in Owner}
     own = measure_own(model, seen, forget=forget, own=[0, 2])
     assert owned[Owner.REQUEST] == own.keys()

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from service.registry.access import api_keys
-from service.registry.crypto.encrypted_files import SealedWriter
+from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.crypto.master_key import MasterKey
 from service.registry.deletion_requests import lifecycle
 from service.registry.images.archive import ImageArchiveWriter
@@ -142,7 +142,7 @@ def test_images_that_cannot_be_read_fail_their_own_request_only(submit, run, now
     elif harm == "missing":
         file.unlink()
     else:
-        with SealedWriter(file) as sealed, ImageArchiveWriter(sealed) as kept:
+        with EncryptedWriter(file) as sealed, ImageArchiveWriter(sealed) as kept:
             kept.add(b"no image", 0)
         with sqlite.write() as session:
             changed = lifecycle.find(session, bad.tenant_id, bad.id)

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks import cifar10
 from service.registry.models.architectures import Architecture, expected_tensors
 from service.registry.models.checkpoint_files import inspect
-from service.registry.storage.disk_full import ran_out
+from service.registry.storage.disk_full import is_disk_full
 from tests.real_data import needs_cifar10
 from worker.exchange.convert import convert
 from worker.networks.architectures import build, load, save
@@ -103,7 +103,7 @@ def test_a_disk_without_room_is_recognised(tmp_path, monkeypatch):
     said = "No space left on device (os error 28)"
     with pytest.raises(OSError, match="No space left") as error:
         save(network, tmp_path / "a.safetensors", {})
-    assert ran_out(error.value)
+    assert is_disk_full(error.value)
     said = "Input/output error (os error 5)"
     with pytest.raises(SafetensorError):
         save(network, tmp_path / "a.safetensors", {})

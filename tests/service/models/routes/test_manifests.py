@@ -160,7 +160,7 @@ def test_a_small_file_cannot_unfold_into_a_large_one(client):
     assert len(content) < 50_000
     limits = manifest_files.ManifestLimits(rows=1000, bytes=1 << 20)
     with pytest.raises(InvalidInput) as refused:
-        manifest_files.keep(
+        manifest_files.validate(
             io.BytesIO(content), io.BytesIO(), classes=["cat"], pseudonyms=Pseudonyms(b"k"), limits=limits
         )
     assert refused.value.faults == (Fault("#/manifest", "has a cell of more than 65536 bytes"),)

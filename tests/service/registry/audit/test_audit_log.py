@@ -80,7 +80,7 @@ def test_what_happened_is_chained_with_what_it_tells(database, tenant_id):
     """In the order in which it happened, each entry after the one before it."""
     about = uuid.uuid4()
     with database.write() as session:
-        audit_log.acting(session, "key:7")
+        audit_log.set_actor(session, "key:7")
         audit_log.append(session, tenant_id, "api_key.created", about=about, scopes=["admin"])
         audit_log.append(session, tenant_id, "api_key.revoked", about=about, by="command line")
     assert _chain(database, tenant_id) == 2
@@ -133,12 +133,12 @@ def test_tenants_that_have_something_to_chain_are_found(database, tenant_id):
         given.request(session, model)
         audit_log.append(session, tenant_id, "api_key.created")
     with database.read() as session:
-        waiting = audit_log.waiting(session)
+        waiting = audit_log.unchained_tenants(session)
     assert waiting == sorted({tenant_id, model.tenant_id})
     for each in waiting:
         _chain(database, each)
     with database.read() as session:
-        assert audit_log.waiting(session) == []
+        assert audit_log.unchained_tenants(session) == []
 
 
 def test_what_cannot_be_chained_is_refused_where_it_is_said(database, tenant_id):

@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.registry.crypto.encrypted_files import CHUNK, SealBroken, SealedWriter, open_sealed
+from service.registry.crypto.encrypted_files import CHUNK, EncryptedWriter, SealBroken, open_encrypted
 
 SEALED = CHUNK + 16  # bytes of a whole chunk in the file
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 5]
 
 
 def seal(path, *pieces):
-    with SealedWriter(path) as target:
+    with EncryptedWriter(path) as target:
         for piece in pieces:
             assert target.write(piece) == len(piece)
     return target.key
 
 
 def unsealed(path, key):
-    with open_sealed(path, key) as file:
+    with open_encrypted(path, key) as file:
         return file.read()
 
 
@@ -47,7 +47,7 @@ def test_every_file_has_a_key_of_its_own(tmp_path):
     first, second = seal(tmp_path / "a", b"same"), seal(tmp_path / "b", b"same")
     assert (tmp_path / "a").read_bytes() != (tmp_path / "b").read_bytes()
     with pytest.raises(SealBroken):
-        open_sealed(tmp_path / "a", second)
+        open_encrypted(tmp_path / "a", second)
     assert unsealed(tmp_path / "a", first) == b"same"
 
 
@@ -104,7 +104,7 @@ def test_a_file_that_was_cut_off_does_not_open(sealed, cut):
     other = path.with_name("cut")
     other.write_bytes(path.read_bytes()[:-cut])
     with pytest.raises(SealBroken):
-        open_sealed(other, key)
+        open_encrypted(other, key)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3 * CHUNK + 200), st.integers(0, CHUNK + 5)), max_size=8))
@@ -112,7 +112,7 @@ def test_it_is_read_from_anywhere(sealed, reads):
     """As any file is, beyond its end, too."""
     content, path, key = sealed
     plain = io.BytesIO(content)
-    with open_sealed(path, key) as file:
+    with open_encrypted(path, key) as file:
         for at, size in reads:
             assert file.seek(at) == plain.seek(at)
             assert file.read(size) == plain.read(size)
@@ -123,18 +123,18 @@ def test_it_is_read_from_anywhere(sealed, reads):
 
 def test_a_zip_can_be_written_and_read(tmp_path):
     """Although it is written without going back."""
-    with SealedWriter(tmp_path / "a") as target, zipfile.ZipFile(target, "w") as archive:
+    with EncryptedWriter(tmp_path / "a") as target, zipfile.ZipFile(target, "w") as archive:
         archive.writestr("one", b"1" * CHUNK)
         with archive.open("two", "w", force_zip64=True) as member:
             member.write(b"2" * CHUNK)
-    with open_sealed(tmp_path / "a", target.key) as file, zipfile.ZipFile(file) as archive:
+    with open_encrypted(tmp_path / "a", target.key) as file, zipfile.ZipFile(file) as archive:
         assert archive.testzip() is None
         assert archive.read("two") == b"2" * CHUNK
 
 
 def test_a_disk_without_room_is_heard_of(tmp_path):
     """Once; the file is closed all the same."""
-    target = SealedWriter(tmp_path / "a")
+    target = EncryptedWriter(tmp_path / "a")
     target._file.close()
     with pytest.raises(ValueError, match="closed"):
         target.close()

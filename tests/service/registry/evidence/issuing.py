@@ -24,7 +24,7 @@ def main() -> None:
     settings = RegistrySettings()
     subject = [{"name": "nothing", "digest": {"sha256": "0" * 64}}]
     about = {"predicateType": "https://example.com", "predicate": {"of": "nothing"}}
-    dsse.seal(
+    dsse.sign(
         {"_type": STATEMENT, "subject": subject} | about, signer(settings)
     )  # loads what is loaded where it is used
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that end
@@ -44,7 +44,7 @@ def work(settings: RegistrySettings) -> None:
     while more:
         certificates.issue_pending(database, settings)
         with database.read() as session:
-            waiting = audit_log.waiting(session)
+            waiting = audit_log.unchained_tenants(session)
         more = bool(waiting)
         for tenant_id in waiting:
             with database.write() as session:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.registry.crypto.encrypted_files import CHUNK, SealBroken, SealedWriter
+from service.registry.crypto.encrypted_files import CHUNK, EncryptedWriter, SealBroken
 from service.registry.crypto.master_key import MasterKey, OtherMasterKey
 from service.registry.images import archive
 from service.registry.settings import RegistrySettings
@@ -25,7 +25,7 @@ def request_of(settings, tmp_path):
 
     def keep(sealed):
         request = DeletionRequest(id=uuid.uuid4(), samples=f"{uuid.uuid4()}", samples_key=None)
-        target = SealedWriter(tmp_path / request.samples) if sealed else (tmp_path / request.samples).open("wb")
+        target = EncryptedWriter(tmp_path / request.samples) if sealed else (tmp_path / request.samples).open("wb")
         with target, archive.ImageArchiveWriter(target) as kept:
             for at, picture in enumerate(PICTURES):
                 file = io.BytesIO()
@@ -55,7 +55,7 @@ def test_the_images_of_a_request_are_read_as_they_were_kept(request_of, tmp_path
 def test_images_of_an_npz_are_read_from_where_they_are(tmp_path, settings):
     """NumPy goes back and forth in the file."""
     request = DeletionRequest(id=uuid.uuid4())
-    with SealedWriter(tmp_path / "a") as target:
+    with EncryptedWriter(tmp_path / "a") as target:
         np.savez_compressed(target, images=PICTURES, labels=np.array([2, 1, 0]))
     request.samples, request.samples_key = "a", MasterKey(settings).wrap(target.key, request.id)
     found = read(request, tmp_path, settings)

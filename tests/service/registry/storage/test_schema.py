@@ -75,7 +75,7 @@ def test_a_session_that_reads_cannot_write(postgresql):
 
 def test_whoever_is_frozen_in_a_transaction_does_not_keep_its_locks(postgresql, monkeypatch):
     """Nor does a machine without power: the server waits for it for a while, and then ends the transaction."""
-    monkeypatch.setattr("service.registry.storage.database._FORGOTTEN", 200)
+    monkeypatch.setattr("service.registry.storage.database._IDLE_TRANSACTION_TIMEOUT", 200)
     database = Database(postgresql.engine.url.render_as_string(hide_password=False))
     with postgresql.write() as session:
         api_keys.ensure_tenant(session, "acme")
@@ -94,7 +94,7 @@ def test_whoever_is_frozen_in_a_transaction_does_not_keep_its_locks(postgresql, 
 
 def test_a_server_that_was_restarted_is_not_noticed(postgresql, monkeypatch):
     """Connections that lay idle are asked before they are used: here all of them have been closed by the server."""
-    monkeypatch.setattr("service.registry.storage.database._TRUSTED", 0)
+    monkeypatch.setattr("service.registry.storage.database._PING_AFTER", 0)
     who = text("SELECT pg_backend_pid()")
     database = Database(postgresql.engine.url.render_as_string(hide_password=False))
     with database.write() as session, database.read() as reader:

@@ -10,7 +10,7 @@ from service.registry.job_queue import claims, jobs
 from service.registry.storage.database import Database
 from service.registry.tables import Tally
 from service.registry.telemetry import counters
-from service.registry.telemetry.counters import Count, Counted
+from service.registry.telemetry.counters import Count, CounterName
 from tests.service.registry.given_reasons import A_TEST_FELL, BROKEN
 from tests.service.registry.given_rows import claim, model_with_version, publish, request
 
@@ -29,13 +29,13 @@ def many(database: Database, seconds: tuple[float, ...], times: int = 1) -> None
     with database.write() as session:
         for _ in range(times):
             for each in seconds:
-                counters.add(session, Counted.PHASE_SECONDS, "load", seconds=each)
+                counters.add(session, CounterName.PHASE_SECONDS, "load", seconds=each)
 
 
 def test_events_are_counted_by_label_and_measured_by_bucket(database: Database) -> None:
     many(database, (0.1, 0.2, 7201.0))
     with database.write() as session:
-        counters.add(session, Counted.JOBS_ENDED, "failed")
+        counters.add(session, CounterName.JOBS_ENDED, "failed")
     found = counts(database)
     assert found["jobs_ended", "failed"].count == 1
     phase = found["phase_seconds", "load"]
@@ -45,7 +45,7 @@ def test_events_are_counted_by_label_and_measured_by_bucket(database: Database) 
 
 def test_what_is_rolled_back_did_not_happen(database: Database) -> None:
     with database.write() as session:
-        counters.add(session, Counted.JOBS_ENDED, "failed")
+        counters.add(session, CounterName.JOBS_ENDED, "failed")
         session.rollback()
     assert counts(database) == {}
 

@@ -28,7 +28,7 @@ def _as_before() -> Iterator[None]:
 
 def test_a_line_is_one_json_object_with_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
-    with logs.about(job="7", attempt=2), logs.about(request="r"):
+    with logs.context(job="7", attempt=2), logs.context(request="r"):
         logging.getLogger("here").warning("two\nlines of %s", "text")
     logging.getLogger("there").info("nothing")
     first, second = map(json.loads, capsys.readouterr().err.splitlines())
@@ -57,7 +57,7 @@ def test_a_traceback_is_a_part_of_its_line(capsys: pytest.CaptureFixture[str]) -
 
 def test_threads_that_work_is_handed_to_know_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
-    with logs.about(request="r"):
+    with logs.context(request="r"):
         context = copy_context()
     thread = threading.Thread(target=context.run, args=(logging.getLogger("here").info, "in a thread"))
     thread.start()
@@ -67,6 +67,6 @@ def test_threads_that_work_is_handed_to_know_what_it_is_about(capsys: pytest.Cap
 
 def test_text_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("text")
-    with logs.about(request="r"):
+    with logs.context(request="r"):
         logging.getLogger("here").info("hello")
     assert capsys.readouterr().err.endswith(" level=INFO logger=here message=hello\n")

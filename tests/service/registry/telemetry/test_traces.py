@@ -37,7 +37,7 @@ def test_without_an_endpoint_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     traces.start("test")
     use_everything()
-    assert (traces.are_on(), traces.traceparent(), traces.environment()) == (False, None, {})
+    assert (traces.enabled(), traces.traceparent(), traces.environment()) == (False, None, {})
     traces.stop()
 
 
@@ -49,7 +49,7 @@ def test_without_the_extra_nothing_is_traced_and_somebody_is_told(
     with caplog.at_level(logging.WARNING):
         traces.start("test")
     use_everything()
-    assert not traces.are_on()
+    assert not traces.enabled()
     assert "pip install 'structguard[otel]'" in caplog.text
 
 
