@@ -1,15 +1,15 @@
-"""What can be wrong, as facts. The docstring is the message; nothing here knows an HTTP status."""
+"""Errors of the domain. The docstring of a class is its message; HTTP statuses are assigned in `service.web`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_FAULTS = 20
-"""As many as one answer names: whoever sent a thousand wrong labels has understood by then."""
+"""Upper limit of faults in one response."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with what the caller sent.
+    """One invalid part of a request.
 
     `pointer` is a JSON Pointer in URI fragment form (RFC 6901, section 6) into the request: a field of the JSON body,
     of the `metadata` part, or the name and position of an uploaded file. `detail` never repeats the value itself.

@@ -1,4 +1,4 @@
-"""Kinds of fields that several bodies have. Numbers are as JSON has them: 1.0 is 1, and neither "1" nor true is one."""
+"""Types of fields that several schemas share. As in JSON, 1.0 is 1, and "1" and true are no numbers."""
 
 from typing import Annotated, TypeVar
 
@@ -8,11 +8,15 @@ T = TypeVar("T")
 
 
 NAME = "^[a-z0-9][a-z0-9._-]{0,99}$"
-"""Of models, sets, aliases and manifests. There is no `/` in it: `pets/2` is version 2 of `pets`."""
+"""Names of models, sets, aliases and manifests. There is no `/` in it: `pets/2` is version 2 of `pets`."""
 
 
 def whole(value: object) -> int:
-    """The integer that this is; ValueError if it is none."""
+    """The integer that this JSON number equals.
+
+    Raises:
+        ValueError: it is not a number, or not an integer.
+    """
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -28,7 +32,7 @@ Real = Annotated[float, Field(strict=True)]
 
 
 def _each_once(items: list[T]) -> list[T]:
-    """The list, if nothing in it stands twice."""
+    """The list; `ValueError` if it has duplicates."""
     if len(set(items)) != len(items):
         raise ValueError("must be different from each other")
     return items

@@ -59,7 +59,7 @@ class Options(BaseModel):
         return self.scope or ("exact" if self.profile == "paper" else "views")
 
     def stored(self) -> dict[str, Any]:
-        """As a job has it: the same for all who want the same, in whatever order they name references."""
+        """The options as JSON, for a job; references are sorted, so that equal choices are equal JSON."""
         in_order = sorted(self.references, key=lambda reference: (reference.model, reference.version))
         return self.model_copy(update={"references": in_order}).model_dump(mode="json")
 

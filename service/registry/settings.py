@@ -1,4 +1,4 @@
-"""What both processes need to know. Every field is an environment variable with the prefix `STRUCTGUARD_`."""
+"""Settings of both service and worker. Every field is an environment variable with the prefix `STRUCTGUARD_`."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -14,12 +14,12 @@ Pool = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9-]{0,39}$")]
 
 
 def split_commas(value: object) -> object:
-    """What a variable holds, with commas between."""
+    """The items of a comma-separated variable; other values unchanged."""
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
 class RegistrySettings(BaseSettings):
-    """Where the truth lives, and how a worker holds on to a job."""
+    """Where the database, the broker and the keys are, and how jobs are leased and data retained."""
 
     model_config = SettingsConfigDict(env_prefix="STRUCTGUARD_", frozen=True, extra="ignore")
 
@@ -30,7 +30,7 @@ class RegistrySettings(BaseSettings):
     """SQLAlchemy URL, `postgresql+psycopg://…` or `sqlite:///…`. Default: `registry.sqlite` in the data folder."""
 
     broker_url: SecretStr | None = None
-    """Redis URL of the Celery doorbell. Default: none, the worker polls the job table."""
+    """Redis URL of the Celery broker. Default: none, the worker polls the job table."""
 
     celery_queue: str = "structguard"
     """Name of the Celery queue of the pool `default`; another pool has its own, `structguard.NAME`."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy import BindParameter, bindparam, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -60,13 +60,11 @@ _SELECT_MOVES = (
 _SELECT_EVENTS = (
     select(AuditEvent).where(AuditEvent.tenant_id == bindparam("tenant_id")).order_by(AuditEvent.id).limit(_BATCH)
 )
-
+_IDS: BindParameter[uuid.UUID] = bindparam("ids", expanding=True)
 
 _INSERT_ENTRY = insert(AuditEntry)
-_MARK_CHAINED = (
-    update(Transition).where(Transition.id.in_(bindparam("ids", expanding=True))).values(chained=True, seal=None)
-)
-_DELETE_EVENTS = delete(AuditEvent).where(AuditEvent.id.in_(bindparam("ids", expanding=True)))
+_MARK_CHAINED = update(Transition).where(Transition.id.in_(_IDS)).values(chained=True, seal=None)
+_DELETE_EVENTS = delete(AuditEvent).where(AuditEvent.id.in_(_IDS))
 _OLDEST_MOVES = select(Transition.request_id).where(_UNCHAINED).order_by(Transition.id).limit(_BATCH).subquery()
 _TENANTS_WITH_MOVES = (
     select(DeletionRequest.tenant_id).join(_OLDEST_MOVES, _OLDEST_MOVES.c.request_id == DeletionRequest.id).distinct()
@@ -127,10 +125,8 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
     if not moves and not events:
         return 0
     pseudonyms = _pseudonyms(session, tenant_id)
-    pending = sorted(
-        [*_pending_moves(session, tenant_id, moves, pseudonyms), *_pending_events(session, events)],
-        key=lambda entry: entry.content["at"],
-    )
+    pending = [*_pending_moves(session, tenant_id, moves, pseudonyms), *_pending_events(session, events)]
+    pending.sort(key=lambda entry: entry.content["at"])
     contents = list(_with_mac_results(pending, macs_expected=_last_entry_has_mac(session, tenant_id, head.height)))
     links = list(extend(Head(head.height, head.sha256), tenant_id, contents))
     rows = [
@@ -146,7 +142,7 @@ def chain(session: Session, tenant_id: uuid.UUID) -> int:
     ]
     session.connection().execute(_INSERT_ENTRY, rows)
     if altered := [
-        link.height for link, content in zip(links, contents, strict=True) if content["as_written"] is False
+        height for height, content in enumerate(contents, links[0].height) if content["as_written"] is False
     ]:
         detail = "entry %d of the audit log of tenant %s is not as it was written, nor are %d more"
         logger.error(detail, altered[0], tenant_id, len(altered) - 1)
@@ -278,17 +274,14 @@ def _pending_events(session: Session, rows: Iterable[AuditEvent]) -> Iterator[_P
     for row in rows:
         facts = encoded(row.facts)  # unchecked: an altered row must be chained as altered, not stop the chain
         expected_mac = row_macs.of_event(session, row.tenant_id, row.at, row.event, row.about, row.by, facts)
-        yield _PendingEntry(_event_content(row), row.seal, expected_mac)
+        content = _entry_content(row.at, row.event, row.about, row.by, row.facts)
+        yield _PendingEntry(content, row.seal, expected_mac)
 
 
 def _entry_content(
     at: datetime, event: str, about: uuid.UUID | None, by: str | None, facts: dict[str, Any]
 ) -> dict[str, Any]:
     return {"at": rfc3339(at), "event": event, "about": about and str(about), "by": by, "facts": facts}
-
-
-def _event_content(row: AuditEvent) -> dict[str, Any]:
-    return _entry_content(row.at, row.event, row.about, row.by, row.facts)
 
 
 def _move_content(row: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What makes files one bundle of evidence: a manifest of their digests, which is signed."""
+"""The signed manifest of a bundle of evidence: the digests of its files."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from service.registry.evidence.statement import STATEMENT
 
 MANIFEST, SIGNED = "manifest.json", "manifest.signed.json"
 
-#: As that of certificates, and none of these: no signature of the one passes for the other.
+#: A name like that of certificates, but another, so that neither signature passes for the other.
 PREDICATE = "https://structguard.example/attestation/evidence-bundle/v1"
 
 
@@ -23,7 +23,7 @@ class OtherFiles(Exception):
 def with_manifest(
     files: Iterable[tuple[str, bytes]], request_id: uuid.UUID, signer: Signer
 ) -> Iterator[tuple[str, bytes]]:
-    """The files, and behind them the manifest and what signs it."""
+    """The files, followed by the manifest and its signed statement."""
     digests = {}
     for name, content in files:
         digests[name] = _sha256(content)
@@ -40,11 +40,11 @@ def with_manifest(
 
 
 def check(files: Mapping[str, bytes], key: PublicKey) -> str:
-    """The identifier of the request whose files these are, all of them and no more, as the key has signed.
+    """Verify that the key has signed exactly these files, in this order; the identifier of their request.
 
     Raises:
-        NotAnEnvelope, OtherKey, SignatureInvalid: it has not signed this.
-        OtherFiles: it has, for other files.
+        NotAnEnvelope, OtherKey, SignatureInvalid: the key has not signed the manifest.
+        OtherFiles: it has signed one of other files.
     """
     statement = dsse.verify(files[SIGNED], key)
     subject = [{"name": MANIFEST, "digest": {"sha256": _sha256(files.get(MANIFEST, b""))}}]

@@ -1,4 +1,4 @@
-"""What a bundle of evidence shows to somebody who has it and public keys, and asks nobody."""
+"""Offline verification of a bundle of evidence, with public keys only."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ Keys = Mapping[str, PublicKey]
 
 
 def verify(content: bytes, keys: Keys, *, model: File | None = None, request_id: uuid.UUID | None = None) -> Verdict:
-    """Look at a bundle: its bytes, its files, its certificate, its piece of the audit log, and that they agree.
+    """Verify a bundle: its encoding, files, certificate and audit proof, and that they agree.
 
-    `keys` are those that may have signed it, by their names; those in the bundle itself show nothing.
+    `keys` are those that may have signed it, by their identifiers; the keys in the bundle itself are not trusted.
     """
     try:
         files = unzipped(content)
@@ -61,7 +61,7 @@ def verify(content: bytes, keys: Keys, *, model: File | None = None, request_id:
 
 
 def _key(content: bytes, keys: Keys) -> PublicKey:
-    """The key that says to have signed this."""
+    """The key that the envelope names."""
     try:
         return keys[dsse.key_id(content)]
     except KeyError:
@@ -83,7 +83,7 @@ def _agreement(
     expected_request_id: uuid.UUID | None,
     statement: Mapping[str, Any] | None,
 ) -> Iterator[CheckResult]:
-    """Do files, certificate and audit log tell of one request, and the same of it?"""
+    """Whether files, certificate and audit log are of one request, and agree on it."""
     request, proof = (json.loads(files[name]) for name in ("request.json", "audit.json"))
     predicate = statement and statement["predicate"]
     request_ids = {signed_request_id, request["id"], proof["request"], *(predicate["request_ids"] if predicate else ())}
@@ -104,7 +104,7 @@ def _agreement(
 
 
 def _history(request: Mapping[str, Any], events: list[dict[str, Any]], *, is_over: bool) -> CheckResult:
-    """While a request is open it may have moved after the log was asked, so the log may know less than all."""
+    """Compare the histories. While a request is open, the audit proof may be older than its record, and so shorter."""
     recorded = [_move(move["at"], move) for move in request["history"]]
     logged = [_move(event["at"], event["facts"]) for event in events if event["event"] == "deletion_request.moved"]
     holds = recorded == logged if is_over else recorded[: len(logged)] == logged

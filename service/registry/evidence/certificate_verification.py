@@ -1,4 +1,4 @@
-"""What a certificate shows to somebody who has it, a public key and a file, and asks nobody."""
+"""Offline verification of a certificate, with a public key and optionally a checkpoint."""
 
 import uuid
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from service.registry.evidence.statement import PREDICATE
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check of a certificate."""
+    """The result of one check."""
 
     check: str
     holds: bool
@@ -23,23 +23,23 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The results of all checks; the statement is None where the signature cannot be verified."""
+    """The results of all checks, and the statement; None if its signature does not verify."""
 
     findings: list[CheckResult]
     statement: dict[str, Any] | None
 
     @property
     def holds(self) -> bool:
-        """Whether every check holds."""
+        """Whether all checks hold."""
         return all(finding.holds for finding in self.findings)
 
 
 @dataclass(frozen=True)
 class File:
-    """A checkpoint that was brought along."""
+    """A checkpoint file to compare with a certificate."""
 
     sha256: str
-    origin: Mapping[str, Any] | None  #: what it says of itself: `job` and `parent_sha256`
+    origin: Mapping[str, Any] | None  #: from its metadata: `job` and `parent_sha256`
 
 
 def verify(
@@ -50,7 +50,7 @@ def verify(
     parent_sha256: str | None = None,
     request_id: uuid.UUID | None = None,
 ) -> Verdict:
-    """Look at a certificate, and at what it should be about. Nothing in it is believed before its signature is."""
+    """Verify a certificate: first its signature, then its digests, and that it is about what was given."""
     try:
         statement = dsse.verify(certificate, key)
     except (NotAnEnvelope, OtherKey, SignatureInvalid) as error:
@@ -72,7 +72,7 @@ def verify(
 
 
 def _digests(predicate: Mapping[str, Any]) -> CheckResult:
-    """The digests of what stands in the certificate itself."""
+    """Check the digests of the parameters and the policy, which the certificate contains."""
     method, gate = predicate["method"], predicate["gate"]
     holds = sha256(method["parameters"]) == method["parameters_sha256"]
     holds &= (gate["policy"] and sha256(gate["policy"])) == gate["policy_sha256"]

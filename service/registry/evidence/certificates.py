@@ -1,8 +1,8 @@
 """Certificates: issued once for each request that ended with a version, and never changed.
 
-The service issues them, because the key that signs lives with it and not with the workers, which run models. A request
-that ends is certified at the next sweep, or when somebody asks for its certificate before. Each is one transaction: a
-crash leaves the request as it was, to be certified later, and of two processes the second finds what the first did.
+The service issues them, because it has the signing key, and workers, which run models, do not. A request that ended is
+certified at the next sweep, or when its certificate is requested before. Issuing is one transaction: after a crash the
+request is certified later, and of two processes the second returns the certificate of the first.
 """
 
 import hashlib
@@ -31,16 +31,16 @@ from service.registry.training_data.affected_versions import Reach
 logger = logging.getLogger(__name__)
 
 CERTIFIED = (State.COMPLETED, State.NEEDS_REVIEW)
-"""How requests end that get one."""
+"""Final states of requests that get a certificate."""
 
 _BATCH = 100  # with one sweep
 
 
 def find(session: Session, request: DeletionRequest) -> Certificate | None:
-    """The certificate of a request; nothing if it is not issued yet.
+    """The certificate of a request; None if it is not issued yet.
 
     Raises:
-        CertificateMissing: there will be none as long as the request stays as it is.
+        CertificateMissing: none will be issued in the present state of the request.
     """
     if request.state not in CERTIFIED:
         raise CertificateMissing
@@ -48,7 +48,7 @@ def find(session: Session, request: DeletionRequest) -> Certificate | None:
 
 
 def issue(session: Session, request_id: uuid.UUID, signing_key: Signer, settings: RegistrySettings) -> Certificate:
-    """Certify a request that ended with a version; the certificate that there is, if somebody was faster."""
+    """Certify a request that ended with a version; the existing certificate if there is one."""
     session.get_one(DeletionRequest, request_id, with_for_update=True)
     existing = session.get(Certificate, request_id)
     if existing is not None:
@@ -72,12 +72,12 @@ def issue(session: Session, request_id: uuid.UUID, signing_key: Signer, settings
 
 
 def recompose(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> dict[str, Any]:
-    """What a certificate would state that was issued now, of a request that has one."""
+    """The statement that a certificate issued now would contain, for a request that has one."""
     return compose(_facts(session, lifecycle.read(session, request_id), settings, clock(session)))
 
 
 def issue_pending(database: Database, settings: RegistrySettings) -> None:
-    """Certify what has ended and is not certified."""
+    """Certify a batch of requests that have ended and are not certified."""
     with database.read() as session:
         statement = select(DeletionRequest.id).where(
             DeletionRequest.certified_at.is_(None),
@@ -89,12 +89,12 @@ def issue_pending(database: Database, settings: RegistrySettings) -> None:
         try:
             with database.write() as session:
                 issue(session, request_id, signer(settings), settings)
-        except RegistryError as error:  # the key cannot be used, and what else there is to do shall not wait for it
+        except RegistryError as error:  # an unusable key must not keep the rest of the sweep from running
             logger.error("request %s is not certified: %s", request_id, error.detail)  # noqa: TRY400
 
 
 def dispositions(session: Session, request: DeletionRequest, settings: RegistrySettings) -> dict[str, Any]:
-    """What has become, up to now, of the images, of the parent, and of every version that the data has reached."""
+    """What has become up to now of the images, the parent, and every affected version, as JSON."""
     version = request.job.version
     return {
         "images": images(request, settings),
@@ -104,7 +104,7 @@ def dispositions(session: Session, request: DeletionRequest, settings: RegistryS
 
 
 def images(request: DeletionRequest, settings: RegistrySettings) -> dict[str, Any]:
-    """What has become of the images to forget, or when they will be destroyed at the latest; null while it is open."""
+    """When the images to forget were destroyed, or will be at the latest; null while the request is open."""
     if request.samples_destroyed_at is not None:
         return {"disposition": "destroyed", "at": rfc3339(request.samples_destroyed_at)}
     kept_for = settings.evidence_retention if request.state in CERTIFIED else settings.failed_retention
@@ -142,12 +142,12 @@ def _facts(session: Session, request: DeletionRequest, settings: RegistrySetting
 
 
 def _affected(session: Session, request: DeletionRequest, version: Version) -> dict[str, Any]:
-    """Every version and alias of data that held what the request names, and where each stands."""
+    """The affected versions with their states and aliases, as JSON."""
     affected = affected_versions.of_request(session, request)
     if affected is not None:
         states = [(item.version, item.state.value) for item in affected]
         return {"basis": "training manifests", "versions": [_version_status(*item) for item in states]}
-    # Nobody knows where else the images are. What is known is which versions share an ancestor with this one.
+    # Without manifests it is unknown which versions have learned the images, so list all that share an ancestor.
     unlearned: set[uuid.UUID | None] = {version.id} if version.gate == "passed" else set()
     versions = []
     for relative in affected_versions.family(session, version):  # parents first

@@ -1,4 +1,4 @@
-"""A zip that is sent while it is written, and is the same bytes for the same files."""
+"""Zip archives that are streamed, and have the same bytes for the same files."""
 
 import io
 import zipfile
@@ -8,38 +8,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # as early as a zip can have it: when it was asked for is no part of it
-_UNIX = 3  # also where it is written elsewhere
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip, so that the bytes do not depend on the clock
+_UNIX = 3  # on every platform, so that the bytes do not depend on it
 
 
 class NotZippedHere(Exception):
-    """It is no zip, or another one than is written here of these files."""
+    """The bytes are not a zip as `zipped` writes it."""
 
 
 def zipped(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """The zip, a file at a time. Nothing is compressed: the same words are other bytes with another zlib."""
+    """The bytes of the zip, a file at a time. Nothing is compressed: other versions of zlib write other bytes."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w") as archive:
         for name, content in files:
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.create_system, entry.external_attr = _UNIX, 0o644 << 16
             archive.writestr(entry, content)
-            yield sink.taken()
-    yield sink.taken()
+            yield sink.drain()
+    yield sink.drain()
 
 
 def unzipped(content: bytes) -> dict[str, bytes]:
-    """The files of a zip that was written here.
+    """The files of a zip that `zipped` has written.
 
-    A zip has many bytes that nobody looks at, so the files are zipped again: not one may be another.
+    A zip has many bytes that readers ignore, so the files are zipped again, and the bytes must be equal.
 
     Raises:
-        NotZippedHere: at least one is.
+        NotZippedHere: they are not, or it is no zip.
     """
     try:
         files = _read(content)
         rebuilt = b"".join(zipped(files))
-    except Exception as error:  # whatever a stranger's bytes make of the reader
+    except Exception as error:  # `zipfile` raises many things on malformed bytes
         raise NotZippedHere from error
     if rebuilt != content:
         raise NotZippedHere
@@ -55,19 +55,19 @@ def _read(content: bytes) -> list[tuple[str, bytes]]:
 
 
 class _Sink(io.RawIOBase):
-    """What was written since it was last asked for. A zip is written to it without seeking."""
+    """A write-only buffer that is drained by `drain`. It cannot seek."""
 
     def __init__(self) -> None:
-        self._waiting = bytearray()
+        self._buffer = bytearray()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: "ReadableBuffer") -> int:
-        self._waiting += data
+        self._buffer += data
         return memoryview(data).nbytes
 
-    def taken(self) -> bytes:
-        taken = bytes(self._waiting)
-        self._waiting.clear()
-        return taken
+    def drain(self) -> bytes:
+        content = bytes(self._buffer)
+        self._buffer.clear()
+        return content

@@ -1,6 +1,6 @@
-"""What a certificate states: an in-toto Statement v1 about the checkpoint that came of a deletion request.
+"""The statement of a certificate: an in-toto Statement v1 about the checkpoint that resulted from a deletion request.
 
-Nothing in it stands for a person. What was not measured, or not recorded, is `null`.
+It contains no pseudonym of a person. What was not measured, or not recorded, is `null`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from service.registry.tables import DeletionRequest, Model, Version
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 
-#: A name and no address: nothing is there to be fetched, and nobody can ever own it (RFC 2606).
+#: An identifier, not an address; nobody can own a domain below `.example` (RFC 2606).
 PREDICATE = "https://structguard.example/attestation/model-deletion/v1"
 
 LIMITS = (
@@ -56,19 +56,19 @@ _GATE_FAILED = "The quality gate did not pass: its objections stand in this cert
 class Facts:
     """What the registry knows of a request that ended with a version, when its certificate is issued."""
 
-    request: DeletionRequest  # with its model and its job
+    request: DeletionRequest  # loaded with its model and its job
     version: Version
-    parent: dict[str, Any]  # what it is, and what became of it
-    requests: int  # that the run served
+    parent: dict[str, Any]  # name, digest and disposition
+    requests: int  # number of requests that the run served
     commitment: str  # to the images
-    images: dict[str, Any]  # what became of them
-    reach: dict[str, Any]
+    images: dict[str, Any]  # their disposition
+    reach: dict[str, Any]  # the affected versions
     audit: dict[str, Any]  # height and head of the tenant's chain
     at: datetime
 
 
 def compose(facts: Facts) -> dict[str, Any]:
-    """The statement."""
+    """The statement as JSON."""
     model = facts.request.model
     return {
         "_type": STATEMENT,
@@ -81,12 +81,12 @@ def compose(facts: Facts) -> dict[str, Any]:
 
 
 def name(model: Model, version: Version) -> str:
-    """How a version is called."""
+    """The name of a version, such as `pets/2`."""
     return f"{model.name}/{version.number}"
 
 
 def rfc3339(time: datetime | None) -> str | None:
-    """A time as of RFC 3339, in UTC."""
+    """A time as in RFC 3339, in UTC."""
     return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -1,4 +1,4 @@
-"""What a version was measured to be, as it is stored and answered, and where that stands.
+"""The measurements of a version, as they are stored and returned, and from which column to read them.
 
 Percentages are 0 to 100; `null` means that there was nothing to measure it on. A field is missing in what was measured
 before the field existed. docs/method.md says more about each.
@@ -158,14 +158,14 @@ class BeforeAndAfter(TypedDict, total=False):
 
 
 def of_request(own: Mapping[str, Any] | None, of_run: Mapping[str, Any]) -> BeforeAndAfter:
-    """What was measured of a request: of its own images if it shared its run (`own`), or else by the run (`of_run`)."""
+    """The measurements of a request: of its own images if it shared its run, else those of the run."""
     return cast("BeforeAndAfter", {when: _merged(values, (own or {}).get(when)) for when, values in of_run.items()})
 
 
 def of_version(
     own: Mapping[str, Any], of_run: Mapping[str, Any] | None, when: Literal["before", "after"] = "after"
 ) -> Measurements:
-    """What was measured of a version: what is its own, or else what a run measured that made it (or began from it)."""
+    """The measurements of a version: its own, or else those of the run that made it, or began from it."""
     return cast("Measurements", _merged((of_run or {}).get(when), own))
 
 

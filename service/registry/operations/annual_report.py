@@ -1,4 +1,4 @@
-"""What a business publishes once a year about the requests that it got (11 CCR § 7102)."""
+"""The yearly figures about requests that a business publishes (11 CCR § 7102)."""
 
 import statistics
 import uuid
@@ -19,11 +19,11 @@ class Figures:
     """Requests that were received in a year, and what became of them up to now. Days count from receipt to the end."""
 
     received: int
-    complied: int  #: every run that they took has passed the quality gate
-    denied: int  #: a person declined
-    withdrawn: int  #: whoever asked has taken it back
+    complied: int  #: all their runs have passed the quality gate
+    denied: int  #: rejected by a person
+    withdrawn: int  #: cancelled by the requester
     open: int  #: all others: under way, failed, or in need of review
-    median_days: float | None  #: of those complied with or denied; nothing if there are none
+    median_days: float | None  #: of those complied with or denied; None if there are none
     mean_days: float | None
     late: int  #: of all, those that were not complied with, denied or withdrawn when they were due
 
@@ -37,7 +37,7 @@ class _Request:
     ended: datetime | None
     due: datetime
 
-    def joins(self, state: State, ended: datetime | None) -> None:
+    def merge(self, state: State, ended: datetime | None) -> None:
         self.states.append(state)
         self.ended = None if self.ended is None or ended is None else max(self.ended, ended)
 
@@ -73,7 +73,7 @@ def yearly(session: Session, tenant_id: uuid.UUID, regulation: str, year: int, n
     requests: dict[uuid.UUID, _Request] = {}
     for request_id, state, received, ended, due in session.execute(rows):  # the earliest first
         if request_id in requests:
-            requests[request_id].joins(state, ended)
+            requests[request_id].merge(state, ended)
         else:
             requests[request_id] = _Request([state], received, ended, due)
     return _figures(list(requests.values()), now)

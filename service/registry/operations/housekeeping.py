@@ -1,4 +1,4 @@
-"""What must happen even if every process that was responsible for it has died. Any number of processes may run it."""
+"""The periodic sweep, which finishes what processes that died have left. Any number of processes may run it."""
 
 from service.registry.access import idempotency_keys
 from service.registry.deletion_requests import image_retention, subject_requests
@@ -45,6 +45,6 @@ def destroy_samples(database: Database, artifacts: Artifacts, settings: Registry
         with database.write() as session:
             samples = image_retention.forget_samples(session, request_id, settings)
             # The file goes before the COMMIT that forgets its key and its name: a crash in between repeats all of it.
-            # The other way round it would leave a file that nobody knows of, and a row that says it is gone.
+            # In the other order a crash would leave a file that no row names, and a row that says it is destroyed.
             if samples is not None:
                 artifacts.delete(samples)

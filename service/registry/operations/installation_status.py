@@ -1,7 +1,7 @@
-"""How the whole installation stands, over all tenants, for whoever operates it.
+"""The state of the whole installation, over all tenants, for its operators.
 
-Cheap with any number of requests: only what is still to be done is counted, by an index that holds nothing else, and
-what is done stands in `service.registry.telemetry.counters`.
+It is cheap with any number of requests: only unfinished ones are counted, by a partial index, and finished ones are in
+`service.registry.telemetry.counters`.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from service.registry.tables import Alias, DeletionRequest, Job, Model, Tenant, 
 from service.registry.telemetry import counters
 from service.registry.telemetry.counters import Count
 
-#: Of requests whose images are still there: they wait for something, or have failed and can be tried again.
+#: States of requests that are not settled: they wait, run, or have failed and can be retried.
 UNSETTLED = (State.RECEIVED, State.AWAITING_APPROVAL, State.QUEUED, State.RUNNING, State.FAILED)
 
-#: Of the former, those that wait for a worker or for a person's approval.
+#: Of these, those that wait for a worker or for a person's approval.
 _WAITING = (State.RECEIVED, State.AWAITING_APPROVAL, State.QUEUED)
 
 MOST_ALIASES = 200
-"""Of how many aliases, and of how many models whose gate objects, the measurements are shown: the first by name."""
+"""Upper limit of aliases, and of models with gate failures, that are listed: the first by name."""
 
 
 @dataclass(frozen=True)
 class AliasMeasurements:
-    """Measurements of the version that an alias points to."""
+    """The measurements of the version that an alias points to."""
 
     tenant: str
     model: str
@@ -44,7 +44,7 @@ class AliasMeasurements:
 
 @dataclass(frozen=True)
 class GateFailures:
-    """A model whose last runs the gate objected to."""
+    """A model whose last runs did not pass the quality gate, and how many."""
 
     tenant: str
     model: str
@@ -53,7 +53,7 @@ class GateFailures:
 
 @dataclass(frozen=True)
 class InstallationStatus:
-    """What there is to do, what was done, and how good the versions in use are. Ages and times left are in seconds."""
+    """Open work, counters of finished work, and measurements of the versions in use. Ages and times left in seconds."""
 
     requests: dict[State, int]  #: of `UNSETTLED`
     oldest_waiting: float  #: 0 where nothing waits
@@ -63,8 +63,8 @@ class InstallationStatus:
     running_jobs: int
     expired_leases: int
     oldest_heartbeat: float  #: of the running jobs; 0 where none runs
-    deliveries: dict[DeliveryState, int]  #: not, or not yet, arrived
-    oldest_delivery: float  #: that is to be sent
+    deliveries: dict[DeliveryState, int]  #: pending and failed
+    oldest_delivery: float  #: of the pending deliveries; 0 where there are none
     audit: LastVerification
     oldest_verification: float  #: of an audit log; 0 where there is none
     aliases: int
@@ -74,7 +74,7 @@ class InstallationStatus:
 
 
 def read(session: Session, lease: timedelta) -> InstallationStatus:
-    """Look at everything once; `lease` is what workers claim jobs for."""
+    """Read the status; `lease` is how long workers claim jobs for."""
     now = clock(session)
 
     def seconds(since: datetime | None) -> float:

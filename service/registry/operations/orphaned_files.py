@@ -1,7 +1,7 @@
 """Files that no row names: a process was killed between a file's rename and the COMMIT that was to name it.
 
-No key is ever used for a second file, so what no row names a day after it was written, none will. Files that are older
-than the database are left alone: somebody has started with an empty one, or the wrong one, and shall not lose them.
+No key is used for a second file, so a file that no row names a day after it was written stays unnamed. Files that are
+older than the database are kept: they belong to another database, and this one was configured by mistake.
 """
 
 import time
@@ -18,7 +18,7 @@ from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, M
 _MIN_AGE = timedelta(days=1)  # longer than any upload, any measurement of a new version, and any transaction
 _PAUSE = timedelta(hours=1)
 
-#: Which column names the files of a folder. Those of `staging` are of processes at work, and named nowhere.
+#: The column that holds the keys of each folder's files. Those of `staging` are temporary, and in no column.
 NAMED_BY: dict[str, InstrumentedAttribute[str] | InstrumentedAttribute[str | None] | None] = {
     "staging": None,
     "samples": DeletionRequest.samples,
@@ -30,7 +30,7 @@ NAMED_BY: dict[str, InstrumentedAttribute[str] | InstrumentedAttribute[str | Non
 
 
 class Orphans:
-    """Removes them, a part of the artifact store at a time. Any number of processes may do so."""
+    """Removes orphaned files, a batch at a time. Any number of processes may do so."""
 
     def __init__(self, database: Database, artifacts: Artifacts) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Orphans:
         self._next_round = 0.0
 
     def remove_some(self) -> None:
-        """Look at the next thousand old files; after the last ones there is a pause."""
+        """Check the next thousand old files, and remove orphans; after the last ones there is a pause of an hour."""
         part = next(self._round, None)
         if part is not None:
             self._remove(*part)

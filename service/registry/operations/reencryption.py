@@ -1,4 +1,4 @@
-"""Encrypts what earlier releases have stored as it was, and all of it under another master key."""
+"""Encryption of what earlier releases stored in plaintext, and re-encryption under another master key."""
 
 import shutil
 import uuid
@@ -16,7 +16,7 @@ from service.registry.tables import DeletionRequest, Manifest, WebhookEndpoint
 from service.registry.training_data import manifests
 from service.registry.webhooks import endpoints
 
-_WRAPPED_BYTES = 60  # of a key of 32 bytes; what is plain is shorter
+_WRAPPED_BYTES = 60  # length of a wrapped key of 32 bytes; plaintext is shorter
 _WRAPPED: dict[type[DeletionRequest | Manifest | WebhookEndpoint], tuple[str, ...]] = {
     DeletionRequest: ("samples_key",),
     Manifest: ("uris_key",),
@@ -25,7 +25,7 @@ _WRAPPED: dict[type[DeletionRequest | Manifest | WebhookEndpoint], tuple[str, ..
 
 
 def encrypt_plaintext(database: Database, artifacts: Artifacts, master_key: MasterKey) -> None:
-    """Encrypt all secrets, and the URIs of some manifests. Any number of processes may do so, and die meanwhile."""
+    """Encrypt plaintext secrets, and the URIs of a few manifests. Concurrent runs and crashes are safe."""
     with database.read() as session:
         has_plaintext_secrets, plaintext_manifests = endpoints.are_plain(session), manifests.unencrypted(session)
     if has_plaintext_secrets:
@@ -45,15 +45,15 @@ def _encrypt_uris(database: Database, artifacts: Artifacts, master_key: MasterKe
             wrapped = master_key.wrap(target.key, manifest.id)
             if manifests.replace_uris(session, manifest, uris=file_key, uris_key=wrapped):
                 staged.keep(file_key)
-    # Whoever dies here leaves a file that no row names, which is removed after a day.
+    # A crash here leaves a file that no row names, which `orphaned_files` removes after a day.
     artifacts.delete(manifest.uris)
 
 
 def rewrap(session: Session, old: MasterKey, new: MasterKey) -> int:
-    """Have the new master key open all that the old one does; how many keys and secrets that were.
+    """Wrap all keys and secrets with the new master key instead of the old one; how many.
 
     Raises:
-        OtherMasterKey: something was wrapped by neither; nothing is changed then.
+        OtherMasterKey: something was not wrapped by the old one; the caller rolls back.
     """
     count = 0
     for table, columns in _WRAPPED.items():
@@ -64,7 +64,7 @@ def rewrap(session: Session, old: MasterKey, new: MasterKey) -> int:
                 if stored is not None and len(stored) == _WRAPPED_BYTES:
                     setattr(row, name, new.wrap(old.unwrap(stored, row.id), row.id))
                     count += 1
-    session.info[AUDIT_KEY] = old.audit_key  # the seals of what is not chained yet are of the old one, too
+    session.info[AUDIT_KEY] = old.audit_key  # MACs of events that are not chained yet depend on the old master key
     while tenants := audit_log.unchained_tenants(session):
         for tenant_id in tenants:
             audit_log.chain(session, tenant_id)

@@ -1,8 +1,8 @@
 """The records of requests, kept for as long as the policy says and then removed (11 CCR § 7101 asks for 24 months).
 
-The row stays, emptied, because others hang on it: which run has made which version, which versions still know what a
-person gave, and the yearly figures. So do the audit log, which nothing can be taken out of and which must hold all of
-it before anything is removed, and what stands for whom nobody shall train on again.
+The row stays, emptied, because other data depend on it: which run made which version, which versions are affected by a
+request, and the yearly figures. The audit log stays, too, which is append-only and must contain all events of the
+request before anything is removed; and so does the suppression list.
 """
 
 import uuid
@@ -20,7 +20,7 @@ _BATCH = 100  # with one sweep
 
 
 def remove_old_records(database: Database, settings: RegistrySettings) -> None:
-    """Remove the records of requests that ended longer ago than the policy keeps them."""
+    """Remove a batch of records of requests that ended longer than `record_retention` ago."""
     if not settings.record_retention:
         return
     with database.read() as session:
@@ -29,7 +29,7 @@ def remove_old_records(database: Database, settings: RegistrySettings) -> None:
             DeletionRequest.ended_at < clock(session) - settings.record_retention,
             DeletionRequest.state.in_(ENDED),
             ~exists().where(Transition.request_id == DeletionRequest.id, ~Transition.chained),
-            DeletionRequest.samples.is_(None),  # what can still be retried has not ended for good
+            DeletionRequest.samples.is_(None),  # requests with images can still be retried
         )
         request_ids = session.scalars(statement.order_by(DeletionRequest.ended_at).limit(_BATCH)).all()
     for request_id in request_ids:
@@ -38,7 +38,7 @@ def remove_old_records(database: Database, settings: RegistrySettings) -> None:
 
 
 def remove(session: Session, request_id: uuid.UUID) -> None:
-    """Empty the row of a request that has ended, and remove what hangs on it and is nothing but its record."""
+    """Empty the row of a request that has ended, and delete its transitions, certificate and image views."""
     request = session.get_one(DeletionRequest, request_id, with_for_update=True)
     if request.record_removed_at is not None:
         return
@@ -53,7 +53,7 @@ def remove(session: Session, request_id: uuid.UUID) -> None:
 
 
 def _forget_identities(session: Session, request_id: uuid.UUID) -> None:
-    """Of an OpenDSR request whose last record this was, forget whom it named."""
+    """Delete the identities of the OpenDSR request that this one was part of, if it was the last with a record."""
     subject_request = select(Erasure.request_id).where(Erasure.deletion_request_id == request_id).scalar_subquery()
     other = aliased(Erasure)
     kept = exists().where(

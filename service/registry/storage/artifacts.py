@@ -22,9 +22,9 @@ CHUNK = 1 << 20  # bytes
 
 @dataclass
 class StagedFile:
-    """A file that is being written. It vanishes with its block unless it is kept and the block succeeds.
+    """A temporary file that is being written. It is deleted with its block unless it is kept and the block succeeds.
 
-    What is kept stays, too, when the block ends in an `OperationalError`: whether there was a COMMIT is not known then.
+    A kept file also stays if the block raises `OperationalError`: it is unknown then whether the COMMIT succeeded.
     """
 
     path: Path
@@ -43,15 +43,15 @@ class StagedFile:
         final = self._root / key
         final.parent.mkdir(parents=True, exist_ok=True)
         flush(self.path)
-        os.replace(self.path, final)  # noqa: PTH105  (the word that says it is atomic)
+        os.replace(self.path, final)  # noqa: PTH105  (`os.replace` is documented as atomic)
         self._kept.append(final)
         flush(final.parent)
 
     @contextmanager
     def keeping(self, key: str) -> Iterator[None]:
-        """`keep`, while the block does something else: waiting for the disk takes no time of its own.
+        """`keep` in another thread while the block runs, so that flushing adds no latency.
 
-        A block that fails comes before any COMMIT, so that nothing of the file stays.
+        The block must not COMMIT: if it raises, the file is deleted.
         """
         future = self._aside.submit(self.keep, key)
         try:
@@ -68,7 +68,7 @@ class StagedFile:
             return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
     def discard(self) -> None:
-        """Remove what was written, and what was kept."""
+        """Delete the temporary file, and those that were kept."""
         for path in (self.path, *self._kept):
             path.unlink(missing_ok=True)
 
@@ -84,7 +84,7 @@ class Artifacts:
 
     @contextmanager
     def stage(self) -> Iterator[StagedFile]:
-        """Open a place to write a file to; see `StagedFile`.
+        """Create a temporary file to write to; see `StagedFile`.
 
         Raises:
             StorageFull: the disk has no room; nothing is left behind.
@@ -109,19 +109,19 @@ class Artifacts:
         staged.path.unlink(missing_ok=True)
 
     def path(self, key: str) -> Path:
-        """Where the file of this key is."""
+        """The path of the file under this key."""
         return self._root / key
 
     def delete(self, key: str) -> None:
-        """Remove the file; it may be gone already."""
+        """Delete the file if it exists."""
         self.path(key).unlink(missing_ok=True)
 
     def keys_written(self, folder: str, *, after: datetime, before: datetime) -> Iterator[str]:
-        """The keys of the folder's files that were last written in between."""
+        """The keys of the folder's files whose modification time is between `after` and `before`."""
         first, last = after.timestamp(), before.timestamp()
         with suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:  # the folder may not be there yet
             for entry in entries:
-                with suppress(FileNotFoundError):  # somebody else may remove it
+                with suppress(FileNotFoundError):  # another process may delete it
                     if entry.is_file(follow_symlinks=False) and first < entry.stat().st_mtime < last:
                         yield f"{folder}/{entry.name}"
 

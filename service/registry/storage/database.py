@@ -37,13 +37,11 @@ AUDIT_KEY = "audit key"  # of a session's `info`
 
 _CLOCK = func.clock_timestamp()
 _SELECT_CLOCK = select(_CLOCK)
-_IDLE_TRANSACTION_TIMEOUT = (
-    30_000  # milliseconds after which nobody works on an open transaction any more; files take seconds
-)
+_IDLE_TRANSACTION_TIMEOUT = 30_000  # milliseconds; a transaction that handles a file takes seconds
 _PING_AFTER = 1.0  # seconds for which a connection counts as alive
 _CONNECTION_TIMEOUTS = {
-    # A server that vanished without a word is noticed within 20 seconds, not after the kernel's quarter of an hour or
-    # two: meanwhile heartbeats would wait for it, and leases run out.
+    # A server that vanished without closing the connection is noticed within 20 seconds, not after the kernel's quarter
+    # of an hour or two: meanwhile heartbeats would wait for it, and leases run out.
     "connect_timeout": "5",  # seconds
     "keepalives_idle": "10",  # seconds
     "keepalives_interval": "5",  # seconds
@@ -59,12 +57,12 @@ class Database:
     On SQLite a writing session takes the write lock when it begins (`BEGIN IMMEDIATE`): a reader that turns writer
     half-way would otherwise fail at once with "database is locked" instead of waiting its turn.
 
-    Whoever writes names the key that seals what it writes down for the audit log: `service.registry.audit.row_macs`.
+    `audit_key` is the key of the MACs in `service.registry.audit.row_macs`; a database without one writes none.
     """
 
     def __init__(self, url: str, *, audit_key: bytes | None = None) -> None:
         self._info = {AUDIT_KEY: audit_key}
-        # An error in the log must not show the values that somebody sent.
+        # `hide_parameters`: errors in the log must not show values from requests.
         parsed_url = make_url(url)
         if parsed_url.get_backend_name() == "postgresql":
             parsed_url = parsed_url.update_query_dict(_CONNECTION_TIMEOUTS | dict(parsed_url.query))
@@ -84,10 +82,10 @@ class Database:
 
     @classmethod
     def of(cls, settings: RegistrySettings) -> Self:
-        """The database of these settings, to be written to.
+        """The database of these settings, with the audit key.
 
         Raises:
-            MasterKeyUnusable: nothing can be sealed.
+            MasterKeyUnusable: the audit key cannot be derived.
         """
         return cls(settings.resolved_database_url(), audit_key=MasterKey(settings).audit_key)
 
@@ -110,7 +108,7 @@ class Database:
 
 
 def clock(session: Session) -> datetime:
-    """The database's idea of now: processes on several machines agree on it, their own clocks need not."""
+    """The time by the database's clock, in UTC, which is the same for processes on several machines."""
     if session.get_bind().dialect.name == "postgresql":
         now: datetime = session.execute(_SELECT_CLOCK).scalar_one()
         return now.astimezone(UTC)
@@ -120,14 +118,14 @@ def clock(session: Session) -> datetime:
 def clock_with(
     session: Session, *columns: ColumnElement[Any], parameters: dict[str, Any]
 ) -> tuple[datetime, Sequence[Any]]:
-    """The clock, and what else is to be known before a transaction writes, in one round trip."""
+    """The clock, and the values of these columns, in one round trip."""
     if session.get_bind().dialect.name == "postgresql":
         now, *values = session.connection().execute(_select(_CLOCK, *columns), parameters).one()
         return now.astimezone(UTC), values
     return clock(session), session.connection().execute(_select(*columns), parameters).one()
 
 
-# Putting a statement together takes longer than running it, so those that every deletion request asks are kept.
+# Building a statement takes longer than running it, so those of every deletion request are cached.
 
 
 @cache
@@ -136,9 +134,9 @@ def _select(*columns: ColumnElement[Any]) -> Select[Any]:
 
 
 def insert_new(session: Session, row: DeclarativeBase) -> None:
-    """INSERT a row; from here on it is the session's. What is not set is NULL: defaults are not asked for.
+    """INSERT a row and attach it to the session. Attributes that are not set become NULL: defaults do not apply.
 
-    A flush does the same in twice the time, because it finds out first what there is to do, and in which order.
+    It takes half the time of a flush, which determines first what to write, and in which order.
     """
     for column in inspect(row).unloaded & _columns(type(row)):
         setattr(row, column, None)
@@ -158,14 +156,14 @@ def _columns(table: type[DeclarativeBase]) -> frozenset[str]:
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:
-    """The items, as many at a time as one statement takes."""
+    """The items in lists of at most 1,000, which fit the parameters of one statement."""
     rest = iter(items)
     while batch := list(islice(rest, _BATCH)):
         yield batch
 
 
 def _end_forgotten_transactions(engine: Engine) -> None:
-    """A machine that is cut off or frozen in the middle of a transaction must not keep its locks for hours."""
+    """End transactions of machines that are cut off or frozen, so that these do not hold locks for hours."""
 
     @event.listens_for(engine, "connect")
     def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -182,7 +180,7 @@ def _forbid_writing(engine: Engine) -> None:
 
 
 def _check_idle_connections(engine: Engine) -> None:
-    """As `pool_pre_ping`, but a connection that worked a moment ago is not asked whether it still does."""
+    """As `pool_pre_ping`, but without a ping for connections that were returned less than `_PING_AFTER` ago."""
 
     @event.listens_for(engine, "checkin")
     def returned(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
@@ -203,7 +201,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # pysqlite must not begin transactions of its own
         with closing(connection.cursor()) as cursor:
-            # What is deleted, such as keys, is overwritten and not only forgotten.
+            # `secure_delete`: deleted content, such as keys, is overwritten.
             pragmas = (
                 "journal_mode=WAL",
                 "synchronous=FULL",

@@ -1,4 +1,4 @@
-"""How a file system, SQLite and PostgreSQL say that a disk is full, each in words of its own."""
+"""Recognition of full disks in the errors of the file system, SQLite and PostgreSQL."""
 
 import errno
 import sqlite3
@@ -7,9 +7,9 @@ _DISK_FULL = "53100"  # PostgreSQL's code
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Has this gone wrong for want of room on a disk?
+    """Whether a full disk caused this error, or one in its context.
 
-    What was raised last need not say so: SQLite gives up the whole transaction, and then a savepoint is missed.
+    The last error need not say so: SQLite rolls the whole transaction back, and then a savepoint is missing.
     """
     return _is_disk_full(error) or (error.__context__ is not None and is_disk_full(error.__context__))
 

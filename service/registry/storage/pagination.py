@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows, newest first, and the cursor of the next ones if there are any."""
+    """One page of rows, newest first, and the cursor of the next page; None on the last one."""
 
     items: Sequence[T]
     next: str | None
@@ -39,7 +39,7 @@ def paginate(
     `listing` names the listing and its filters; a cursor of another one is refused.
 
     Raises:
-        MalformedCursor: the cursor is not one that this listing gave out.
+        MalformedCursor: the cursor was not issued by this listing.
     """
     if cursor is not None:
         at, after = _decode(cursor, listing)

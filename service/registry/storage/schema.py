@@ -1,4 +1,4 @@
-"""Whether the database has the tables of this code, and how it gets them."""
+"""The schema of the database: comparing it with this code, and migrating it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ def upgrade(database: Database) -> None:
 def migration_transaction(database: Database) -> Iterator[Connection]:
     """A transaction in which tables may be changed.
 
-    SQLite changes most things by making a table anew and dropping the old one, which deletes the rows first, and with
-    them what refers to them. So there foreign keys mean nothing meanwhile, and are checked at the end.
+    Most changes on SQLite create a new table and drop the old one, which deletes its rows, and with `ON DELETE CASCADE`
+    those that refer to them. So foreign keys are disabled there, and checked before the COMMIT.
 
     Raises:
-        IntegrityError: a row refers to one that is not there; nothing has changed then.
+        IntegrityError: a row refers to a missing one; the transaction is rolled back.
     """
     with database.engine.connect() as connection:
         if connection.dialect.name != "sqlite":
@@ -51,12 +51,12 @@ def migration_transaction(database: Database) -> Iterator[Connection]:
 
 
 def is_current(database: Database) -> bool:
-    """Is the schema the one of this code?"""
+    """Whether the schema is the one of this code."""
     return revisions(database) == heads()
 
 
 def status(database: Database) -> Literal["current", "behind", "ahead", "empty"]:
-    """How the schema compares with the one of this code; "ahead" is one that this code knows nothing of."""
+    """How the schema compares with the one of this code; "ahead": it has migrations that this code does not know."""
     applied = revisions(database)
     if applied == heads():
         return "current"
@@ -65,14 +65,14 @@ def status(database: Database) -> Literal["current", "behind", "ahead", "empty"]
 
 
 def revisions(database: Database) -> set[str]:
-    """Which migrations the database stands at."""
+    """The current revisions of the database."""
     with database.read() as session:
         return set(MigrationContext.configure(session.connection()).get_current_heads())
 
 
 @cache
 def heads() -> set[str]:
-    """The migrations that this code stands at, which does not change while it runs; every readiness check asks."""
+    """The head revisions of this code; cached, because every readiness check compares with them."""
     return set(ScriptDirectory.from_config(_config()).get_heads())
 
 

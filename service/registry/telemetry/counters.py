@@ -1,8 +1,8 @@
-"""Counters that survive every process and are the same for all: what Prometheus calls monotonic.
+"""Monotonic counters for Prometheus, in the database: they survive restarts and are shared by all processes.
 
-An event is one INSERT in the transaction in which it happens: it counts exactly if that is committed, and nobody waits
-for anybody. Now and then the rows are folded into sums. Whoever reads does so in one statement, which sees the rows
-from before or from after a fold and never both.
+An event is one INSERT in the transaction in which it happens: it counts exactly if that is committed, and takes no
+lock. Now and then the rows are folded into sums. They are read in one statement, which sees the rows from before or
+from after a fold and never both.
 """
 
 from bisect import bisect_left
@@ -23,7 +23,7 @@ _FOLD_BATCH = 10_000
 
 
 class CounterName(StrEnum):
-    """What is counted; of each there are a few labels."""
+    """Names of counters. Each has a few labels."""
 
     REQUESTS_ENDED = "requests_ended"  #: by state; one that is retried ends again
     JOBS_ENDED = "jobs_ended"  #: by state, likewise
@@ -33,19 +33,19 @@ class CounterName(StrEnum):
 
 
 class Loss(StrEnum):
-    """How a run ended without an end."""
+    """Why an attempt was lost."""
 
-    LEASE_EXPIRED = "lease_expired"  #: its worker was not heard of any more
-    PROCESS_DIED = "process_died"  #: the worker's child did, or told of no progress
+    LEASE_EXPIRED = "lease_expired"  #: its worker sent no more heartbeats
+    PROCESS_DIED = "process_died"  #: the worker's child died, or reported no progress
 
 
 @dataclass
 class Count:
-    """How often something happened, and what was measured then."""
+    """The value of one counter with one label, as a histogram where durations were measured."""
 
     count: int = 0
     total: float = 0.0
-    buckets: dict[float | None, int] = field(default_factory=dict)  #: how many were at most this and not less
+    buckets: dict[float | None, int] = field(default_factory=dict)  #: by upper bound in seconds; None: above the last
 
 
 def add(session: Session, counted: CounterName, label: str, *, times: int = 1, seconds: float | None = None) -> None:
@@ -57,7 +57,7 @@ def add(session: Session, counted: CounterName, label: str, *, times: int = 1, s
 
 
 def read(session: Session) -> dict[tuple[str, str], Count]:
-    """Everything that was counted, by what and label."""
+    """All counters, by name and label."""
     counts: defaultdict[tuple[str, str], Count] = defaultdict(Count)
     for counted, label, bucket, count, total in session.execute(_SUMS):
         entry = counts[counted, label]
@@ -68,7 +68,7 @@ def read(session: Session) -> dict[tuple[str, str], Count]:
 
 
 def fold(session: Session) -> None:
-    """Put sums in place of single events, once there are many. Any number of processes may do so at a time."""
+    """Replace rows by their sums, once there are more than `_FOLD_THRESHOLD`. Processes may do so concurrently."""
     if session.scalar(select(Tally.id).offset(_FOLD_THRESHOLD).limit(1)) is None:
         return
     oldest = select(Tally.id).order_by(Tally.id).limit(_FOLD_BATCH).with_for_update(skip_locked=True)
@@ -78,7 +78,7 @@ def fold(session: Session) -> None:
         sums[counted, label, bucket][0] += count
         sums[counted, label, bucket][1] += total
     rows = [dict(zip(_COLUMNS, (*group, *sum_), strict=True)) for group, sum_ in sums.items()]
-    if rows:  # or somebody else has them all
+    if rows:  # none if another process has locked them all
         session.connection().execute(_INSERT, rows)
 
 

@@ -15,7 +15,7 @@ Form = Literal["text", "json"]
 
 _TEXT = "time=%(asctime)s level=%(levelname)s logger=%(name)s message=%(message)s"
 
-#: What a line may have. Libraries attach more to theirs, and nobody knows what.
+#: The fields of a line. Others, which libraries attach, are dropped, as they may hold personal data.
 _FIELDS = {
     *("time", "level", "logger", "message", "exc_info"),
     *("request", "tenant", "method", "route", "status", "milliseconds"),
@@ -27,7 +27,7 @@ _context: ContextVar[dict[str, str | int]] = ContextVar("about", default={})  # 
 
 @contextmanager
 def context(**fields: str | int) -> Iterator[None]:
-    """Every line that is written in the block, and in the threads that it hands work to, has these fields."""
+    """Add these fields to every line that is logged in the block, and in threads that inherit its context."""
     before = _context.set(_context.get() | fields)
     try:
         yield
@@ -36,11 +36,11 @@ def context(**fields: str | int) -> Iterator[None]:
 
 
 def configure(form: Form) -> None:
-    """Write everything from INFO on to the standard error."""
+    """Log to the standard error, from INFO on."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it would tell of itself at every readiness check
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it would log at every readiness check
 
 
 class _Json(JsonFormatter):

@@ -1,9 +1,9 @@
 """Distributed traces by OpenTelemetry, sent to where OTEL_EXPORTER_OTLP_ENDPOINT says.
 
 Without that variable, or without the extra `otel`, every span is `INVALID_SPAN`, which does nothing. A span says which
-route, job or phase it is about; no path, no query, no address and no error's text ever gets into one. Of what callers
-bring along only `traceparent` is read (W3C Trace Context, section 3.2), because `tracestate` and `baggage` may hold
-anything.
+route, job or phase it is about; no path, no query, no address and no text of an error gets into one. Of the headers
+that callers send only `traceparent` is read (W3C Trace Context, section 3.2), because `tracestate` and `baggage` may
+hold anything.
 """
 
 import logging
@@ -29,8 +29,8 @@ _tracer: Tracer | None = None
 
 
 def start(process: str) -> None:
-    """Begin to trace this process, if the environment asks for it. After a fork each process begins by itself."""
-    global _provider, _tracer  # noqa: PLW0603  (as logging has it: there is one trace of what a process does)
+    """Start tracing this process, if the environment configures it. After a fork each process must call it."""
+    global _provider, _tracer  # noqa: PLW0603  (one tracer per process, as with logging)
     if _provider is not None or not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return
     try:
@@ -48,12 +48,12 @@ def start(process: str) -> None:
 
 
 def _export_timeout() -> float | None:
-    """Seconds for one batch. By default less than OpenTelemetry's ten: a worker waits for it after each job."""
+    """Timeout of one batch in seconds; below OpenTelemetry's ten, because a worker waits for it after each job."""
     return None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else 2.0
 
 
 def stop() -> None:
-    """Send what was not sent yet."""
+    """Send the remaining spans, and stop tracing."""
     global _provider, _tracer  # noqa: PLW0603
     if _provider is not None:
         _provider.shutdown()
@@ -64,17 +64,17 @@ def stop() -> None:
 def span(
     name: str, *, parent: str | None = None, links: Sequence[str] = (), kind: SpanKind = SpanKind.INTERNAL
 ) -> Iterator[Span]:
-    """A span for as long as the block lasts, below `parent` or else the span around it.
+    """A span of the block, a child of `parent` or else of the current span.
 
-    `parent` and `links` are `traceparent`s; one that is malformed is passed over.
+    `parent` and `links` are `traceparent`s; a malformed one is ignored.
     """
-    if _tracer is None:  # a tracer that does nothing would hand on what the caller sent
+    if _tracer is None:  # the no-op tracer would pass on the caller's `tracestate`
         yield INVALID_SPAN
         return
     contexts = [get_current_span(_context(link)).get_span_context() for link in links]
     with _tracer.start_as_current_span(
         name,
-        # What comes in by HTTP begins anew: asyncio may hand a connection the context of the request before.
+        # HTTP requests begin with an empty context: asyncio may hand a connection the context of the request before.
         context=_context(parent or "") if parent or kind is SpanKind.SERVER else None,
         kind=kind,
         links=[Link(context) for context in contexts if context.is_valid],
@@ -89,23 +89,23 @@ def span(
 
 
 def enabled() -> bool:
-    """Is anything traced?"""
+    """Whether this process is traced."""
     return _tracer is not None
 
 
 def environment() -> dict[str, str]:
-    """What a child of this process needs, so that its spans come below the one it is started in."""
+    """Environment variables for a child process, so that its spans become children of the current one."""
     parent = traceparent()
     return {_VARIABLE: parent} if parent else {}
 
 
 def inherited_parent() -> str | None:
-    """Where the process that started this one said that it belongs."""
+    """The `traceparent` that the parent process passed in the environment; None if there is none."""
     return os.environ.get(_VARIABLE)
 
 
 def traceparent() -> str | None:
-    """Where whatever this process does now belongs."""
+    """The `traceparent` of the current span; None outside of one."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")

@@ -1,4 +1,4 @@
-"""How far what a person gave has spread: the versions that have learned it, and which of them still know it."""
+"""Affected versions: those that have learned a person's records, and which of them have still to forget them."""
 
 import uuid
 from collections import defaultdict
@@ -24,11 +24,11 @@ from service.registry.tables import (
 
 
 class Reach(StrEnum):
-    """Where a version stands towards a person's records."""
+    """The state of a version with respect to the records of a request or a person."""
 
-    UNLEARNED = "unlearned"  #: runs that passed were asked to forget all that it has learned of them
-    PENDING = "pending"  #: requests under way name, for its model, all that it still knows
-    NEEDS_UNLEARNING = "needs_unlearning"  #: nobody has asked for it
+    UNLEARNED = "unlearned"  #: runs that passed the gate have unlearned all of them
+    PENDING = "pending"  #: open requests for its model name all that are not unlearned
+    NEEDS_UNLEARNING = "needs_unlearning"  #: no request names all of them
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ def of_subject(session: Session, tenant_id: uuid.UUID, subject: bytes) -> list[A
 
 
 def of_request(session: Session, request: DeletionRequest) -> list[AffectedVersion] | None:
-    """The versions that have learned what a request names, and of its subject what else there is.
+    """The versions that have learned the records that a request names, or any other record of its subjects.
 
-    Nothing if it brought images: nobody knows where else they are.
+    None if it uploaded images: manifests do not tell which versions have learned these.
     """
     pseudonyms = select(Suppression.hmac).where(Suppression.request_id == request.id)
     if session.scalar(pseudonyms.limit(1)) is None:
@@ -56,13 +56,13 @@ def of_request(session: Session, request: DeletionRequest) -> list[AffectedVersi
 
 
 def of_subject_request(session: Session, request: SubjectRequest) -> list[AffectedVersion]:
-    """The versions that have learned the records of whom an OpenDSR request names."""
+    """The versions that have learned the records of the subjects of an OpenDSR request."""
     pseudonyms = select(SubjectIdentity.hmac).where(SubjectIdentity.request_id == request.id)
     return _affected_versions(session, request.tenant_id, pseudonyms)
 
 
 def family(session: Session, version: Version) -> list[Version]:
-    """A version, all that it descends from, and all that descends from these, parents first."""
+    """A version, its ancestors, and all descendants of these, parents first."""
     ancestry = select(Version.id, Version.parent_id).where(Version.id == version.id).cte("line", recursive=True)
     ancestry = ancestry.union(select(Version.id, Version.parent_id).join(ancestry, Version.id == ancestry.c.parent_id))
     return _descendants(session, session.scalars(select(ancestry.c.id).where(ancestry.c.parent_id.is_(None))))
@@ -76,7 +76,7 @@ def _affected_versions(session: Session, tenant_id: uuid.UUID, pseudonyms: Selec
     remembered: dict[uuid.UUID | None, set[bytes]] = {}
     affected = []
     for version in _descendants(session, held.keys()):  # parents first
-        # A run forgets what its version has from its parents. What a manifest says of a later one was learned again.
+        # A run unlearns what its version inherits; records of a descendant's own manifest were learned again.
         inherited = remembered.get(version.parent_id, set())
         remembered[version.id] = (inherited | held[version.id]) - (
             forgotten[version.job_id] if version.job_id else set()
@@ -94,7 +94,7 @@ def _affected_versions(session: Session, tenant_id: uuid.UUID, pseudonyms: Selec
 def _records_by_version(
     session: Session, tenant_id: uuid.UUID, pseudonyms: Select[bytes]
 ) -> defaultdict[uuid.UUID, set[bytes]]:
-    """The records that are meant, by the version whose manifest has them."""
+    """The matching records, by the version whose manifest holds them."""
     requested = pseudonyms.subquery()
     held: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
     for column in (Record.subject_hmac, Record.sample_hmac):  # one after the other: each has an index
@@ -114,7 +114,7 @@ def _records_by_version(
 def _forgotten_and_pending(
     session: Session, tenant_id: uuid.UUID, records: set[bytes]
 ) -> tuple[defaultdict[uuid.UUID, set[bytes]], defaultdict[uuid.UUID, set[bytes]]]:
-    """What runs that passed were asked to forget, by job; and what requests under way name, by model."""
+    """The records that completed requests name, by job; and those that open requests name, by model."""
     forgotten: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
     pending: defaultdict[uuid.UUID, set[bytes]] = defaultdict(set)
     statement = (
@@ -132,7 +132,7 @@ def _forgotten_and_pending(
 
 
 def _descendants(session: Session, roots: Iterable[uuid.UUID]) -> list[Version]:
-    """These versions and all that descend from them, parents first."""
+    """These versions and their descendants, parents first."""
     family = select(Version.id).where(Version.id.in_(roots)).cte("family", recursive=True)
     family = family.union(select(Version.id).join(family, Version.parent_id == family.c.id))
     rows = select(Version).where(Version.id.in_(select(family.c.id))).order_by(Version.number)

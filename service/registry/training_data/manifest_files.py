@@ -1,6 +1,6 @@
-"""Training manifests as people send them: CSV or Parquet, a row for each image that a version was trained on.
+"""Uploaded training manifests: CSV or Parquet, a row for each image that a version was trained on.
 
-Everything is checked here, row by row. What leaves this file are pseudonyms, and the URIs in a file of their own.
+Every row is validated here. The results are pseudonyms, and the URIs in a file of their own.
 """
 
 import csv
@@ -19,7 +19,7 @@ COLUMNS = ("sample_id", "subject_id", "label", "uri")
 
 MAX_IDENTIFIER = 500  # characters
 _MAX_URI = 2000  # characters
-_MAX_CELL = 1 << 16  # bytes, before anything is known about it
+_MAX_CELL = 1 << 16  # bytes, checked before a cell is decoded
 _BATCH = 1000  # rows of a Parquet file that are held at once
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://.+")
@@ -29,7 +29,7 @@ Cells = Sequence[Any]  # in the order of `COLUMNS`
 
 @dataclass(frozen=True)
 class ManifestLimits:
-    """How much one manifest may hold."""
+    """Upper limits of one manifest."""
 
     rows: int
     bytes: int  # uncompressed
@@ -68,13 +68,13 @@ class Rows:
 def validate(
     file: BinaryIO, target: io.BufferedIOBase, *, classes: list[str], pseudonyms: Pseudonyms, limits: ManifestLimits
 ) -> Rows:
-    """Check a manifest: its rows, and in `target` their URIs, a line for each.
+    """Validate a manifest; its rows. Their URIs are written to `target`, a line for each.
 
     A label is the name of a class, or its position; where a class has a number for a name, the name counts. A record
     needs no subject.
 
     Raises:
-        InvalidInput: with a fault for each cell that is wrong, of which there are at most twenty.
+        InvalidInput: with a fault for each invalid cell, at most `MOST_FAULTS`.
     """
     is_parquet = file.read(4) == b"PAR1"
     size = file.seek(0, io.SEEK_END)
@@ -138,12 +138,12 @@ def _csv(file: BinaryIO) -> Iterator[Cells]:
 
 
 def _parquet(file: BinaryIO, limits: ManifestLimits) -> Iterator[Cells]:
-    # Here, because it takes as long to import as the service takes to start.
+    # Imported here, because importing it takes as long as starting the service.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
     try:
-        # As dictionaries: a long cell that a small file repeats a million times is still one cell.
+        # As dictionaries: a long value that a small file repeats a million times is decoded once.
         table = parquet.ParquetFile(file, read_dictionary=list(COLUMNS))
         _column_indices(table.schema_arrow.names)
         groups = (table.metadata.row_group(at) for at in range(table.metadata.num_row_groups))
@@ -168,7 +168,7 @@ def _cells(column: Any) -> list[Any]:
 
 
 def _column_indices(header: Sequence[str]) -> list[int]:
-    """Where the columns are; others may stand beside them."""
+    """The indices of `COLUMNS` in the header, which may have other columns, too."""
     faults = [
         Fault(f"#/manifest/columns/{name}", "is missing" if name not in header else "is there more than once")
         for name in COLUMNS
@@ -180,7 +180,7 @@ def _column_indices(header: Sequence[str]) -> list[int]:
 
 
 class _CellError(Exception):
-    """What is wrong with a cell, without what stands in it."""
+    """A cell is invalid; the message does not repeat its content."""
 
 
 def _text(cell: object) -> str:

@@ -1,4 +1,4 @@
-"""Training manifests: what a version has learned from, and with it every version that descends from it."""
+"""Training manifests: the records that a version was trained on, and with it all its descendants."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ def add(
     uris: str,
     uris_key: bytes,
 ) -> Manifest:
-    """Add a manifest, and count those of its rows that somebody has asked to be forgotten before.
+    """Add a manifest, and count those of its rows that are on the suppression list.
 
     Raises:
         ManifestNameTaken: the version has one of this name.
@@ -54,7 +54,7 @@ def add(
         session.execute(insert(Record), batch)
     suppressed_hmacs = union(
         select(Suppression.hmac).where(Suppression.tenant_id == tenant_id),
-        # Those whom nobody knew when they asked by OpenDSR are in no deletion request.
+        # Subjects of OpenDSR requests that matched no record then are in no deletion request.
         select(SubjectIdentity.hmac).join(SubjectRequest).where(SubjectRequest.tenant_id == tenant_id),
     )
     suppressed = (
@@ -80,7 +80,7 @@ def add(
 
 
 def open_uris(manifest: Manifest, artifacts: Artifacts, master_key: MasterKey) -> BinaryIO:
-    """The URIs of a manifest, for `manifest_files.read_uris`: they are decrypted as they are read.
+    """The file of a manifest's URIs, for `manifest_files.read_uris`; it is decrypted as it is read.
 
     Raises:
         OtherMasterKey, SealBroken: they cannot be decrypted.
@@ -92,12 +92,12 @@ def open_uris(manifest: Manifest, artifacts: Artifacts, master_key: MasterKey) -
 
 
 def unencrypted(session: Session, limit: int = 10) -> list[Manifest]:
-    """Manifests of which an earlier release has stored the URIs as they were."""
+    """Manifests whose URIs an earlier release stored in plaintext; at most `limit`."""
     return list(session.scalars(select(Manifest).where(Manifest.uris_key.is_(None)).limit(limit)))
 
 
 def replace_uris(session: Session, manifest: Manifest, *, uris: str, uris_key: bytes) -> bool:
-    """Have a manifest name an encrypted file in the place of a plain one, unless somebody was faster."""
+    """Replace the plaintext file of a manifest by an encrypted one; False if another process has done so already."""
     row = session.get_one(Manifest, manifest.id, with_for_update=True)
     if row.uris_key is not None:
         return False
@@ -131,13 +131,13 @@ def list_manifests(session: Session, version: Version, *, cursor: str | None, li
 
 
 def records_of_subjects(session: Session, version: Version, subjects: Sequence[bytes]) -> list[Record]:
-    """What `version` and its ancestors have learned of these people; of the newest manifest first."""
+    """The records of these subjects in the manifests of `version` and its ancestors; newest manifest first."""
     return _records(session, version, subject_hmac=subjects)
 
 
 def models_of_subjects(session: Session, tenant_id: uuid.UUID, subjects: Sequence[bytes]) -> list[Model]:
-    """The tenant's models of which some version has learned from these people, by name."""
-    held = (  # by way of the manifests: that is how the index of the records begins
+    """The tenant's models with a version that was trained on records of these subjects, by name."""
+    held = (  # joined through manifests, because the index of records begins with them
         select(Record.manifest_id)
         .join(Record.manifest)
         .join(Manifest.version)
@@ -148,7 +148,7 @@ def models_of_subjects(session: Session, tenant_id: uuid.UUID, subjects: Sequenc
 
 
 def records(session: Session, version: Version, samples: Sequence[bytes]) -> list[Record]:
-    """These records, from every manifest of `version` and its ancestors; of the newest manifest first."""
+    """These records in the manifests of `version` and its ancestors; newest manifest first."""
     return _records(session, version, sample_hmac=samples)
 
 
@@ -170,7 +170,7 @@ def _records(session: Session, version: Version, **filters: Sequence[bytes]) -> 
 
 
 def _ancestry(version: Version) -> CTE:
-    """The version and all that it descends from."""
+    """The version and its ancestors."""
     ancestry = select(Version.id, Version.parent_id).where(Version.id == version.id).cte("ancestry", recursive=True)
     return ancestry.union(select(Version.id, Version.parent_id).join(ancestry, Version.id == ancestry.c.parent_id))
 

@@ -15,17 +15,17 @@ from service.registry.training_data import manifests
 
 
 class LeftOut(StrEnum):
-    """Why a run did without a reference that it was asked to compare with."""
+    """Why a run left out one of the references of its options."""
 
-    DELETED = "deleted"  #: the version was, after the request was accepted
-    QUARANTINED = "quarantined"  #: the same
+    DELETED = "deleted"  #: the version was deleted after the request was accepted
+    QUARANTINED = "quarantined"  #: the version was quarantined after the request was accepted
     MISSING = "missing"  #: its checkpoint is not in the artifact store
     ALTERED = "altered"  #: its checkpoint is not the one that was registered
     NO_TEST_SET = "no_test_set"  #: nothing to compare the images with: membership inference was not tried
 
 
 def find(session: Session, tenant_id: uuid.UUID, references: Sequence[Reference]) -> list[Version | None]:
-    """The tenant's versions that are named, in that order, with their models; nothing for those that do not exist."""
+    """The tenant's versions of these references, in that order, with their models; None where there is none."""
     if not references:
         return []
     rows = (
@@ -50,12 +50,12 @@ def check(
     subjects: Sequence[bytes],
     records: Sequence[bytes],
 ) -> None:
-    """Look whether versions can be references for a run that begins from `version`, and is to forget these records.
+    """Check that versions can be references for a run that begins from `version`, and is to forget these records.
 
-    Whether one has learned images that come along nobody knows but the caller.
+    It cannot be checked for uploaded images, which are in no manifest: there the caller is trusted.
 
     Raises:
-        InvalidInput: with a fault for each that cannot.
+        InvalidInput: with a fault for each version that cannot be a reference.
     """
     faults = []
     for at, reference in enumerate(find(session, model.tenant_id, references)):

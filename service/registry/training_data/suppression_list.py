@@ -11,7 +11,7 @@ from service.registry.tables import DeletionRequest, Suppression
 
 
 def add(session: Session, request: DeletionRequest, *, subjects: Iterable[bytes], records: Iterable[bytes]) -> None:
-    """Put on the list whom and what an accepted request names. Its outcome takes nothing off again."""
+    """Add the subjects and records that an accepted request names. They stay on the list whatever its outcome."""
     entries = [("subject", subject) for subject in subjects]
     entries += [("record", record) for record in records]
     session.add_all(
@@ -21,7 +21,7 @@ def add(session: Session, request: DeletionRequest, *, subjects: Iterable[bytes]
 
 
 def list_suppressions(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[Suppression]:
-    """The whole list of a tenant, newest first."""
+    """The suppression list of a tenant, newest first."""
     return paginate(
         session,
         select(Suppression).where(Suppression.tenant_id == tenant_id),

@@ -87,7 +87,7 @@ def _post_until_it_breaks(address, headers):
 
 def test_a_post_that_takes_long_keeps_its_key(client, settings, database, monkeypatch):
     """Its process renews the reservation, again and again."""
-    monkeypatch.setattr(idempotency_keys, "RESERVED", timedelta(seconds=0.5))
+    monkeypatch.setattr(idempotency_keys, "RESERVATION_LEASE", timedelta(seconds=0.5))
     keep = uploads.validation.keep
     entered, go_on = threading.Event(), threading.Event()
 

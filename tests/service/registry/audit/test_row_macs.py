@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from service.cli.doctor.audit import whole
 from service.registry.audit import audit_log, checkpoints, export, inclusion_proof
 from service.registry.audit.hash_chain import Broken
-from service.registry.audit.verification import REMEMBERED, last_verification
+from service.registry.audit.verification import ALTERATION_REPORTED_FOR, last_verification
 from service.registry.crypto.signing_keys import signer
 from service.registry.deletion_requests import lifecycle
 from service.registry.settings import RegistrySettings
@@ -174,6 +174,6 @@ def test_it_stays_in_the_log_for_ever_and_is_an_alarm_for_a_month(sealed, unseal
     with sealed.write() as session:
         session.execute(update(AuditHead).values(altered_at=AuditHead.altered_at))
         head = session.get_one(AuditHead, tenant_id)
-        head.altered_at -= REMEMBERED
+        head.altered_at -= ALTERATION_REPORTED_FOR
     with sealed.read() as session:
         assert last_verification(session).broken == 0
