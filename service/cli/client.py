@@ -1,4 +1,4 @@
-"""HTTP to the service: patient where the server is busy, plain where it refuses."""
+"""HTTP client of the service: retries while the server is unreachable or busy, raises where it refuses."""
 
 import email.utils
 import itertools
@@ -56,13 +56,13 @@ class Client:
         self._http.close()
 
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
-        """Read a JSON document."""
+        """GET a JSON document."""
         with self.stream(path, query=query) as response:
             return _document(response)
 
     def post(self, path: str) -> dict[str, Any]:
-        """Have something done, and read the answer."""
-        # Not tried again: without an answer nobody knows whether it was done.
+        """POST without a body; the JSON of the response. Not tried again."""
+        # Without a response it is unknown whether the server has acted.
         try:
             response = self._http.post(path)
         except httpx.TransportError as error:
@@ -72,17 +72,17 @@ class Client:
         return _document(response)
 
     def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace what is at this path, and read the answer."""
-        return _document(self._patiently(self._http.build_request("PUT", path, json=body), whole=True))
+        """PUT a JSON body; the JSON of the response."""
+        return _document(self._send_with_retries(self._http.build_request("PUT", path, json=body), read_body=True))
 
     def create(self, path: str, body: Mapping[str, Any], files: Files = ()) -> dict[str, Any]:
-        """Create something once, from JSON, or from a form if there are files, and read the answer.
+        """POST JSON, or a multipart form if there are files; the JSON of the response.
 
-        It is tried again while the server is away or busy, which knows by the `Idempotency-Key` what it has done.
+        Tried again while the server is away or busy: the `Idempotency-Key` keeps it from acting twice.
         """
         content: dict[str, Any] = {"data": {"metadata": json.dumps(body)}, "files": files} if files else {"json": body}
         request = self._http.build_request("POST", path, headers={"Idempotency-Key": str(uuid.uuid4())}, **content)
-        return _document(self._patiently(request, whole=True))
+        return _document(self._send_with_retries(request, read_body=True))
 
     @contextmanager
     def stream(
@@ -95,19 +95,19 @@ class Client:
             Refused: the answer is a 4xx.
         """
         request = self._http.build_request("GET", path, params=query, headers=headers)
-        response = self._patiently(request)
+        response = self._send_with_retries(request)
         try:
             yield response
         finally:
             response.close()
 
-    def _patiently(self, request: httpx.Request, *, whole: bool = False) -> httpx.Response:
-        """Its answer; if `whole`, nothing else is left to be read."""
+    def _send_with_retries(self, request: httpx.Request, *, read_body: bool = False) -> httpx.Response:
+        """Send a request, again while the server is away or busy; with `read_body` the body has been read, too."""
         failed_at = None  # the first time: what an upload takes is no waiting
         for attempt in itertools.count():
             pause = min(0.2 * 2**attempt, _LONGEST_PAUSE)
             try:
-                response = self._http.send(request, stream=not whole)
+                response = self._http.send(request, stream=not read_body)
             except httpx.TransportError as error:
                 patience, failure = self._patience, self._unreachable(error)
             else:
@@ -117,7 +117,7 @@ class Client:
                 if response.status_code not in _BUSY and failure.problem["type"] != _IN_FLIGHT:
                     raise failure
                 patience = _BUSY_PATIENCE
-                pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC), otherwise=pause)
+                pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC), default=pause)
             failed_at = failed_at or time.monotonic()
             if time.monotonic() - failed_at + pause > patience:
                 raise failure
@@ -134,16 +134,16 @@ class Client:
         return Refused(**problem) if response.status_code < 500 else CommandError(**problem)
 
 
-def retry_after(value: str | None, now: datetime, *, otherwise: float) -> float:
+def retry_after(value: str | None, now: datetime, *, default: float) -> float:
     """Seconds to wait, from a `Retry-After` that holds seconds or a date (RFC 9110, section 10.2.3)."""
     if value is None:
-        return otherwise
+        return default
     if value.isdecimal():
         return float(value)
     try:
         return max(0.0, (email.utils.parsedate_to_datetime(value) - now).total_seconds())
     except (ValueError, TypeError):  # no date, or one without a zone
-        return otherwise
+        return default
 
 
 def _document(response: httpx.Response) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _document(response: httpx.Response) -> dict[str, Any]:
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:
-    """The problem of an answer; of one that holds none, for instance a proxy's, what its status says."""
+    """The RFC 9457 problem of a response; one made of its status where the body holds none, as with a proxy's."""
     try:
         document = json.loads(response.read())
     except (ValueError, httpx.TransportError):

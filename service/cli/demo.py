@@ -18,13 +18,13 @@ from service.cli.stack import Stack
 from service.registry.states import State
 
 MODEL = "digits"
-_MOST_TEST_DROP = 5.0  # percentage points
+_MAX_TEST_DROP = 5.0  # percentage points
 
 Document = dict[str, Any]
 
 
 def demonstrate(output: Output, running: Stack, environment: Mapping[str, str], api_key: str, *, keep: bool) -> bool:
-    """Run it against `running`, report, and say whether the images were forgotten at an acceptable price."""
+    """Run the demo against `running` and print its report; whether `succeeded` holds."""
     began = time.monotonic()
     output.say(f"The service answers on {running.server} after {running.start_seconds:.1f} s.")
     files = running.data_dir / "demo"
@@ -48,18 +48,18 @@ def demonstrate(output: Output, running: Stack, environment: Mapping[str, str], 
         "worker_peak_bytes": job["peak_memory_bytes"],
         "service_resident_bytes": resident_bytes(running.processes["service"].pid),
     }
-    output.result(report, "", render.metrics(request["metrics"]), "", _costs(report, running), "")
+    output.result(report, "", render.metrics(request["metrics"]), "", _cost_table(report, running), "")
     output.say("Try next:", *(f"  {line}" for line in _next_commands(report, running, keep=keep)))
     return succeeded(request)
 
 
 def succeeded(request: Document) -> bool:
-    """Was everything forgotten, and did the model keep what it knew?"""
+    """Whether A_f is 100 % and A_test dropped by `_MAX_TEST_DROP` points at most."""
     if request["state"] != State.COMPLETED:
         return False
     before, after = request["metrics"]["before"], request["metrics"]["after"]
     dropped = before["test_accuracy"] - after["test_accuracy"]
-    return bool(after["forget_accuracy"] == 100 and dropped <= _MOST_TEST_DROP)
+    return bool(after["forget_accuracy"] == 100 and dropped <= _MAX_TEST_DROP)
 
 
 def _train(files: Path, environment: Mapping[str, str]) -> Document:
@@ -77,13 +77,13 @@ def _train(files: Path, environment: Mapping[str, str]) -> Document:
 
 def _forget(output: Output, client: Client, files: Path, running: Stack) -> Document:
     """Register the model and what it is measured on, ask for the deletion, and wait for its end."""
-    policy = {"max_test_accuracy_drop": _MOST_TEST_DROP}
+    policy = {"max_test_accuracy_drop": _MAX_TEST_DROP}
     uploads.register_model(client, {"name": MODEL, "description": "scikit-learn's digits", "policy": policy})
-    described = json.loads((files / "model.json").read_text())
-    version = uploads.register_version(client, MODEL, described, files / "model.safetensors")
+    version_metadata = json.loads((files / "model.json").read_text())
+    version = uploads.register_version(client, MODEL, version_metadata, files / "model.safetensors")
     sets = [uploads.add_evaluation_set(client, MODEL, kind, files / f"{kind}.npz") for kind in ("test", "retain")]
-    measured = " and ".join(f"{item['count']} {item['kind']} images" for item in sets)
-    output.say(f"Registered {MODEL} version {version['number']} with {measured}.")
+    counts = " and ".join(f"{item['count']} {item['kind']} images" for item in sets)
+    output.say(f"Registered {MODEL} version {version['number']} with {counts}.")
     metadata = {
         "model": MODEL,
         "labels": json.loads((files / "forget" / "labels.json").read_text()),
@@ -94,7 +94,7 @@ def _forget(output: Output, client: Client, files: Path, running: Stack) -> Docu
     images = sorted((files / "forget").glob("*.png"))
     request = uploads.request_deletion(client, metadata, images)
     output.say(f"Asked to forget {len(images)} images: request {request['id']}.")
-    return following.show(output, following.changes(client, request["id"], meanwhile=running.check))
+    return following.show(output, following.changes(client, request["id"], on_poll=running.check))
 
 
 def _fetch(client: Client, request: Document, files: Path) -> Path | None:
@@ -106,10 +106,10 @@ def _fetch(client: Client, request: Document, files: Path) -> Path | None:
     return target
 
 
-def _costs(report: Document, running: Stack) -> Any:
+def _cost_table(report: Document, running: Stack) -> Any:
     seconds = report["seconds"]
     phases = ", ".join(
-        f"{name} {took:.1f} s" for name, took in seconds.items() if name not in {"service_start", "demo"}
+        f"{phase} {duration:.1f} s" for phase, duration in seconds.items() if phase not in {"service_start", "demo"}
     )
     return render.facts(
         {
@@ -130,24 +130,25 @@ def _costs(report: Document, running: Stack) -> Any:
 
 def _next_commands(report: Document, running: Stack, *, keep: bool) -> list[str]:
     """Lines to paste into a shell; where the service ends with the demo, the first one starts it again."""
-    here, port = f"--server {running.server}", running.server.rpartition(":")[2]
+    server, port = f"--server {running.server}", running.server.rpartition(":")[2]
     folder = Path(report["files"], "forget")
     label = json.loads((folder / "labels.json").read_text())[0]
     name = program()
-    again = [] if keep else [f"{name} up --data {shlex.quote(str(running.data_dir))} --port {port}  # in another shell"]
+    data = shlex.quote(str(running.data_dir))
+    restart = [] if keep else [f"{name} up --data {data} --port {port}  # in another shell"]
     return [
-        *again,
+        *restart,
         f"export {API_KEY}={report['api_key']}",
-        f"{name} status {report['request']['id']} {here}",
-        f"{name} download {MODEL} --version latest {here}",
-        f"{name} forget {MODEL} {shlex.quote(str(folder / '00.png'))} --label {label} --scope exact --watch {here}",
+        f"{name} status {report['request']['id']} {server}",
+        f"{name} download {MODEL} --version latest {server}",
+        f"{name} forget {MODEL} {shlex.quote(str(folder / '00.png'))} --label {label} --scope exact --watch {server}",
         f"curl --oauth2-bearer ${API_KEY} {running.server}/v1/models/{MODEL}/versions",
     ]
 
 
 def program() -> str:
-    """How this program is called here."""
+    """The shell command that starts this program, as it was started now."""
     if shutil.which("structguard"):
         return "structguard"
-    called = Path(sys.argv[0])
-    return f"{sys.executable} -m service.cli" if called.name == "__main__.py" else shlex.quote(str(called))
+    script = Path(sys.argv[0])
+    return f"{sys.executable} -m service.cli" if script.name == "__main__.py" else shlex.quote(str(script))

@@ -29,15 +29,15 @@ def download(client: Client, version: dict[str, Any], target: Path, on_progress:
         return
     # The digest is in the name, so that what is there already can only be the beginning of this very file.
     part = target.with_name(f"{target.name}.{version['sha256'][:12]}.part")
-    fruitless = 0
-    while (have := _size(part)) < version["size"]:
+    failures = 0
+    while (offset := _size(part)) < version["size"]:
         try:
-            _fetch(client, version, part, have, on_progress)
+            _fetch(client, version, part, offset, on_progress)
             break
         except httpx.TransportError as error:
-            fruitless = fruitless + 1 if _size(part) == have else 0
-            if fruitless == _TRIES:
-                raise Unreachable("The connection keeps breaking.", f"{part} holds {have} bytes so far.") from error
+            failures = failures + 1 if _size(part) == offset else 0
+            if failures == _TRIES:
+                raise Unreachable("The connection keeps breaking.", f"{part} holds {offset} bytes so far.") from error
             time.sleep(_PAUSE)
     if _sha256(part) != version["sha256"]:
         part.unlink()
@@ -47,10 +47,10 @@ def download(client: Client, version: dict[str, Any], target: Path, on_progress:
     part.replace(target)
 
 
-def _fetch(client: Client, version: dict[str, Any], part: Path, have: int, on_progress: Progress) -> None:
+def _fetch(client: Client, version: dict[str, Any], part: Path, offset: int, on_progress: Progress) -> None:
     headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": f'"sha256:{version["sha256"]}"'}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": f'"sha256:{version["sha256"]}"'}
     with client.stream(version["links"]["checkpoint"], headers=headers) as response:
         continued = response.status_code == HTTPStatus.PARTIAL_CONTENT  # otherwise it starts at the first byte again
         with part.open("ab" if continued else "wb") as file:

@@ -1,4 +1,4 @@
-"""Models of other programs: the worker's processes turn them into what is registered, and back."""
+"""Models of other programs: the worker's modules convert them to a version's metadata and weights, and back."""
 
 import json
 import tempfile
@@ -15,10 +15,10 @@ _MODULE = "worker.exchange"
 
 @contextmanager
 def imported(source: str, checkpoint: Path | None) -> Iterator[tuple[dict[str, Any], Path]]:
-    """What a source says of its model, as far as a new version's metadata goes, and its weights as safetensors.
+    """The metadata of a new version, as far as the source has it, and its weights as safetensors.
 
     Raises:
-        CommandError: there is nothing of this name, or nothing that we know.
+        CommandError: the source does not exist, or its model is not supported.
     """
     with tempfile.TemporaryDirectory() as work:
         weights = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
@@ -39,10 +39,10 @@ def as_safetensors(checkpoint: Path) -> Iterator[Path]:
 
 
 def convert(source: Path, target: Path) -> str:
-    """Turn a pickled state dict into safetensors, in a process that can do little else; what it has to say.
+    """Turn a pickled state dict into safetensors, in a process with few rights; its warnings.
 
     Raises:
-        CommandError: it holds something else.
+        CommandError: the file holds something else.
     """
     return run(
         "worker.exchange.convert", str(source), str(target), failure=f"{source} cannot be converted.", environment={}
@@ -53,13 +53,13 @@ def export(version: dict[str, Any], checkpoint: Path, folder: Path) -> None:
     """Write a version as a folder of the Hugging Face hub's form; it appears when it is complete.
 
     Raises:
-        CommandError: there is something at its place, or timm would compute something else.
+        CommandError: the folder exists, or timm would compute other outputs from it.
     """
     if folder.exists():
         raise CommandError(f"{folder} exists.", "Name a new folder.")
     with tempfile.TemporaryDirectory(dir=folder.resolve().parent, prefix=".structguard-") as work:
-        described, complete = Path(work, "version.json"), Path(work, "complete")
-        described.write_text(json.dumps(version))
+        metadata_file, complete = Path(work, "version.json"), Path(work, "complete")
+        metadata_file.write_text(json.dumps(version))
         failure = f"{version['model']} version {version['number']} cannot be exported."
-        run(_MODULE, "export", str(described), str(checkpoint), str(complete), failure=failure)
+        run(_MODULE, "export", str(metadata_file), str(checkpoint), str(complete), failure=failure)
         complete.rename(folder)

@@ -1,4 +1,4 @@
-"""What the exit code says, and the errors that lead to one."""
+"""Exit codes, and the errors that lead to them."""
 
 from enum import IntEnum
 from typing import Any
@@ -37,7 +37,7 @@ _MEANING = {
 EPILOG = "Exit codes: " + "; ".join(f"{code} {_MEANING[code]}" for code in Exit) + "."
 
 
-def verdict(state: str) -> Exit:
+def exit_code(state: str) -> Exit:
     """The exit code for whoever waited for a request that ended in `state`."""
     if state == State.COMPLETED:
         return Exit.OK
@@ -47,13 +47,13 @@ def verdict(state: str) -> Exit:
 class CommandError(Exception):
     """An error that the user is told about, without a traceback.
 
-    `problem` is its RFC 9457 form: the server's own document where there is one.
+    `problem` is its RFC 9457 form, with `members` as further ones: the server's own document where there is one.
     """
 
     exit = Exit.UNEXPECTED
 
-    def __init__(self, title: str, detail: str = "", **more: Any) -> None:
-        self.problem: dict[str, Any] = {"type": "about:blank", "title": title, "detail": detail, "errors": []} | more
+    def __init__(self, title: str, detail: str = "", **members: Any) -> None:
+        self.problem: dict[str, Any] = {"type": "about:blank", "title": title, "detail": detail, "errors": []} | members
         super().__init__(title)
 
 

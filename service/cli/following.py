@@ -12,14 +12,14 @@ from service.cli.output import Output
 from service.registry.states import ENDED
 
 PATIENCE = 120.0  # seconds that a server may be away while somebody waits: it is restarted, not gone
-_PAUSE = 0.5  # seconds between two looks
+_PAUSE = 0.5  # seconds between two polls
 _LINE_EVERY = 2.0  # seconds between two lines of the same phase
 
 Document = dict[str, Any]
 
 
-def changes(client: Client, request_id: str, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Document]:
-    """The request as it is now, and again each time that it has changed; the last one has ended."""
+def changes(client: Client, request_id: str, on_poll: Callable[[], None] = lambda: None) -> Iterator[Document]:
+    """The request as it is now, and again after each change, until it has ended; `on_poll` is called in between."""
     last: Document | None = None
     while True:
         request = client.get(f"/v1/deletion-requests/{request_id}")
@@ -28,7 +28,7 @@ def changes(client: Client, request_id: str, meanwhile: Callable[[], None] = lam
         if request["state"] in ENDED:
             return
         last = request
-        meanwhile()
+        on_poll()
         time.sleep(_PAUSE)
 
 
@@ -40,29 +40,29 @@ def show(output: Output, documents: Iterable[Document]) -> Document:
 
 
 def _lines(output: Output, documents: Iterable[Document]) -> Iterator[Document]:
-    """A line for every new state and phase, and now and then one in between."""
-    said, at = None, 0.0
+    """Print a line for every new state, phase or attempt, and every `_LINE_EVERY` seconds within one."""
+    printed, printed_at = None, 0.0
     for request in documents:
-        where = (request["state"], request["progress"]["phase"], request["progress"]["attempt"])
-        if where != said or time.monotonic() - at > _LINE_EVERY:
+        current = (request["state"], request["progress"]["phase"], request["progress"]["attempt"])
+        if current != printed or time.monotonic() - printed_at > _LINE_EVERY:
             output.say(render.progress(request))
-            said, at = where, time.monotonic()
+            printed, printed_at = current, time.monotonic()
         yield request
 
 
 def _bars(output: Output, documents: Iterable[Document]) -> Iterator[Document]:
-    """A bar for each phase; when a request starts again, its bars do too."""
+    """Show a bar for each phase; a new attempt has new bars."""
     columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=output.console) as bars:
         current: tuple[TaskID, str] | None = None
         for request in documents:
-            at = request["progress"]
-            name = at["phase"] or request["state"]
+            progress = request["progress"]
+            name = progress["phase"] or request["state"]
             if current is None or name != current[1]:
                 if current is not None:
                     _finish(bars, current[0])
                 current = bars.add_task(name, total=None), name
-            bars.update(current[0], completed=at["step"], total=at["total"] or None)
+            bars.update(current[0], completed=progress["step"], total=progress["total"] or None)
             yield request
         if current is not None:
             _finish(bars, current[0])

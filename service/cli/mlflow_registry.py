@@ -8,7 +8,7 @@ from typing import Any
 from service.cli.exits import CommandError
 
 _URI = re.compile(r"models:/(?P<name>[\w .-]+)(?:/(?P<version>\w+)|@(?P<alias>[\w.-]+))?")
-#: For the library, unless the user has set them: no word to its makers or on stdout, and minutes less of patience.
+#: For the library, unless the user has set them: no telemetry, nothing on stdout, few retries (default: minutes).
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -18,7 +18,7 @@ _TAGGED = ("model", "number", "sha256", "method", "gate")
 
 
 def is_uri(text: str) -> bool:
-    """Does this name something there? `models:/name/3` or `models:/name@alias`, or `models:/name` to write to."""
+    """Whether the text is a URI of MLflow's registry: `models:/name/3`, `models:/name@alias` or `models:/name`."""
     return _URI.fullmatch(text) is not None
 
 
@@ -28,7 +28,7 @@ def name_of(uri: str) -> str:
 
 
 def fetch(uri: str, folder: Path) -> Path:
-    """Download the files of a model version; the folder among them that has a config.json.
+    """Download the files of a model version; the folder of theirs that holds config.json.
 
     Raises:
         CommandError: there is no such version, or it is not in a form that can be imported.
@@ -38,15 +38,15 @@ def fetch(uri: str, folder: Path) -> Path:
         mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
     except (mlflow.MlflowException, OSError) as error:
         raise CommandError(f"{uri} cannot be fetched from MLflow.", str(error)) from error
-    found = sorted(folder.rglob("config.json"))
-    if len(found) != 1:
+    configs = sorted(folder.rglob("config.json"))
+    if len(configs) != 1:
         advice = "It must hold a folder of the Hugging Face form once: config.json beside model.safetensors."
         raise CommandError(f"{uri} cannot be imported.", advice)
-    return found[0].parent
+    return configs[0].parent
 
 
 def destination(uri: str) -> tuple[str, str | None]:
-    """The model that a new version can be given to, and the alias that shall point to it.
+    """The registered model that gets a new version, and the alias that shall point to it, if any.
 
     Raises:
         CommandError: the URI names a version, or there is no MLflow.
@@ -61,7 +61,7 @@ def destination(uri: str) -> tuple[str, str | None]:
 def publish(name: str, alias: str | None, version: dict[str, Any], folder: Path) -> str:
     """Make the files of a folder a new version of the model, and point the alias to it; its URI.
 
-    Its run has the measurements as metrics; its tags have them, too, and say where it came from.
+    Its run has the measurements as metrics; its tags repeat them, with model, number, SHA-256, method and gate.
 
     Raises:
         CommandError: MLflow refuses, or does not answer.
@@ -69,8 +69,8 @@ def publish(name: str, alias: str | None, version: dict[str, Any], folder: Path)
     mlflow = _client()
     client = mlflow.MlflowClient()
     measured = {metric: value for metric, value in version["metrics"].items() if isinstance(value, float)}
-    told = {field: version[field] for field in _TAGGED if version[field] is not None} | measured
-    tags = {f"structguard.{key}": str(value) for key, value in told.items()}
+    properties = {field: version[field] for field in _TAGGED if version[field] is not None} | measured
+    tags = {f"structguard.{key}": str(value) for key, value in properties.items()}
     try:
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
@@ -82,18 +82,18 @@ def publish(name: str, alias: str | None, version: dict[str, Any], folder: Path)
             client.log_metric(run, metric, value)
         client.log_artifacts(run, str(folder), "model")
         client.set_terminated(run)
-        made = client.create_model_version(name, f"runs:/{run}/model", run, tags=tags)
+        model_version = client.create_model_version(name, f"runs:/{run}/model", run, tags=tags)
         if alias is not None:
-            client.set_registered_model_alias(name, alias, made.version)
+            client.set_registered_model_alias(name, alias, model_version.version)
     except (mlflow.MlflowException, OSError) as error:
         raise CommandError("MLflow does not take the version.", str(error)) from error
-    return f"models:/{name}/{made.version}"
+    return f"models:/{name}/{model_version.version}"
 
 
 def _parts(uri: str) -> dict[str, str | None]:
-    found = _URI.fullmatch(uri)
-    assert found is not None  # the caller has asked `is_uri`
-    return found.groupdict()
+    match = _URI.fullmatch(uri)
+    assert match is not None  # the caller has asked `is_uri`
+    return match.groupdict()
 
 
 def _client() -> Any:

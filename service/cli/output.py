@@ -1,4 +1,4 @@
-"""Where words go: to stdout for a person, or to stderr while stdout holds JSON for a program."""
+"""Output of the commands: text on stdout, or with --json one document on stdout and text on stderr."""
 
 import json
 from collections.abc import Iterator
@@ -15,32 +15,32 @@ _PIPED_WIDTH = 160  # columns where there is no terminal, so that no table is cu
 
 
 class Output:
-    """How one command speaks."""
+    """Prints the output of one command."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.console = console(stderr=as_json)
 
-    def say(self, *words: RenderableType) -> None:
-        """Tell the person something."""
-        for word in words:
-            # No markup: what servers and files contain is not ours.
-            self.console.print(Text(word) if isinstance(word, str) else word, soft_wrap=isinstance(word, str))
+    def say(self, *lines: RenderableType) -> None:
+        """Print lines and tables for a person."""
+        for line in lines:
+            # No markup: the text of servers and files must not be interpreted.
+            self.console.print(Text(line) if isinstance(line, str) else line, soft_wrap=isinstance(line, str))
 
-    def result(self, document: Any, *words: RenderableType) -> None:
-        """Answer the command: the document for a program, the words for a person."""
+    def result(self, document: Any, *lines: RenderableType) -> None:
+        """Print the result of the command: `document` with --json, otherwise `lines`."""
         if self.as_json:
             typer.echo(json.dumps(document))
         else:
-            self.say(*words)
+            self.say(*lines)
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
-        """Turn a `CommandError` into words, or a document, and its exit code."""
+        """Print a `CommandError` on stderr, with --json its document on stdout, and exit with its code."""
         try:
             yield
         except CommandError as error:
-            Console(stderr=True, highlight=False).print(complaint(error.problem), soft_wrap=True)
+            Console(stderr=True, highlight=False).print(problem_text(error.problem), soft_wrap=True)
             if self.as_json:
                 typer.echo(json.dumps(error.problem))
             raise typer.Exit(error.exit) from error
@@ -48,14 +48,14 @@ class Output:
 
 def console(*, stderr: bool) -> Console:
     """A console that leaves numbers uncoloured."""
-    made = Console(stderr=stderr, highlight=False)
-    if not made.is_terminal:
-        made.width = _PIPED_WIDTH
-    return made
+    created = Console(stderr=stderr, highlight=False)
+    if not created.is_terminal:
+        created.width = _PIPED_WIDTH
+    return created
 
 
-def complaint(problem: dict[str, Any]) -> Text:
-    """A problem in words: its title, its detail, and a line for each fault with the place in the request."""
+def problem_text(problem: dict[str, Any]) -> Text:
+    """A problem as text: its title, its detail, and a line for each error with its JSON pointer."""
     text = Text(problem["title"], style="bold red")
     if problem.get("detail") and problem["detail"] != problem["title"]:
         text.append(f"\n{problem['detail']}", style="not bold default")

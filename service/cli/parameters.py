@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def server_url(text: str) -> str:
-    """The address of a server."""
+    """Check the URL of a server.
+
+    Raises:
+        typer.BadParameter: it is no http or https URL.
+    """
     if not re.match(r"https?://[^/]", text):
         raise typer.BadParameter("a server is named by its URL, such as http://127.0.0.1:8000")
     return text
@@ -33,12 +37,16 @@ DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 
 def existing_file(purpose: str) -> Any:
-    """An option that names a file which is there."""
+    """An option that names an existing file; `purpose` is its help text."""
     return typer.Option(exists=True, dir_okay=False, readable=True, help=purpose)
 
 
 def public_keys(files: list[Path]) -> "dict[str, PublicKey]":
-    """The keys of these PEM files, by their names."""
+    """The public keys of these PEM files, by their identifiers.
+
+    Raises:
+        CommandError: a file holds no usable key.
+    """
     from service.registry.crypto.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415  (as in `service.cli.stack`)
 
     try:
@@ -50,16 +58,16 @@ def public_keys(files: list[Path]) -> "dict[str, PublicKey]":
 
 def names(text: str) -> list[str]:
     """`cat,dog`, or one name a line in the file of `@classes.txt`."""
-    found = _lines(text[1:]) if text.startswith("@") else text.split(",")
-    return [name.strip() for name in found if name.strip()]
+    parts = _lines(text[1:]) if text.startswith("@") else text.split(",")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def versions(text: str) -> list[dict[str, Any]]:
     """`pets/2,birds/1`: versions 2 of pets and 1 of birds."""
-    found = [re.fullmatch(r"([^/]+)/(\d+)", name) for name in names(text)]
-    if not all(found):
+    matches = [re.fullmatch(r"([^/]+)/(\d+)", name) for name in names(text)]
+    if not all(matches):
         raise typer.BadParameter("versions are named model/number with commas between them, such as pets/2,birds/1")
-    return [{"model": each[1], "version": int(each[2])} for each in found if each]
+    return [{"model": match[1], "version": int(match[2])} for match in matches if match]
 
 
 def private(text: str) -> str:
@@ -68,7 +76,7 @@ def private(text: str) -> str:
 
 
 def numbers(text: str) -> list[float]:
-    """`0.5,0.5,0.5`."""
+    """Comma-separated numbers, such as `0.5,0.5,0.5`."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -77,20 +85,20 @@ def numbers(text: str) -> list[float]:
 
 def size(text: str) -> list[int]:
     """`224x192`, height first, or `224` for a square."""
-    found = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text)
-    if found is None:
+    match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text)
+    if match is None:
         raise typer.BadParameter("must be height and width in pixels, such as 224x224")
-    height, width = found[1], found[2] or found[1]
+    height, width = match[1], match[2] or match[1]
     return [int(height), int(width)]
 
 
 def labels(text: str) -> list[int | str]:
     """`3,7` or `cat,dog`, or a JSON list in the file of `@labels.json`. A number is the position of a class."""
     if text.startswith("@"):
-        found = json_file(Path(text[1:]))
-        if not isinstance(found, list):
+        values = json_file(Path(text[1:]))
+        if not isinstance(values, list):
             raise typer.BadParameter("the file must hold a JSON list of labels")
-        return found
+        return values
     return [label(part) for part in text.split(",")]
 
 
@@ -101,7 +109,7 @@ def label(text: str) -> int | str:
 
 
 def json_file(path: Path) -> Any:
-    """What a JSON file holds."""
+    """The value that a JSON file holds."""
     try:
         return json.loads(_text(path))
     except ValueError as error:

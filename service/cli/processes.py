@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from service.cli.exits import CommandError
 
-_GRACE = 15.0  # seconds between the polite request to end and the other one
-_SHOWN = 15  # lines of a log in an error
+_GRACE = 15.0  # seconds between SIGTERM and SIGKILL
+_TAIL_LINES = 15  # of a log, in an error
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 
 
@@ -33,18 +33,18 @@ def resident_bytes(pid: int) -> int | None:
 
 
 def run(module: str, *arguments: str, failure: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run `python -m module` of the worker to its end, because torch lives there and not here; what it prints.
+    """Run `python -m module` of the worker, where torch may be imported, to its end; its stdout.
 
     Raises:
-        CommandError: it did not succeed; `failure` says at what.
+        CommandError: it failed; `failure` is its title.
     """
     command = [sys.executable, "-P", "-m", module, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  (our own module)
-    if "No module named" in done.stderr:
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  (our own module)
+    if "No module named" in completed.stderr:
         raise CommandError(failure, "This takes the packages of the worker: pip install 'structguard[worker]'.")
-    if done.returncode:
-        raise CommandError(failure, done.stderr[-2000:].strip())
-    return done.stdout
+    if completed.returncode:
+        raise CommandError(failure, completed.stderr[-2000:].strip())
+    return completed.stdout
 
 
 def start(module: str, environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
@@ -58,33 +58,33 @@ def start(module: str, environment: Mapping[str, str], log: Path) -> "subprocess
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_bond(),  # noqa: PLW1509  (this process has one thread when it starts its children)
+            preexec_fn=_parent_death_hook(),  # noqa: PLW1509  (this process has one thread when it starts its children)
         )
 
 
-def _bond() -> "partial[None] | None":
-    """What a child does first, so that the kernel ends it when this process dies, even by SIGKILL (Linux)."""
+def _parent_death_hook() -> "partial[None] | None":
+    """The `preexec_fn` by which the kernel ends a child when this process dies, even by SIGKILL (Linux)."""
     if sys.platform != "linux":
         return None
-    return partial(_die_with, ctypes.CDLL(None), os.getpid())
+    return partial(_follow_parent, ctypes.CDLL(None), os.getpid())
 
 
-def _die_with(libc: ctypes.CDLL, parent: int) -> None:
+def _follow_parent(libc: ctypes.CDLL, parent: int) -> None:
     libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # the parent died before prctl
         os._exit(1)
 
 
 def ended(name: str, process: "subprocess.Popen[bytes]", log: Path) -> CommandError:
-    """What to say of a process that nobody asked to end."""
+    """The error for a process that has ended by itself."""
     code = process.returncode
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return CommandError(f"The {name} {how}. Its log is {log}.", tail(log))
 
 
 def tail(log: Path) -> str:
-    """The end of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_SHOWN:])
+    """The last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
 
 @contextmanager
@@ -94,20 +94,21 @@ def signals() -> Iterator[None]:
     def raise_stopped(*_: object) -> NoReturn:
         raise Stopped
 
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in watched}
-    heard = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # nohup
-    for number in heard:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    # Those that are ignored, as under nohup, stay ignored.
+    handlers = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in handlers:
         signal.signal(number, raise_stopped)
     try:
         yield
     finally:
-        for number, handler in heard.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def stop(processes: "list[subprocess.Popen[bytes]]") -> None:
-    """End them politely; after a while, or when asked to a second time, without."""
+    """Send SIGTERM; after `_GRACE` seconds, or on a second signal to this process, SIGKILL."""
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + _GRACE

@@ -10,7 +10,7 @@ from service.registry.measurements.definitions import Detail, Measurement, shown
 
 
 def _advantage(inference: Mapping[str, Any]) -> str:
-    """With the number of images it rests on: against two of them anything is possible."""
+    """The advantage, and the number of control images that it rests on: with few of them it means little."""
     value = inference["advantage"]
     return "not measured" if value is None else f"{value:.4f} ({inference['controls']})"
 
@@ -19,14 +19,14 @@ def _steps(relearning: Mapping[str, Any]) -> str:
     return f"over {relearning['max_steps']}" if relearning["steps"] is None else str(relearning["steps"])
 
 
-#: Numbers that say little without what stands beside them.
+#: Measurements that are shown with a second figure of their group, by the last part of their path.
 _WITH_CONTEXT = {"advantage": _advantage, "steps": _steps}
 
 
-def _written(measurement: Measurement, measured: Mapping[str, Any]) -> str:
-    write, group = _WITH_CONTEXT.get(measurement.path.rpartition(".")[2]), measurement.group(measured)
-    if write is not None and group:
-        return write(group)
+def _cell(measurement: Measurement, measured: Mapping[str, Any]) -> str:
+    formatter, group = _WITH_CONTEXT.get(measurement.path.rpartition(".")[2]), measurement.group(measured)
+    if formatter is not None and group:
+        return formatter(group)
     value = measurement.of(measured)
     if value is None:
         return "not measured"
@@ -34,20 +34,20 @@ def _written(measurement: Measurement, measured: Mapping[str, Any]) -> str:
 
 
 def metrics(measured: dict[str, Any]) -> Table:
-    """Before and after, of everything that can be measured; what was not says so."""
+    """All measurements before and after unlearning; those that were not taken read `not measured`."""
     table = Table("", "before", "after", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for one in shown(Detail.TERMINAL):
-        values = (_written(one, measured.get(side, {})) for side in ("before", "after"))
-        table.add_row(f"{one.label}, {one.phrase}", *values)
+    for measurement in shown(Detail.TERMINAL):
+        values = (_cell(measurement, measured.get(side, {})) for side in ("before", "after"))
+        table.add_row(f"{measurement.label}, {measurement.phrase}", *values)
     return table
 
 
-def _references(named: list[dict[str, Any]]) -> str | None:
-    """How many membership inference was tried with; nothing where there were none, as with an earlier release."""
-    used = sum(one["left_out"] is None for one in named)
-    return f"{used} of {len(named)}" if named else None
+def _references(references: list[dict[str, Any]]) -> str | None:
+    """How many reference models membership inference used, such as `7 of 8`; None where there were none."""
+    used = sum(reference["left_out"] is None for reference in references)
+    return f"{used} of {len(references)}" if references else None
 
 
 def facts(pairs: dict[str, Any]) -> Table:
@@ -92,33 +92,33 @@ def keys(documents: list[dict[str, Any]]) -> Table:
     """API keys, one a line."""
     table = Table("key", "name", "begins", "ends", "scopes", "created", "expires", "revoked", box=None, pad_edge=False)
     for item in documents:
-        times = (moment(item[at]) or "" for at in ("created_at", "expires_at", "revoked_at"))
+        times = (moment(item[column]) or "" for column in ("created_at", "expires_at", "revoked_at"))
         table.add_row(item["id"], item["name"], item["prefix"], item["last_four"], " ".join(item["scopes"]), *times)
     return table
 
 
 def moment(text: str | None) -> str | None:
-    """A time of the service, in the zone of this machine."""
+    """An ISO 8601 time in the zone of this machine, as `YYYY-MM-DD HH:MM:SS`."""
     if text is None:
         return None
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def progress(document: dict[str, Any]) -> str:
-    """How far a request is, in one line."""
-    at = document["progress"]
-    if not at["phase"]:
+    """State, phase, step and attempt of a request, in one line."""
+    current = document["progress"]
+    if not current["phase"]:
         return str(document["state"])
-    steps = f" {at['step']}/{at['total']}" if at["total"] else ""
-    again = f" (attempt {at['attempt']})" if at["attempt"] > 1 else ""
-    return f"{document['state']}: {at['phase']}{steps}{again}"
+    steps = f" {current['step']}/{current['total']}" if current["total"] else ""
+    attempt = f" (attempt {current['attempt']})" if current["attempt"] > 1 else ""
+    return f"{document['state']}: {current['phase']}{steps}{attempt}"
 
 
 def mebibytes(size: int | None) -> str | None:
-    """A size for people."""
+    """A size in bytes as text, in MiB."""
     return None if size is None else f"{size / 2**20:,.0f} MiB"
 
 
-def reach(versions: list[dict[str, Any]]) -> list[str]:
-    """A line for each version that has learned from what a request names."""
-    return [f"{one['model']} version {one['number']}: {one['state'].replace('_', ' ')}" for one in versions]
+def affected_versions(versions: list[dict[str, Any]]) -> list[str]:
+    """A line for each version that was trained on the images of a request, with the state of its deletion."""
+    return [f"{item['model']} version {item['number']}: {item['state'].replace('_', ' ')}" for item in versions]

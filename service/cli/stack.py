@@ -34,7 +34,7 @@ class Stack:
         """Wait for a signal, or for a process to end.
 
         Raises:
-            CommandError: one ended that nobody asked to.
+            CommandError: a process ended by itself.
         """
         while True:
             self.check()
@@ -48,8 +48,8 @@ class Stack:
 
 
 @contextmanager
-def running(data_dir: Path, host: str, port: int, base: Mapping[str, str]) -> Iterator[Stack]:
-    """Run the service and a worker on a migrated database; when the block ends, so do they. `base` is an environment.
+def running(data_dir: Path, host: str, port: int, environment: Mapping[str, str]) -> Iterator[Stack]:
+    """Run the service and a worker on a migrated database until the block ends; they inherit `environment`.
 
     Raises:
         CommandError: the port is taken, or a process does not start.
@@ -57,22 +57,22 @@ def running(data_dir: Path, host: str, port: int, base: Mapping[str, str]) -> It
     _check_port(host, port)
     logs = {name: data_dir / "logs" / f"{name}.log" for name in ("service", "worker")}
     logs["service"].parent.mkdir(parents=True, exist_ok=True)
-    environment = {
-        **base,
+    child_environment = {
+        **environment,
         "STRUCTGUARD_DATA_DIR": str(data_dir),
         "STRUCTGUARD_HOST": host,
         "STRUCTGUARD_PORT": str(port),
-        "PYTHONSAFEPATH": "1",  # a folder `worker` where the user happens to be is not ours
+        "PYTHONSAFEPATH": "1",  # a folder `worker` in the current directory must not be imported
     }
     processes: dict[str, subprocess.Popen[bytes]] = {}
     with signals():
         try:
             began = time.monotonic()
-            processes["service"] = start("service", environment, logs["service"])
+            processes["service"] = start("service", child_environment, logs["service"])
             server = url(host, port)
             wait_until_ready(server, processes["service"], logs["service"])
             seconds = time.monotonic() - began
-            processes["worker"] = start("worker", environment, logs["worker"])
+            processes["worker"] = start("worker", child_environment, logs["worker"])
             yield Stack(server, data_dir, processes, logs, seconds)
         finally:
             stop(list(processes.values()))
@@ -82,20 +82,20 @@ def settings(data_dir: Path | None) -> RegistrySettings:
     """The settings of the environment, with this data folder if one is given.
 
     Raises:
-        CommandError: a variable holds something that it cannot hold.
+        CommandError: a variable has an invalid value.
     """
     try:
         return RegistrySettings() if data_dir is None else RegistrySettings(data_dir=data_dir)
     except ValidationError as error:
-        wrong = ", ".join(f"STRUCTGUARD_{item['loc'][0]}".upper() for item in error.errors())
-        raise CommandError(f"The environment is not right: {wrong}.") from error
+        variables = ", ".join(f"STRUCTGUARD_{item['loc'][0]}".upper() for item in error.errors())
+        raise CommandError(f"The environment is not right: {variables}.") from error
 
 
-def migrate(known: RegistrySettings) -> None:
+def migrate(settings: RegistrySettings) -> None:
     """Bring the database up to this code; it is created if there is none.
 
     Raises:
-        CommandError: the database does not let us.
+        CommandError: the database cannot be reached or changed.
     """
     # Here, because SQLAlchemy and Alembic take longer to load than all other commands take to run.
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
@@ -103,21 +103,21 @@ def migrate(known: RegistrySettings) -> None:
     from service.registry.storage.database import Database  # noqa: PLC0415
     from service.registry.storage.schema import upgrade  # noqa: PLC0415
 
-    known.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        database = Database(known.resolved_database_url())
+        database = Database(settings.resolved_database_url())
         upgrade(database)
         database.close()
     except SQLAlchemyError as error:
         raise CommandError("The database cannot be prepared.", str(getattr(error, "orig", error))) from error
 
 
-def first_key(known: RegistrySettings) -> str | None:
-    """Make an API key that may do everything, in a migrated database in which nobody has made one yet."""
+def first_key(settings: RegistrySettings) -> str | None:
+    """Create an API key with the scope admin and return its secret; None if the database has a key already."""
     from service.registry.access import api_keys  # noqa: PLC0415
     from service.registry.storage.database import Database  # noqa: PLC0415
 
-    database = Database.of(known)
+    database = Database.of(settings)
     try:
         with database.write() as session:
             if api_keys.has_keys(session):
@@ -130,13 +130,13 @@ def first_key(known: RegistrySettings) -> str | None:
 
 
 def url(host: str, port: int) -> str:
-    """Where a client on this machine finds a server that listens there."""
+    """The URL at which a client on this machine reaches a server that listens on `host` and `port`."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not listened on)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -154,10 +154,10 @@ def _check_port(host: str, port: int) -> None:
 
 
 def wait_until_ready(server: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Return once the service answers that it can work.
+    """Wait until `/readyz` succeeds.
 
     Raises:
-        CommandError: it ended, or took too long.
+        CommandError: the process ended, or took longer than `_READY_WITHIN`.
     """
     deadline = time.monotonic() + _READY_WITHIN
     with httpx.Client(trust_env=False) as http:

@@ -15,7 +15,7 @@ _BYTES = "application/octet-stream"
 
 
 def register_model(client: Client, model: dict[str, Any]) -> bool:
-    """Create the model unless it exists; was it created?"""
+    """Create the model unless it exists; whether it was created."""
     try:
         client.create("/v1/models", model)
     except Refused as refusal:
@@ -35,7 +35,7 @@ def register_version(client: Client, model: str, metadata: dict[str, Any], check
 
 
 def add_evaluation_set(client: Client, model: str, kind: str, images: Path) -> dict[str, Any]:
-    """Upload labelled images under the name of their file."""
+    """Upload labelled images as an evaluation set with the name of their file."""
     metadata = {"name": images.stem.lower(), "kind": kind}
     with images.open("rb") as file:
         part = ("images", (f"images{images.suffix}", file, _BYTES))
@@ -43,26 +43,26 @@ def add_evaluation_set(client: Client, model: str, kind: str, images: Path) -> d
 
 
 def add_anchors(client: Client, model: str, anchors: Path) -> str:
-    """Upload anchors for the classes of the model; their identifier."""
+    """Upload anchors for the classes of the model; the identifier of the anchor set."""
     metadata = {"classes": newest_version(client, model)["classes"]}
     with anchors.open("rb") as file:
-        answer = client.create("/v1/anchor-sets", metadata, [("anchors", ("anchors.npz", file, _BYTES))])
-    return str(answer["id"])
+        anchor_set = client.create("/v1/anchor-sets", metadata, [("anchors", ("anchors.npz", file, _BYTES))])
+    return str(anchor_set["id"])
 
 
 def request_deletion(client: Client, metadata: dict[str, Any], images: Sequence[Path]) -> dict[str, Any]:
-    """Send images to forget, or what names them. Files' names stay here: they may be people's."""
-    with ExitStack() as opened:
+    """Create a deletion request, with images unless `metadata` names them. File names may be personal: none is sent."""
+    with ExitStack() as stack:
         files: Files = [
-            ("images", (f"{at}{path.suffix}", _content(path, opened), mimetypes.guess_type(path)[0] or _BYTES))
-            for at, path in enumerate(images)
+            ("images", (f"{index}{path.suffix}", _content(path, stack), mimetypes.guess_type(path)[0] or _BYTES))
+            for index, path in enumerate(images)
         ]
         return client.create("/v1/deletion-requests", metadata, files)
 
 
-def _content(path: Path, opened: ExitStack) -> Any:
+def _content(path: Path, stack: ExitStack) -> Any:
     """An archive is streamed. Single images are read: they are small, and a thousand open files are too many."""
-    return opened.enter_context(path.open("rb")) if path.suffix.lower() in _ARCHIVES else path.read_bytes()
+    return stack.enter_context(path.open("rb")) if path.suffix.lower() in _ARCHIVES else path.read_bytes()
 
 
 def newest_version(client: Client, model: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One file that holds many: a tar that is written and read from front to back.
 
-Its last member says what all others are. Where that is missing, the archive is not whole.
+Its last member, the manifest, has size and SHA-256 of all others. An archive without it is incomplete.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _CHUNK = 1 << 20  # bytes
 
 
 class Damaged(CommandError):
-    """The archive is not what it was made as."""
+    """The archive is incomplete or altered."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("This is no whole backup.", detail)
@@ -31,12 +31,12 @@ class Writer:
     """Writes an archive to a file that need not be seekable. It is whole once `close` has returned."""
 
     def __init__(self, target: BinaryIO) -> None:
-        forward: Any = _Forward(target)
+        forward: Any = _Counting(target)
         self._tar = tarfile.TarFile(fileobj=forward, mode="w", format=tarfile.PAX_FORMAT)
         self.files: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, path: Path) -> None:
-        """Append a file under this name, with the owner's right to it and nobody else's."""
+        """Append a file under this name, with mode 0600."""
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             hashing = _Hashing(file)
@@ -44,24 +44,24 @@ class Writer:
         self.files[name] = {"sha256": hashing.digest(), "size": status.st_size}
 
     def close(self, facts: dict[str, Any]) -> None:
-        """Append what all files are, beside these facts."""
+        """Append the manifest: these facts, and size and SHA-256 of each file."""
         content = json.dumps({"format": FORMAT} | facts | {"files": self.files}, indent=1).encode()
         self._append(MANIFEST, len(content), time.time(), io.BytesIO(content))
         self._tar.close()
 
-    def _append(self, name: str, size: int, at: float, source: Any) -> None:
+    def _append(self, name: str, size: int, mtime: float, source: Any) -> None:
         info = tarfile.TarInfo(name)
-        info.size, info.mtime, info.mode = size, int(at), 0o600
+        info.size, info.mtime, info.mode = size, int(mtime), 0o600
         self._tar.addfile(info, source)
 
 
 def extract(source: BinaryIO, folder: Path) -> dict[str, Any]:
-    """Write an archive's files below an empty folder, durably, and check each; what was said of them.
+    """Write an archive's files below an empty folder, durably, and check each; the manifest.
 
     Raises:
         Damaged: something is missing, altered, or was not put there by `Writer`.
     """
-    found: dict[str, dict[str, Any]] = {}
+    files: dict[str, dict[str, Any]] = {}
     manifest = None
     try:
         with tarfile.open(fileobj=source, mode="r|") as tar:
@@ -69,15 +69,15 @@ def extract(source: BinaryIO, folder: Path) -> dict[str, Any]:
                 if member.name == MANIFEST:
                     manifest = json.load(content)
                 else:
-                    found[member.name] = _write(content, _below(folder, member.name), member.mtime)
+                    files[member.name] = _write(content, _below(folder, member.name), member.mtime)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise Damaged(f"It cannot be read to its end: {error}.") from error
     if manifest is None:
         raise Damaged("Its end is missing.")
     if manifest.get("format") != FORMAT:
         raise CommandError("A newer release has made this backup.", "Restore it with that release.")
-    if manifest["files"] != found:
-        names = sorted(name for name in manifest["files"] | found if manifest["files"].get(name) != found.get(name))
+    if manifest["files"] != files:
+        names = sorted(name for name in manifest["files"] | files if manifest["files"].get(name) != files.get(name))
         raise Damaged(f"{len(names)} files are missing or altered, among them {names[0]}.")
     return dict(manifest)
 
@@ -97,7 +97,7 @@ def _below(folder: Path, name: str) -> Path:
     return folder / parts
 
 
-def _write(content: IO[bytes], path: Path, at: float) -> dict[str, Any]:
+def _write(content: IO[bytes], path: Path, mtime: float) -> dict[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     hashing, size = _Hashing(content), 0
     with open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as target:
@@ -105,12 +105,12 @@ def _write(content: IO[bytes], path: Path, at: float) -> dict[str, Any]:
             size += target.write(chunk)
         target.flush()
         os.fsync(target.fileno())
-    os.utime(path, (at, at))
+    os.utime(path, (mtime, mtime))
     return {"sha256": hashing.digest(), "size": size}
 
 
-class _Forward:
-    """Where `tarfile` writes to: it asks how far it is, which a pipe does not say."""
+class _Counting:
+    """A file for `tarfile` to write to: it calls `tell`, which pipes do not support."""
 
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
@@ -125,7 +125,7 @@ class _Forward:
 
 
 class _Hashing:
-    """Reads a file, and knows the SHA-256 of what was read."""
+    """Reads a file and computes the SHA-256 of what was read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

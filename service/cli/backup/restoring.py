@@ -1,4 +1,4 @@
-"""A backup becomes a data folder: beside its place at first, and there, all at once, when everything is right."""
+"""Restoring a backup: extracted and checked in a folder beside the data folder, which it then replaces atomically."""
 
 import os
 import secrets
@@ -25,7 +25,7 @@ _WAITING = (
 
 
 def restore(settings: RegistrySettings, source: BinaryIO, *, master_key: Path | None) -> dict[str, Any]:
-    """Put a backup into the data folder, which is new or empty; what there is to say about it.
+    """Restore a backup to the data folder, which is new or empty; a summary for the user.
 
     Raises:
         CommandError: the folder holds something, the backup is not whole, or a newer release made it.
@@ -37,11 +37,11 @@ def restore(settings: RegistrySettings, source: BinaryIO, *, master_key: Path | 
     draft = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
     draft.mkdir(mode=0o700)
     try:
-        told = extract(source, draft)
-        waiting, sealed = _check_database(draft / DATABASE)
-        (draft / "samples").mkdir(exist_ok=True)  # where images are missing, a worker shall not wait for a disk
+        manifest = extract(source, draft)
+        waiting, encrypted = _check_database(draft / DATABASE)
+        (draft / "samples").mkdir(exist_ok=True)  # without it a worker takes the disk to be missing, and waits
         if master_key is not None:
-            _bring(master_key, draft / MASTER_KEY)
+            _copy_master_key(master_key, draft / MASTER_KEY)
         for path, _, _ in os.walk(draft):
             flush(Path(path))
         with suppress(FileNotFoundError):
@@ -52,7 +52,7 @@ def restore(settings: RegistrySettings, source: BinaryIO, *, master_key: Path | 
         shutil.rmtree(draft, ignore_errors=True)
         raise
     has_key = bool(master_key or settings.master_key_file)
-    return told | {"data_dir": str(folder), "waiting": waiting, "sealed": sealed, "has_master_key": has_key}
+    return manifest | {"data_dir": str(folder), "waiting": waiting, "sealed": encrypted, "has_master_key": has_key}
 
 
 def _check_free(folder: Path) -> None:
@@ -65,29 +65,29 @@ def _check_free(folder: Path) -> None:
 
 
 def _check_database(file: Path) -> tuple[int, int]:
-    """How many requests wait, and how many of them have sealed images."""
+    """The number of unfinished requests, and of those among them with encrypted images."""
     if not file.is_file():
         raise Damaged("It holds no database.")
     with closing(Database(f"sqlite:///{file}")) as database:
         if schema.status(database) in ("ahead", "empty"):
             raise CommandError("A newer release has made this backup.", "Restore it with that release.")
-    with closing(sqlite3.connect(file)) as opened:
+    with closing(sqlite3.connect(file)) as connection:
         try:
-            if opened.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+            if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
                 raise Damaged("Its database is not consistent.")
-            waiting: tuple[int, int] = opened.execute(_WAITING).fetchone()
+            waiting: tuple[int, int] = connection.execute(_WAITING).fetchone()
         except sqlite3.DatabaseError as error:
             raise Damaged(f"Its database cannot be read: {error}.") from error
     return waiting
 
 
-def _bring(key: Path, place: Path) -> None:
+def _copy_master_key(key: Path, target: Path) -> None:
     """Copy the master key, for its owner only, if it is one."""
     try:
         MasterKey(RegistrySettings.model_construct(master_key_file=key))
     except RegistryError as error:
         raise CommandError(f"{key} is no master key.", error.detail) from error
-    with open(place, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(target, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(key.read_text())
         file.flush()
         os.fsync(file.fileno())

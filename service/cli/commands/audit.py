@@ -15,7 +15,7 @@ app = typer.Typer(help="Export the audit log, and verify an export without the s
 
 
 class NotVerified(CommandError):
-    """The log is not whole, or not the one that was meant."""
+    """The log is incomplete, altered, or lacks a head that --head names."""
 
     exit = Exit.NOT_VERIFIED
 
@@ -52,19 +52,19 @@ def verify(
     It does not prove that what was written down is true, nor that nothing was left unwritten; and of a log that
     somebody with the private key has written anew only a head that was kept elsewhere (--head) can tell.
     """
-    from service.registry.audit import export as exported  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.audit import export as audit_export  # noqa: PLC0415  (as in `service.cli.stack`)
     from service.registry.audit.hash_chain import Broken  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
-        wanted = _heads(head or [])
+        heads = _heads(head or [])
         keys = public_keys(key)
         try:
             with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-                report = exported.verify(lines, keys, wanted)
+                report = audit_export.verify(lines, keys, heads)
         except Broken as broken:
             raise NotVerified("The audit log is not whole.", f"At height {broken.height}: {broken}.") from None
-        said = {
+        document = {
             "tenant": str(report.tenant_id),
             "entries": report.head.height,
             "head": report.head.sha256.hex(),
@@ -73,24 +73,24 @@ def verify(
             "altered": list(report.altered),
         }
         output.result(
-            said,
+            document,
             *(
                 f"Entry {height} was changed, or one before it removed, before it was chained."
                 for height in report.altered
             ),
             f"Whole: {report.head.height} entries of tenant {report.tenant_id}.",
-            f"The head {report.head.sha256.hex()} was signed at {said['signed_at']}.",
-            *(f"Signed by {name}." for name in report.key_ids),
+            f"The head {report.head.sha256.hex()} was signed at {document['signed_at']}.",
+            *(f"Signed by {key_id}." for key_id in report.key_ids),
         )
     if report.altered:
         raise typer.Exit(Exit.NOT_VERIFIED)
 
 
-def _heads(given: list[str]) -> dict[int, bytes]:
+def _heads(options: list[str]) -> dict[int, bytes]:
     heads = {}
-    for text in given:
-        found = re.fullmatch(r"(\d{1,15}):([0-9a-f]{64})", text)
-        if found is None:
+    for option in options:
+        match = re.fullmatch(r"(\d{1,15}):([0-9a-f]{64})", option)
+        if match is None:
             raise typer.BadParameter("must be a height and a hash, such as 7:5f70bf…", param_hint="--head")
-        heads[int(found[1])] = bytes.fromhex(found[2])
+        heads[int(match[1])] = bytes.fromhex(match[2])
     return heads

@@ -1,4 +1,4 @@
-"""Checking OpenDSR processors, ours and others."""
+"""Checking whether a server, this service or another, is an OpenDSR processor."""
 
 import os
 import re
@@ -46,27 +46,27 @@ def opendsr_check(
 
     output = Output(as_json=as_json)
     with output.reporting():
-        found = report.checked(
+        results = report.check_processor(
             url,
             prefix=prefix.rstrip("/"),
             headers=_headers(header or []),
-            known=_identity(identity),
+            known_identity=_identity(identity),
             listen=_address(listen) if listen else None,
             callback_url=callback_url,
             patience=patience,
             authorities=authorities,
-            is_self_signed_fine=allow_self_signed,
+            allow_self_signed=allow_self_signed,
             strict=strict,
         )
-        output.result(report.document(found), report.table(found), report.summary(found))
-    if any(result.outcome == "fail" for result in found):
+        output.result(report.document(results), report.table(results), report.summary(results))
+    if any(result.outcome == "fail" for result in results):
         raise typer.Exit(Exit.NOT_CONFORMING)
 
 
-def _headers(given: list[str]) -> dict[str, str]:
+def _headers(options: list[str]) -> dict[str, str]:
     headers = {"Authorization": os.environ[AUTHORIZATION]} if os.environ.get(AUTHORIZATION) else {}
-    for one in given:
-        name, colon, value = one.partition(":")
+    for option in options:
+        name, colon, value = option.partition(":")
         if not colon:
             raise typer.BadParameter("must be a name and a value with a colon between", param_hint="--header")
         headers[name.strip()] = value.strip()
@@ -83,7 +83,7 @@ def _identity(text: str | None) -> dict[str, str] | None:
 
 
 def _address(text: str) -> tuple[str, int]:
-    found = re.fullmatch(r"\[?(.+?)\]?:(\d{1,5})", text)
-    if found is None or int(found[2]) > 65535:
+    match = re.fullmatch(r"\[?(.+?)\]?:(\d{1,5})", text)
+    if match is None or int(match[2]) > 65535:
         raise typer.BadParameter("must be like 0.0.0.0:8080", param_hint="--listen")
-    return found[1], int(found[2])
+    return match[1], int(match[2])

@@ -8,7 +8,7 @@ import typer
 
 from service.cli import following, parameters, render, uploads
 from service.cli.client import Client
-from service.cli.exits import verdict
+from service.cli.exits import exit_code
 from service.cli.output import Output
 from service.cli.parameters import DEFAULT_SERVER, AsJson, ModelName, RequestId, Server, existing_file
 
@@ -69,9 +69,9 @@ def forget(
         raise typer.BadParameter("use either --labels or --label")
     if anchors is not None and encoder is not None:
         raise typer.BadParameter("use either --anchors or --encoder")
-    given = parameters.labels(labels) if labels is not None else None
+    image_labels = parameters.labels(labels) if labels is not None else None
     if label is not None:
-        given = [parameters.label(label)] * len(images)
+        image_labels = [parameters.label(label)] * len(images)
     options: dict[str, Any] = {
         "profile": profile,
         "goal": goal,
@@ -86,7 +86,7 @@ def forget(
             options |= {"encoder": "precomputed", "anchor_set": uploads.add_anchors(client, model, anchors)}
         metadata = {
             "model": model,
-            "labels": given,
+            "labels": image_labels,
             "subject_id": parameters.private(subject_id) if subject_id else None,
             "sample_ids": parameters.names(sample_ids) if sample_ids else None,
             "regulation": regulation,
@@ -95,7 +95,7 @@ def forget(
         request = uploads.request_deletion(client, metadata, images)
         if not watch:
             accepted = f"Accepted as {request['id']}, due {render.moment(request['due_at'])}."
-            output.result(request, accepted, *render.reach(request["reach"] or []))
+            output.result(request, accepted, *render.affected_versions(request["reach"] or []))
             return
         output.say(f"Accepted as {request['id']}.")
     _wait(output, server, request["id"])
@@ -115,10 +115,10 @@ def status(
     with output.reporting(), Client(server) as client:
         if request_id is not None:
             request = client.get(f"/v1/deletion-requests/{request_id}")
-            output.result(request, render.request(request), *_measured(request))
+            output.result(request, render.request(request), *_metrics_table(request))
             return
-        wanted = {name: value for name, value in (("model", model), ("state", state)) if value is not None}
-        page = client.get("/v1/deletion-requests", limit=limit, **wanted)
+        filters = {name: value for name, value in (("model", model), ("state", state)) if value is not None}
+        page = client.get("/v1/deletion-requests", limit=limit, **filters)
         output.result(page, render.requests(page["items"]) if page["items"] else "There are no deletion requests.")
 
 
@@ -131,24 +131,27 @@ def watch(request_id: RequestId, *, server: Server = DEFAULT_SERVER, as_json: As
 
 def cancel(request_id: RequestId, *, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """Withdraw a deletion request; possible until its new version is published."""
-    _act("cancel", request_id, server=server, as_json=as_json)
+    _post_action("cancel", request_id, server=server, as_json=as_json)
 
 
 def retry(request_id: RequestId, *, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """Queue a failed deletion request again."""
-    _act("retry", request_id, server=server, as_json=as_json)
+    _post_action("retry", request_id, server=server, as_json=as_json)
 
 
-def _act(verb: str, request_id: str, *, server: str, as_json: bool) -> None:
+def _post_action(verb: str, request_id: str, *, server: str, as_json: bool) -> None:
     output = Output(as_json=as_json)
     with output.reporting(), Client(server) as client:
         request = client.post(f"/v1/deletion-requests/{request_id}/{verb}")
-        asked = " as soon as its run notices" if verb == "cancel" and request["state"] == "running" else ""
-        output.result(request, f"{request['id']} is {'cancelled' if asked else request['state']}{asked}.")
+        suffix = " as soon as its run notices" if verb == "cancel" and request["state"] == "running" else ""
+        output.result(request, f"{request['id']} is {'cancelled' if suffix else request['state']}{suffix}.")
 
 
 def _wait(output: Output, server: str, request_id: str, *, lines: bool = False) -> None:
-    """Follow the request and exit as it ended; a JSON document for each change, or for the last one."""
+    """Follow the request and exit with the code of its final state.
+
+    With --json it prints a document for each change if `lines`, otherwise one for the final state.
+    """
     with Client(server, patience=following.PATIENCE) as client:
         changes = following.changes(client, request_id)
         if lines and output.as_json:
@@ -156,9 +159,9 @@ def _wait(output: Output, server: str, request_id: str, *, lines: bool = False) 
                 typer.echo(json.dumps(request))
         else:
             request = following.show(output, changes)
-            output.result(request, render.request(request), *_measured(request))
-    raise typer.Exit(verdict(request["state"]))
+            output.result(request, render.request(request), *_metrics_table(request))
+    raise typer.Exit(exit_code(request["state"]))
 
 
-def _measured(request: dict[str, Any]) -> list[Any]:
+def _metrics_table(request: dict[str, Any]) -> list[Any]:
     return ["", render.metrics(request["metrics"])] if request["metrics"] else []

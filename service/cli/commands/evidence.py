@@ -1,4 +1,4 @@
-"""Evidence: checking a certificate without a server, and fetching what there is about a request."""
+"""Evidence: checking certificates and bundles without a server, and fetching the evidence of a request."""
 
 import hashlib
 import json
@@ -42,21 +42,21 @@ def verify(
     output = Output(as_json=as_json)
     with output.reporting():
         (trusted,) = public_keys([key]).values()
-        found = certificate_verification.verify(
+        verdict = certificate_verification.verify(
             certificate.read_bytes(),
             trusted,
             model=None if model is None else _checkpoint(model),
             parent_sha256=None if parent is None else _sha256(parent),
             request_id=request,
         )
-        words = [*_looked_at(found), "", *_what_a_certificate_proves(found)]
-        if found.holds and (model is None or request is None):
-            words += [
+        lines = [*_finding_lines(verdict), "", *_certificate_limits(verdict)]
+        if verdict.holds and (model is None or request is None):
+            lines += [
                 "",
                 "Name the checkpoint and --request as well, to know that it is about this file and this request.",
             ]
-        output.result(_document(found), *words)
-    if not found.holds:
+        output.result(_document(verdict), *lines)
+    if not verdict.holds:
         raise typer.Exit(Exit.NOT_VERIFIED)
 
 
@@ -80,9 +80,11 @@ def verify_bundle(
     output = Output(as_json=as_json)
     with output.reporting():
         checkpoint = None if model is None else _checkpoint(model)
-        found = bundle_verification.verify(bundle.read_bytes(), public_keys(key), model=checkpoint, request_id=request)
-        output.result(_document(found), *_looked_at(found), "", *_what_a_bundle_proves(found))
-    if not found.holds:
+        verdict = bundle_verification.verify(
+            bundle.read_bytes(), public_keys(key), model=checkpoint, request_id=request
+        )
+        output.result(_document(verdict), *_finding_lines(verdict), "", *_bundle_limits(verdict))
+    if not verdict.holds:
         raise typer.Exit(Exit.NOT_VERIFIED)
 
 
@@ -120,12 +122,12 @@ def report(
     """Show the yearly figures of deletion requests, as 11 CCR § 7102 asks for them."""
     output = Output(as_json=as_json)
     with output.reporting(), Client(server) as client:
-        found = client.get(f"/v1/reports/{regulation}", year=year or datetime.now(UTC).year - 1)
-        words = (
+        figures = client.get(f"/v1/reports/{regulation}", year=year or datetime.now(UTC).year - 1)
+        lines = (
             f"{name.replace('_', ' ')}: {'none to tell of' if value is None else value}"
-            for name, value in found.items()
+            for name, value in figures.items()
         )
-        output.result(found, *words)
+        output.result(figures, *lines)
 
 
 def recompute(
@@ -138,19 +140,21 @@ def recompute(
     output = Output(as_json=as_json)
     with output.reporting():
         failure = "The certificate cannot be recomputed."
-        found = json.loads(run("worker.recompute", str(certificate), str(tolerance), failure=failure).splitlines()[-1])
-        output.result(found, *_recomputed(found["numbers"]))
-    if not found["holds"]:
+        comparison = json.loads(
+            run("worker.recompute", str(certificate), str(tolerance), failure=failure).splitlines()[-1]
+        )
+        output.result(comparison, *_comparison_lines(comparison["numbers"]))
+    if not comparison["holds"]:
         raise typer.Exit(Exit.NOT_VERIFIED)
 
 
-def _recomputed(numbers: list[dict[str, Any]]) -> list[str]:
+def _comparison_lines(numbers: list[dict[str, Any]]) -> list[str]:
     lines = [
-        f"{one['place']}: {one['certified']}, again {one['again']}: {one['verdict']}"
-        for one in numbers
-        if one["verdict"] != "same"
+        f"{number['place']}: {number['certified']}, again {number['again']}: {number['verdict']}"
+        for number in numbers
+        if number["verdict"] != "same"
     ]
-    same = sum(one["verdict"] == "same" for one in numbers)
+    same = sum(number["verdict"] == "same" for number in numbers)
     return [*lines, f"{same} of {len(numbers)} values are the same again."]
 
 
@@ -161,14 +165,14 @@ def _checkpoint(path: Path) -> "File":
 
 
 def _origin(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint of ours says in the header of its safetensors file; nothing if it is none."""
+    """The provenance that the service wrote into a checkpoint's safetensors header; None if there is none."""
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 100_000_000)))
-        found: dict[str, Any] = json.loads(header["__metadata__"]["structguard"])
+        origin: dict[str, Any] = json.loads(header["__metadata__"]["structguard"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return origin if isinstance(origin, dict) else None
 
 
 def _sha256(path: Path) -> str:
@@ -176,39 +180,40 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _document(found: "Verdict") -> dict[str, Any]:
+def _document(verdict: "Verdict") -> dict[str, Any]:
     return {
-        "verified": found.holds,
-        "findings": [asdict(one) for one in found.findings],
-        "statement": found.statement,
+        "verified": verdict.holds,
+        "findings": [asdict(finding) for finding in verdict.findings],
+        "statement": verdict.statement,
     }
 
 
-def _looked_at(found: "Verdict") -> list[str]:
-    return [f"{'yes' if one.holds else 'NO '}  {one.says}" for one in found.findings]
+def _finding_lines(verdict: "Verdict") -> list[str]:
+    return [f"{'yes' if finding.holds else 'NO '}  {finding.says}" for finding in verdict.findings]
 
 
-def _what_a_certificate_proves(found: "Verdict") -> list[str]:
-    if not found.holds or found.statement is None:
+def _certificate_limits(verdict: "Verdict") -> list[str]:
+    if not verdict.holds or verdict.statement is None:
         return ["This certificate is not verified. Do not rely on it."]
-    said = found.statement["predicate"]
-    [subject] = found.statement["subject"]
+    predicate = verdict.statement["predicate"]
+    [subject] = verdict.statement["subject"]
+    request_id, received, completed = predicate["request_ids"][0], predicate["received"], predicate["completed"]
     return [
         "What this proves:",
         f"  Whoever holds the key has stated, about {subject['name']} with SHA-256 {subject['digest']['sha256']},",
-        f"  that it came of request {said['request_ids'][0]}, received {said['received']}, ended {said['completed']},",
-        f"  and what was measured. The quality gate's result is {said['gate']['result']}.",
+        f"  that it came of request {request_id}, received {received}, ended {completed},",
+        f"  and what was measured. The quality gate's result is {predicate['gate']['result']}.",
         "",
         "What it does not prove:",
         "  That the measurements are right, or the key is whose you think: who gave you the key has to be trusted.",
-        *(f"  {limit}" for limit in said["statement_of_limits"]),
+        *(f"  {limit}" for limit in predicate["statement_of_limits"]),
     ]
 
 
-def _what_a_bundle_proves(found: "Verdict") -> list[str]:
-    if not found.holds:
+def _bundle_limits(verdict: "Verdict") -> list[str]:
+    if not verdict.holds:
         return ["This bundle is not verified. Do not rely on it."]
-    certificate = ["", "The certificate in it:", "", *_what_a_certificate_proves(found)] if found.statement else []
+    certificate = ["", "The certificate in it:", "", *_certificate_limits(verdict)] if verdict.statement else []
     return [
         "What this proves:",
         "  Whoever holds the key has written these files, all of one request, and nobody has changed them since.",

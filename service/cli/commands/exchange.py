@@ -1,4 +1,4 @@
-"""Models from, and for, the places where people keep them."""
+"""Importing models from timm, torchvision, Hugging Face and MLflow, and exporting them."""
 
 import tempfile
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ def import_(
 ) -> None:
     """Register a model of another program as the next version of a model. Its weights are not changed."""
     output = Output(as_json=as_json)
-    with output.reporting(), _fetched(source) as place, exchange.imported(place, checkpoint) as (said, weights):
-        metadata = said | {"parent": parent} | ({} if classes is None else {"classes": parameters.names(classes)})
+    with output.reporting(), _fetched(source) as path, exchange.imported(path, checkpoint) as (imported, weights):
+        metadata = imported | {"parent": parent} | ({} if classes is None else {"classes": parameters.names(classes)})
         _check_complete(metadata)
         model = name or _name(source)
         with Client(server) as client:
@@ -64,20 +64,20 @@ def export(
     output = Output(as_json=as_json)
     with output.reporting(), Client(server) as client, tempfile.TemporaryDirectory() as work:
         registry = mlflow_registry.destination(target) if mlflow_registry.is_uri(target) else None
-        found = client.get(f"/v1/models/{model}/versions/{version}")
-        if found["gate"] == "needs_review":
-            output.say(f"Version {found['number']} did not pass the quality gate.")
+        registered = client.get(f"/v1/models/{model}/versions/{version}")
+        if registered["gate"] == "needs_review":
+            output.say(f"Version {registered['number']} did not pass the quality gate.")
         weights = Path(work, "model.safetensors")
-        download(client, found, weights, lambda _: None)
-        document = {"model": model, "version": found["number"], "sha256": found["sha256"]}
+        download(client, registered, weights, lambda _: None)
+        document = {"model": model, "version": registered["number"], "sha256": registered["sha256"]}
         if registry is not None:
             folder = Path(work, "model")
-            exchange.export(found, weights, folder)
-            uri = mlflow_registry.publish(*registry, found, folder)
-            output.result(document | {"mlflow": uri}, f"{model} version {found['number']} is {uri} in MLflow.")
+            exchange.export(registered, weights, folder)
+            uri = mlflow_registry.publish(*registry, registered, folder)
+            output.result(document | {"mlflow": uri}, f"{model} version {registered['number']} is {uri} in MLflow.")
         else:
-            exchange.export(found, weights, Path(target))
-            output.result(document | {"folder": target}, f"{model} version {found['number']} is in {target}.")
+            exchange.export(registered, weights, Path(target))
+            output.result(document | {"folder": target}, f"{model} version {registered['number']} is in {target}.")
 
 
 @app.command(epilog=EPILOG)
@@ -97,7 +97,7 @@ def convert(
 
 @contextmanager
 def _fetched(source: str) -> Iterator[str]:
-    """The source, or where it was downloaded to from MLflow."""
+    """The source itself, or the folder that it was downloaded to from MLflow."""
     if not mlflow_registry.is_uri(source):
         yield source
         return
@@ -116,7 +116,7 @@ def _check_complete(metadata: dict[str, Any]) -> None:
 
 
 def _name(source: str) -> str:
-    """What a model is called here that had this name elsewhere."""
+    """The default name of a model that is imported from this source."""
     if mlflow_registry.is_uri(source):
         return mlflow_registry.name_of(source).lower()
     return Path(source.partition("@")[0]).name.lower()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Make and revoke the API keys that callers of the service need.", no_args_is_help=True)
 
 Tenant = Annotated[str, typer.Option(help="Whose keys. A tenant sees nothing of another one.")]
-_MOST = 100  # keys to show
+_MAX_LISTED = 100  # keys
 
 
 @app.command(epilog=EPILOG)
@@ -56,9 +56,9 @@ def list_(*, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     with output.reporting():
         with registry() as session:
             owner = api_keys.find_tenant(session, tenant)
-            page = api_keys.list_keys(session, owner.id, cursor=None, limit=_MOST)
-            found = [ApiKeyAnswer.model_validate(row).model_dump(mode="json") for row in page.items]
-        output.result({"items": found}, render.keys(found) if found else "There are no keys.")
+            page = api_keys.list_keys(session, owner.id, cursor=None, limit=_MAX_LISTED)
+            items = [ApiKeyAnswer.model_validate(row).model_dump(mode="json") for row in page.items]
+        output.result({"items": items}, render.keys(items) if items else "There are no keys.")
 
 
 @app.command(epilog=EPILOG)

@@ -1,4 +1,4 @@
-"""Changing the key that wraps all others."""
+"""Changing the master key, which wraps all other keys and secrets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +23,9 @@ def rewrap(
 
     output = Output(as_json=as_json)
     with output.reporting():
-        known = stack.settings(None)
+        settings = stack.settings(None)
         try:
-            before, after = MasterKey(known.model_copy(update={"master_key_file": old})), MasterKey(known)
+            before, after = MasterKey(settings.model_copy(update={"master_key_file": old})), MasterKey(settings)
         except MasterKeyUnusable as error:
             raise CommandError("A master key cannot be used.", error.detail) from error
         with registry() as session:

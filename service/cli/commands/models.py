@@ -101,11 +101,11 @@ def register(
         with exchange.as_safetensors(checkpoint) as converted:
             version = uploads.register_version(client, name, metadata, converted)
         output.say(f"{name} version {version['number']}, sha256 {version['sha256']}")
-        kept: dict[str, Any] = {}
+        evaluation_sets: dict[str, Any] = {}
         for kind, path in sets.items():
-            kept[kind] = uploads.add_evaluation_set(client, name, kind, path)
-            output.say(f"{kind} set {kept[kind]['name']}: {kept[kind]['count']} images")
-        output.result({"version": version, "evaluation_sets": kept})
+            evaluation_sets[kind] = uploads.add_evaluation_set(client, name, kind, path)
+            output.say(f"{kind} set {evaluation_sets[kind]['name']}: {evaluation_sets[kind]['count']} images")
+        output.result({"version": version, "evaluation_sets": evaluation_sets})
 
 
 def download(
@@ -125,15 +125,15 @@ def download(
     output = Output(as_json=as_json)
     with output.reporting(), Client(server) as client:
         if version == "latest":
-            found = uploads.newest_version(client, model)
+            registered = uploads.newest_version(client, model)
         else:
-            found = client.get(f"/v1/models/{model}/versions/{version}")
-        if found["gate"] == "needs_review":
-            output.say(f"Version {found['number']} did not pass the quality gate.")
-        path = target or Path(f"{model}-v{found['number']}.safetensors")
+            registered = client.get(f"/v1/models/{model}/versions/{version}")
+        if registered["gate"] == "needs_review":
+            output.say(f"Version {registered['number']} did not pass the quality gate.")
+        path = target or Path(f"{model}-v{registered['number']}.safetensors")
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=output.console, disable=not output.console.is_terminal) as bars:
-            bar = bars.add_task(path.name, total=found["size"])
-            fetch(client, found, path, lambda done: bars.update(bar, completed=done))
-        document = {"model": model, "version": found["number"], "sha256": found["sha256"], "file": str(path)}
-        output.result(document, f"{path}: {render.mebibytes(found['size'])}, sha256 {found['sha256']}")
+            bar = bars.add_task(path.name, total=registered["size"])
+            fetch(client, registered, path, lambda done: bars.update(bar, completed=done))
+        document = {"model": model, "version": registered["number"], "sha256": registered["sha256"], "file": str(path)}
+        output.result(document, f"{path}: {render.mebibytes(registered['size'])}, sha256 {registered['sha256']}")

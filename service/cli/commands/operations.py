@@ -1,4 +1,4 @@
-"""Looking after an installation, on the machine where it is."""
+"""Diagnosing, backing up and restoring an installation, on the machine where it is."""
 
 import os
 import sys
@@ -27,15 +27,16 @@ def doctor(*, data: Data = None, as_json: AsJson = False) -> None:
 
     output = Output(as_json=as_json)
     with output.reporting():
-        found = []
+        findings = []
         for finding in examine(data):
-            found.append(finding)
+            findings.append(finding)
             output.say(_line(finding.check, finding.outcome, finding.says))
             if finding.mend:
                 output.say(f"{'':23}{finding.mend}")
-        worst = next((one for one in ("problem", "warning") if any(it.outcome == one for it in found)), "ok")
+        outcomes = {finding.outcome for finding in findings}
+        worst = next((outcome for outcome in ("problem", "warning") if outcome in outcomes), "ok")
         if as_json:
-            output.result({"outcome": worst, "findings": [asdict(finding) for finding in found]})
+            output.result({"outcome": worst, "findings": [asdict(finding) for finding in findings]})
     if worst == "problem":
         raise typer.Exit(Exit.UNHEALTHY)
 
@@ -56,12 +57,12 @@ def backup(
     if str(file) == "-":
         output.console = console(stderr=True)
     with output.reporting():
-        with _new(file) as target:
-            told = back_up(stack.settings(data), target, with_images=images)
+        with _new_file(file) as target:
+            summary = back_up(stack.settings(data), target, with_images=images)
         if str(file) == "-":
-            output.say(*_backed_up(file, told))
+            output.say(*_backup_lines(file, summary))
         else:
-            output.result(told | {"file": str(file)}, *_backed_up(file, told))
+            output.result(summary | {"file": str(file)}, *_backup_lines(file, summary))
 
 
 def restore(
@@ -78,15 +79,15 @@ def restore(
     with output.reporting():
         try:
             with sys.stdin.buffer if str(file) == "-" else file.open("rb") as source:
-                told = put_back(stack.settings(data), source, master_key=master_key)
+                summary = put_back(stack.settings(data), source, master_key=master_key)
         except OSError as error:
             raise CommandError("The backup could not be restored. Nothing was changed.", str(error.strerror)) from error
-        output.result(told, *_restored(told))
+        output.result(summary, *_restore_lines(summary))
 
 
 @contextmanager
-def _new(file: Path) -> Iterator[BinaryIO]:
-    """A file that is there, durably, once the block has succeeded, and not before; or stdout."""
+def _new_file(file: Path) -> Iterator[BinaryIO]:
+    """A new file, or stdout for `-`. The file appears, durably, only once the block has succeeded."""
     if str(file) == "-":
         yield sys.stdout.buffer
         return
@@ -105,29 +106,34 @@ def _new(file: Path) -> Iterator[BinaryIO]:
         draft.unlink(missing_ok=True)
 
 
-def _backed_up(file: Path, told: dict[str, Any]) -> list[str]:
-    said = [f"{told['files']} files, {render.mebibytes(told['bytes'])}, are in {file}."]
-    if told["images"]:
-        said.append(f"The images of {told['images']} requests are among them, sealed: only the master key opens them.")
-    if told["images_left_out"]:
-        said.append(f"The images of {told['images_left_out']} requests are not: these fail after a restore.")
-    said.append("The master key is not in it. Keep a copy of it elsewhere, and this file where only few can read it.")
-    return said + _faults(told)
+def _backup_lines(file: Path, summary: dict[str, Any]) -> list[str]:
+    lines = [f"{summary['files']} files, {render.mebibytes(summary['bytes'])}, are in {file}."]
+    if summary["images"]:
+        lines.append(
+            f"The images of {summary['images']} requests are among them, sealed: only the master key opens them."
+        )
+    if summary["images_left_out"]:
+        lines.append(f"The images of {summary['images_left_out']} requests are not: these fail after a restore.")
+    lines.append("The master key is not in it. Keep a copy of it elsewhere, and this file where only few can read it.")
+    return lines + _faults(summary)
 
 
-def _restored(told: dict[str, Any]) -> list[str]:
-    said = [f"The installation of {told['made_at']} is in {told['data_dir']}.", "Start it with `structguard up`."]
-    if told["waiting"]:
-        said.append(f"{told['waiting']} requests wait, and go on then.")
-    if told["sealed"] and not told["has_master_key"]:
-        said.append("But first put the master key of then there, as master.key: without it, they fail.")
-    return said + _faults(told)
+def _restore_lines(summary: dict[str, Any]) -> list[str]:
+    lines = [
+        f"The installation of {summary['made_at']} is in {summary['data_dir']}.",
+        "Start it with `structguard up`.",
+    ]
+    if summary["waiting"]:
+        lines.append(f"{summary['waiting']} requests wait, and go on then.")
+    if summary["sealed"] and not summary["has_master_key"]:
+        lines.append("But first put the master key of then there, as master.key: without it, they fail.")
+    return lines + _faults(summary)
 
 
-def _faults(told: dict[str, Any]) -> list[str]:
+def _faults(summary: dict[str, Any]) -> list[str]:
     """What was wrong with the installation when the backup was made."""
-    faults = [f"Missing when the backup was made: {name}" for name in told["missing"]]
-    return faults + [f"Altered when the backup was made: {name}" for name in told["altered"]]
+    faults = [f"Missing when the backup was made: {name}" for name in summary["missing"]]
+    return faults + [f"Altered when the backup was made: {name}" for name in summary["altered"]]
 
 
 def _line(check: str, outcome: str, says: str) -> Text:

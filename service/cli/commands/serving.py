@@ -31,12 +31,12 @@ def up(
     """Run the service and one worker until Ctrl-C. Everything else is configured by STRUCTGUARD_* variables."""
     output = Output(as_json=as_json)
     with output.reporting():
-        known = stack.settings(data)
+        settings = stack.settings(data)
         try:
-            stack.migrate(known)
-            key = stack.first_key(known)
-            with stack.running(known.data_dir.resolve(), host, port, os.environ) as started:
-                output.result(_where(started) | {"api_key": key}, *_welcome(started, key))
+            stack.migrate(settings)
+            key = stack.first_key(settings)
+            with stack.running(settings.data_dir.resolve(), host, port, os.environ) as started:
+                output.result(_addresses(started) | {"api_key": key}, *_welcome(started, key))
                 started.watch()
         except Stopped:
             output.say("Stopped.")
@@ -64,9 +64,9 @@ def demo(
         # Settings of this shell are for another service: a demo that wrote to that one's database would be a mishap.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
         try:
-            known = RegistrySettings.model_construct(data_dir=folder)
-            stack.migrate(known)
-            key = stack.first_key(known)
+            settings = RegistrySettings.model_construct(data_dir=folder)
+            stack.migrate(settings)
+            key = stack.first_key(settings)
             assert key is not None  # the folder is new
             with stack.running(folder, "127.0.0.1", free_port(), environment) as started:
                 passed = demonstrate(output, started, environment, key, keep=keep)
@@ -89,7 +89,7 @@ def _empty(data: Path | None) -> Path:
     return data.resolve()
 
 
-def _where(running: Stack) -> dict[str, object]:
+def _addresses(running: Stack) -> dict[str, object]:
     return {
         "server": running.server,
         "dashboard": f"{running.server}/dashboard/",
@@ -99,13 +99,13 @@ def _where(running: Stack) -> dict[str, object]:
 
 
 def _welcome(running: Stack, key: str | None) -> list[str]:
-    made = ["An API key that may do everything, shown this once:", f"  export {API_KEY}={key}"]
+    api_key_lines = ["An API key that may do everything, shown this once:", f"  export {API_KEY}={key}"]
     logs = (f"Log of the {name}: {path}" for name, path in running.logs.items())
     return [
         f"Listening on {running.server}; its API is described at {running.server}/docs",
         f"Dashboard: {running.server}/dashboard/",
         f"Data: {running.data_dir}",
         *logs,
-        *(made if key else []),
+        *(api_key_lines if key else []),
         "Ctrl-C stops it.",
     ]

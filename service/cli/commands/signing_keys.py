@@ -1,4 +1,4 @@
-"""The key that signs certificates, looked after where the service's data is."""
+"""The keys that sign certificates: listing, rotating and exporting them, where the service's data is."""
 
 from pathlib import Path
 from typing import Annotated
@@ -57,10 +57,10 @@ def export(
     output = Output(as_json=as_json)
     with output.reporting():
         try:
-            known = signing_keys.public_keys(stack.settings(None))
+            public_keys = signing_keys.public_keys(stack.settings(None))
         except signing_keys.SigningKeyUnusable as error:
             raise CommandError(error.detail) from error
-        key = known[0] if key_id is None else next((key for key in known if key.key_id == key_id), None)
+        key = public_keys[0] if key_id is None else next((key for key in public_keys if key.key_id == key_id), None)
         if key is None:
             raise CommandError("No key of this identifier has ever signed anything here.")
         if target is not None:

@@ -18,13 +18,13 @@ Check = Callable[[], Finding | Iterable[Finding]]
 
 
 def examine(data_dir: Path | None) -> Iterator[Finding]:
-    """Look at everything that the environment names, with this data folder if one is given."""
+    """Check the installation that the environment names, with this data folder if given. Findings hold no secret."""
     try:
         settings = ServiceSettings() if data_dir is None else ServiceSettings(data_dir=data_dir)
     except ValidationError as error:
-        wrong = {f"STRUCTGUARD_{item['loc'][0]}".upper() if item["loc"] else item["msg"] for item in error.errors()}
+        variables = {f"STRUCTGUARD_{item['loc'][0]}".upper() if item["loc"] else item["msg"] for item in error.errors()}
         yield problem(
-            "settings", f"the service cannot use {', '.join(sorted(wrong))}", "docs/settings.md lists the settings."
+            "settings", f"the service cannot use {', '.join(sorted(variables))}", "docs/settings.md lists the settings."
         )
         return
     secrets = _secrets(settings)
@@ -36,28 +36,28 @@ def examine(data_dir: Path | None) -> Iterator[Finding]:
 
 
 def _findings(settings: ServiceSettings) -> Iterator[Finding]:
-    reached = _attempt("database", lambda: database.reachable(settings))
+    reached = _run_check("database", lambda: database.reachable(settings))
     yield from reached
-    is_usable = _are_fine(reached)
+    is_usable = _has_no_problem(reached)
     if is_usable:
         with closing(Database(settings.resolved_database_url())) as opened:
-            migrated = _attempt("migrations", lambda: database.migrated(opened))
+            migrated = _run_check("migrations", lambda: database.migrated(opened))
             yield from migrated
-            is_usable = _are_fine(migrated)
+            is_usable = _has_no_problem(migrated)
             if is_usable:
-                for name, check in _on(opened, settings).items():
-                    yield from _attempt(name, check)
-    yield from _attempt("store", lambda: store.writable(settings))
+                for name, check in _database_checks(opened, settings).items():
+                    yield from _run_check(name, check)
+    yield from _run_check("store", lambda: store.writable(settings))
     if not is_usable:
         mend = "Put the database right, and ask again."
         says = "clock, files, disk, master key, audit log, workers and requests were not looked at"
         yield warning("the rest", says, mend)
-    yield from _attempt("broker", lambda: broker.answers(settings))
-    yield from _attempt("device", lambda: worker.equipment(settings))
+    yield from _run_check("broker", lambda: broker.answers(settings))
+    yield from _run_check("device", lambda: worker.equipment(settings))
 
 
-def _on(opened: Database, settings: ServiceSettings) -> dict[str, Check]:
-    """What takes the tables, in the order of the report."""
+def _database_checks(opened: Database, settings: ServiceSettings) -> dict[str, Check]:
+    """The checks that need the tables, by name, in the order of the report."""
     return {
         "writing": lambda: database.writable(opened),
         "clock": lambda: database.clocks(opened),
@@ -70,21 +70,21 @@ def _on(opened: Database, settings: ServiceSettings) -> dict[str, Check]:
     }
 
 
-def _attempt(name: str, check: Check) -> list[Finding]:
-    """What a check finds. One that breaks has found something, too."""
+def _run_check(name: str, check: Check) -> list[Finding]:
+    """The findings of a check; an exception in it becomes a finding, too."""
     try:
-        found = check()
-        return [found] if isinstance(found, Finding) else list(found)
+        result = check()
+        return [result] if isinstance(result, Finding) else list(result)
     except Exception as error:  # noqa: BLE001  (whatever it is, the other checks are to go on)
         return [problem(name, f"the check itself failed: {type(error).__name__}", "Look at the log of the service.")]
 
 
-def _are_fine(findings: list[Finding]) -> bool:
+def _has_no_problem(findings: list[Finding]) -> bool:
     return all(finding.outcome is not Outcome.PROBLEM for finding in findings)
 
 
 def _secrets(settings: ServiceSettings) -> set[str]:
-    """Passwords in the URLs, as they stand there and as they are meant."""
+    """The URLs of database and broker and their passwords, percent-encoded and decoded."""
     urls = [url.get_secret_value() for url in (settings.database_url, settings.broker_url) if url is not None]
     passwords = {password for url in urls if (password := _password(url))}
     return passwords | {unquote(password) for password in passwords} | set(urls)

@@ -1,4 +1,4 @@
-"""The doorbell: does it work, does it keep what it is told, and does anybody listen?"""
+"""The broker: whether it answers, keeps its messages, and has a consumer for each pool."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _PATIENCE = 2.0  # seconds
 
 
 def answers(settings: RegistrySettings) -> Iterator[Finding]:
-    """Whether it takes messages, and for which pools a worker listens."""
+    """Whether the broker can be reached, and for which pools a Celery worker consumes."""
     if settings.broker_url is None:
         yield ok("broker", "none: workers look for runs themselves")
         return
@@ -31,17 +31,17 @@ def answers(settings: RegistrySettings) -> Iterator[Finding]:
         yield problem("broker", f"it does not answer: {type(error).__name__}", mend)
         return
     yield _policy(url, name)
-    heard = {queue["name"] for reply in replies for queues in reply.values() for queue in queues}
-    deaf = sorted(pool for pool in settings.pools if queue_of(settings.celery_queue, pool) not in heard)
-    if deaf:
+    consumed = {queue["name"] for reply in replies for queues in reply.values() for queue in queues}
+    unserved = sorted(pool for pool in settings.pools if queue_of(settings.celery_queue, pool) not in consumed)
+    if unserved:
         mend = "Start one with `celery --app worker.app worker`, the same broker and queue, and STRUCTGUARD_POOLS."
-        yield problem("listeners", f"no Celery worker answers for the pools {', '.join(deaf)}", mend)
+        yield problem("listeners", f"no Celery worker answers for the pools {', '.join(unserved)}", mend)
     else:
         yield ok("listeners", f"Celery workers answer for the pools {', '.join(sorted(settings.pools))}")
 
 
 def _policy(url: str, name: str) -> Finding:
-    """What Redis does when its memory is full. Where it may not be asked, it is taken to be right."""
+    """What Redis does when its memory is full; taken to be right where CONFIG GET is not permitted."""
     try:
         with Redis.from_url(url, socket_timeout=_PATIENCE) as client:
             policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")

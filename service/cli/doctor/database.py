@@ -1,4 +1,4 @@
-"""The database: is it there, may it be written to, has it the tables of this program, and what time is it there?"""
+"""The database: whether it answers, takes writes and has the tables of this program, and what its clock says."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,11 @@ from service.registry.storage import schema
 from service.registry.storage.database import Database, clock
 from service.registry.tables import Tenant, Transition
 
-_SKEW = 5.0  # seconds by which two clocks may differ and nobody is harmed
+_MAX_SKEW = 5.0  # seconds by which two clocks may differ without harm
 
 
 def reachable(settings: RegistrySettings) -> Finding:
-    """Whether anybody answers there. A SQLite file that is not there is not made."""
+    """Whether the database answers. A missing SQLite file is reported, and not created."""
     try:
         address = make_url(settings.resolved_database_url())
     except ArgumentError:
@@ -68,21 +68,21 @@ def writable(database: Database) -> Finding:
 
 
 def clocks(database: Database) -> Finding:
-    """Whether the clock here agrees with the database's, and has not gone back."""
+    """Whether the local clock agrees with the database's, and that one with the newest transition."""
     with database.read() as session:
         before = time.time()
-        there = clock(session)
-        here = datetime.fromtimestamp((before + time.time()) / 2, UTC)
+        database_time = clock(session)
+        local_time = datetime.fromtimestamp((before + time.time()) / 2, UTC)
         newest = session.scalar(select(func.max(Transition.at)))
     mend = "Synchronise the clocks of all machines, with chrony or systemd-timesyncd."
-    skew = (here - there).total_seconds()
-    if newest is not None and newest > there + timedelta(seconds=_SKEW):
+    skew = (local_time - database_time).total_seconds()
+    if newest is not None and newest > database_time + timedelta(seconds=_MAX_SKEW):
         return problem("clock", f"it is before what was written last, at {newest:%Y-%m-%d %H:%M:%S} UTC", mend)
-    if abs(skew) > _SKEW:
+    if abs(skew) > _MAX_SKEW:
         return warning("clock", f"it differs from the database's by {skew:+.0f} s", mend)
-    return ok("clock", f"{here:%Y-%m-%d %H:%M:%S} UTC, as the database has it")
+    return ok("clock", f"{local_time:%Y-%m-%d %H:%M:%S} UTC, as the database has it")
 
 
 def _first_line(error: SQLAlchemyError) -> str:
-    """What the driver says. It names the server and never a password."""
+    """The first line of the driver's message, which names the server and never a password."""
     return (str(getattr(error, "orig", None) or "").splitlines() or [type(error).__name__])[0]

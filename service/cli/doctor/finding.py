@@ -1,11 +1,11 @@
-"""What a check found, and how bad that is."""
+"""The result of a check and its severity."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """From nothing to do, to something that does not work."""
+    """Severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"  #: it works, and somebody should look

@@ -1,4 +1,4 @@
-"""The master key: can it be read, by nobody else, and does it open what is sealed?"""
+"""The master key: whether it can be read, by its owner only, and decrypts the stored images."""
 
 from pathlib import Path
 
@@ -13,28 +13,29 @@ from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import Database
 from service.registry.tables import DeletionRequest
 
-_TRIED = 10  # sealed files, the newest
+_MAX_TRIED = 10  # encrypted files, the newest
 _MEND = "Put the key that the images were stored with back into its place, then retry what has failed."
 
 
 def opens(settings: RegistrySettings, database: Database) -> Finding:
-    """Tries it on what waits. Nothing is made where there is none: the service does that."""
+    """Try the key on the newest encrypted images. A missing key is reported, and not created."""
     file = settings.master_key_file or settings.data_dir / "master.key"
-    sealed = select(DeletionRequest).where(DeletionRequest.samples_key.is_not(None))
+    encrypted = select(DeletionRequest).where(DeletionRequest.samples_key.is_not(None))
     with database.read() as session:
-        waiting = session.scalars(sealed.order_by(DeletionRequest.received_at.desc()).limit(_TRIED)).all()
+        waiting = session.scalars(encrypted.order_by(DeletionRequest.received_at.desc()).limit(_MAX_TRIED)).all()
     if not (file.exists() or settings.master_key_file or waiting):
         return ok("master key", "none yet: the service makes one when it first starts")
-    wrong = _wrong_with(file, settings) or next(filter(None, (_closed(it, settings, file) for it in waiting)), None)
-    if wrong is not None:
-        return wrong
+    undecryptable = (_images_problem(request, settings, file) for request in waiting)
+    fault = _key_problem(file, settings) or next(filter(None, undecryptable), None)
+    if fault is not None:
+        return fault
     if file.stat().st_mode & 0o077:
         mend = f"Run `chmod 600 {file}`, as the owner that the service runs as."
         return warning("master key", f"others than its owner may read {file}", mend)
     return ok("master key", f"it opens what is sealed ({len(waiting)} tried)" if waiting else "nothing is sealed now")
 
 
-def _wrong_with(file: Path, settings: RegistrySettings) -> Finding | None:
+def _key_problem(file: Path, settings: RegistrySettings) -> Finding | None:
     if not file.exists():
         return problem("master key", f"{file} is not there", _MEND)
     try:
@@ -44,8 +45,8 @@ def _wrong_with(file: Path, settings: RegistrySettings) -> Finding | None:
     return None
 
 
-def _closed(request: DeletionRequest, settings: RegistrySettings, file: Path) -> Finding | None:
-    """Why these images do not open, if they do not."""
+def _images_problem(request: DeletionRequest, settings: RegistrySettings, file: Path) -> Finding | None:
+    """The problem with decrypting the images of a request, if any."""
     try:
         archive.open_images(request, Artifacts(settings.data_dir).path(request.samples or ""), settings).close()
     except OtherMasterKey:

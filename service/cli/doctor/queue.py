@@ -1,4 +1,4 @@
-"""Those who work, and what waits for them."""
+"""Workers and their leases; deletion requests and their deadlines."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ _SOON = timedelta(days=3)
 
 
 def workers(settings: RegistrySettings, database: Database) -> Iterator[Finding]:
-    """Leases that nobody renews, and runs that nobody takes."""
+    """Whether leases are renewed and queued runs are taken."""
     with database.read() as session:
         now = clock(session)
         late = Job.lease_until < now - settings.sweep_interval - _PATIENCE
@@ -31,7 +31,7 @@ def workers(settings: RegistrySettings, database: Database) -> Iterator[Finding]
             "workers", says, "Start the service: it gives them back to the queue. Then look at the worker's log."
         )
     elif queued and not running and since is not None and now - since > _PATIENCE + settings.batch_window:
-        says = f"{queued} runs wait, the first for {_span(now - since)}, and nobody works"
+        says = f"{queued} runs wait, the first for {_duration(now - since)}, and nobody works"
         mend = "Start a worker: `structguard up`, `python -m worker`, or Celery; the log of one that runs says why."
         yield problem("workers", says, mend)
     else:
@@ -39,7 +39,7 @@ def workers(settings: RegistrySettings, database: Database) -> Iterator[Finding]
 
 
 def requests(settings: RegistrySettings, database: Database) -> Iterator[Finding]:
-    """Deadlines, failures, and images that should be gone."""
+    """Overdue requests, failed ones, and images that were to be deleted."""
     open_ = DeletionRequest.state.not_in(ENDED)
     failed = DeletionRequest.state == State.FAILED
     with database.read() as session:
@@ -54,7 +54,7 @@ def requests(settings: RegistrySettings, database: Database) -> Iterator[Finding
             and_(DeletionRequest.state.in_(ENDED - {State.FAILED}), DeletionRequest.ended_at < now - _PATIENCE),
             and_(failed, DeletionRequest.ended_at < now - _PATIENCE - settings.failed_retention),
         )
-        kept = _count(session, DeletionRequest.samples.is_not(None), ended_long_ago)
+        retained = _count(session, DeletionRequest.samples.is_not(None), ended_long_ago)
     if overdue:
         mend = "See what they wait for with `structguard status`, and tell the people who asked."
         yield problem("requests", f"{overdue} of {waiting} open ones are overdue", mend)
@@ -68,9 +68,9 @@ def requests(settings: RegistrySettings, database: Database) -> Iterator[Finding
         says = f"{failures} have failed" + (f"; the images of {lost} are gone" if lost else "")
         mend = "`structguard status --state failed` says why; retry them, or have what is gone sent again."
         yield warning("failures", says, mend)
-    if kept:
+    if retained:
         mend = "Start the service, which removes them, and let it delete in the data folder."
-        yield problem("images", f"images of {kept} ended requests are still there", mend)
+        yield problem("images", f"images of {retained} ended requests are still there", mend)
 
 
 def _count(session: Session, *conditions: ColumnElement[bool]) -> int:
@@ -78,7 +78,7 @@ def _count(session: Session, *conditions: ColumnElement[bool]) -> int:
 
 
 def _waiting_since(session: Session) -> datetime | None:
-    """When the first of those that wait was queued, for the first time or again."""
+    """When the longest waiting request was last queued; None if none waits."""
     queued = (
         select(func.max(Transition.at).label("at"))
         .join(DeletionRequest, DeletionRequest.id == Transition.request_id)
@@ -90,6 +90,6 @@ def _waiting_since(session: Session) -> datetime | None:
     return since
 
 
-def _span(time: timedelta) -> str:
+def _duration(time: timedelta) -> str:
     minutes = int(time.total_seconds() / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"

@@ -1,4 +1,4 @@
-"""The artifact store: may it be written to, is everything there that rows name, and is there room?"""
+"""The artifact store: whether it can be written to, holds every file that a row names, and has free space."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from service.registry.storage.database import Database
 from service.registry.tables import Version
 from service.settings import ServiceSettings
 
-_LITTLE = 0.1  # of a disk
-_FEW = 10_000  # entries of a file system
+_LOW_SHARE = 0.1  # of a disk
+_LOW_INODES = 10_000
 _MIB = 1 << 20
 
 
 def writable(settings: ServiceSettings) -> Finding:
-    """Whether a file can be written there, and removed."""
+    """Whether a file can be written to the store, and removed."""
     folder = settings.data_dir.resolve()
     mend = "Mount it, and let the user of the service and of the workers write there; STRUCTGUARD_DATA_DIR names it."
     if not folder.is_dir():
@@ -37,23 +37,23 @@ def writable(settings: ServiceSettings) -> Finding:
 
 
 def complete(settings: ServiceSettings, database: Database) -> Finding:
-    """Whether every file is there that a row names."""
-    artifacts, seen, missing = Artifacts(settings.data_dir), 0, dict.fromkeys(NAMED_BY, 0)
+    """Whether every file that a row names exists."""
+    artifacts, total, missing = Artifacts(settings.data_dir), 0, dict.fromkeys(NAMED_BY, 0)
     for folder, column in NAMED_BY.items():
         if column is None:
             continue
         with database.read() as session:
-            named = select(column).where(column.is_not(None))
+            keys = select(column).where(column.is_not(None))
             if column is Version.checkpoint:
-                named = named.where(Version.disposition != Disposition.DELETED)
-            for key in session.scalars(named):
-                seen += 1
+                keys = keys.where(Version.disposition != Disposition.DELETED)
+            for key in session.scalars(keys):
+                total += 1
                 missing[folder] += not artifacts.path(str(key)).is_file()
     if any(missing.values()):
         lost = ", ".join(f"{count} of {folder}" for folder, count in missing.items() if count)
         mend = "Restore the data folder from the same backup as the database, or mount the right one."
         return problem("files", f"missing: {lost}", mend)
-    return ok("files", f"all {seen} that the database names are there")
+    return ok("files", f"all {total} that the database names are there")
 
 
 def room(settings: ServiceSettings, database: Database) -> Iterator[Finding]:
@@ -65,9 +65,9 @@ def room(settings: ServiceSettings, database: Database) -> Iterator[Finding]:
     mend = "Make room on it, or move the data folder to a larger disk."
     if disk.free < 2 * largest + 64 * _MIB:
         yield problem("disk", f"{says}; the next version may not fit", mend)
-    elif disk.free / disk.total < _LITTLE and disk.free < 10 * settings.max_upload_bytes:
+    elif disk.free / disk.total < _LOW_SHARE and disk.free < 10 * settings.max_upload_bytes:
         yield warning("disk", says, mend)
-    elif system.f_files and system.f_favail < _FEW:
+    elif system.f_files and system.f_favail < _LOW_INODES:
         yield warning("disk", f"room for {system.f_favail} more files only", mend)
     else:
         yield ok("disk", says)

@@ -1,4 +1,4 @@
-"""What a worker would compute with, as a process of its own finds out: torch is not loaded here."""
+"""Device and encoder of a worker, examined in a process of their own: torch is not loaded here."""
 
 import json
 import os
@@ -12,25 +12,25 @@ from service.cli.processes import run
 from service.settings import ServiceSettings
 
 _GIB = 1 << 30
-#: Variables that begin like settings and are none.
-_OTHERS = {"STRUCTGUARD_API_KEY", "STRUCTGUARD_SERVER", "STRUCTGUARD_DATA"}
+#: Variables with the prefix of settings that are none.
+_NO_SETTINGS = {"STRUCTGUARD_API_KEY", "STRUCTGUARD_SERVER", "STRUCTGUARD_DATA"}
 
 
 def equipment(settings: ServiceSettings) -> Iterator[Finding]:
-    """Device and encoder, and whether the environment means anything to a worker."""
+    """Whether device, encoder weights and environment variables are usable for a worker."""
     environment = os.environ | {"STRUCTGUARD_DATA_DIR": str(settings.data_dir)}
     try:
-        found = json.loads(run("worker.equipment", failure="", environment=environment))
+        report = json.loads(run("worker.equipment", failure="", environment=environment))
     except CommandError as error:
-        yield _absent(settings, str(error.problem["detail"]))
+        yield _not_loading(settings, str(error.problem["detail"]))
         return
-    yield from _names(found)
-    if not found["wrong"]:
-        yield _device(found["device"])
-        yield _encoder(found["encoder"])
+    yield from _variables(report)
+    if not report["wrong"]:
+        yield _device(report["device"])
+        yield _encoder(report["encoder"])
 
 
-def _absent(settings: ServiceSettings, detail: str) -> Finding:
+def _not_loading(settings: ServiceSettings, detail: str) -> Finding:
     if "structguard[worker]" not in detail:
         last = (detail.splitlines() or ["nothing"])[-1]
         return problem("device", f"torch does not load: {last}", "Install the worker's packages again.")
@@ -40,11 +40,12 @@ def _absent(settings: ServiceSettings, detail: str) -> Finding:
     return warning("device", "the worker's packages are not installed here", mend)
 
 
-def _names(found: dict[str, Any]) -> Iterator[Finding]:
-    if found["wrong"]:
+def _variables(report: dict[str, Any]) -> Iterator[Finding]:
+    if report["wrong"]:
         mend = "Put it right: a worker does not start with it."
-        yield problem("settings", f"the worker cannot use {', '.join(found['wrong'])}", mend)
-    known = {f"STRUCTGUARD_{name}".upper() for name in ServiceSettings.model_fields} | set(found["settings"]) | _OTHERS
+        yield problem("settings", f"the worker cannot use {', '.join(report['wrong'])}", mend)
+    known = {f"STRUCTGUARD_{name}".upper() for name in ServiceSettings.model_fields} | _NO_SETTINGS
+    known |= set(report["settings"])
     unknown = sorted(
         name for name in os.environ if name.upper().startswith("STRUCTGUARD_") and name.upper() not in known
     )
@@ -52,23 +53,23 @@ def _names(found: dict[str, Any]) -> Iterator[Finding]:
         yield warning("settings", f"nothing reads {', '.join(unknown)}", "Look for a slip of the pen.")
 
 
-def _device(found: dict[str, Any]) -> Finding:
-    name = f"{found['device']}, torch {found['torch']}"
-    if not found["works"]:
+def _device(report: dict[str, Any]) -> Finding:
+    name = f"{report['device']}, torch {report['torch']}"
+    if not report["works"]:
         mend = "Install a driver and a torch that fit the device, or set STRUCTGUARD_DEVICE to another one."
         return problem("device", f"{name}: it does not compute", mend)
-    if "model" not in found:
-        return ok("device", f"{name}, {found['threads']} threads")
-    memory = f"{found['free'] / _GIB:.1f} of {found['total'] / _GIB:.1f} GiB free"
-    return ok("device", f"{name}, {found['model']}, {memory}")
+    if "model" not in report:
+        return ok("device", f"{name}, {report['threads']} threads")
+    memory = f"{report['free'] / _GIB:.1f} of {report['total'] / _GIB:.1f} GiB free"
+    return ok("device", f"{name}, {report['model']}, {memory}")
 
 
-def _encoder(found: dict[str, Any]) -> Finding:
-    if not found["known"]:
+def _encoder(report: dict[str, Any]) -> Finding:
+    if not report["known"]:
         mend = "Set STRUCTGUARD_OPENCLIP_WEIGHTS to a tag of the model, or to the path of a file."
-        return problem("encoder", f"{found['encoder']}: open_clip has no such weights", mend)
-    if not found["at_hand"]:
+        return problem("encoder", f"{report['encoder']}: open_clip has no such weights", mend)
+    if not report["at_hand"]:
         where = os.environ.get("HF_HOME", str(Path("~/.cache/huggingface").expanduser()))
         mend = f"The first run fetches them from the hub into {where}; without a network, put them there before."
-        return warning("encoder", f"{found['encoder']}: its weights are not on this machine", mend)
-    return ok("encoder", f"{found['encoder']}: its weights are on this machine")
+        return warning("encoder", f"{report['encoder']}: its weights are not on this machine", mend)
+    return ok("encoder", f"{report['encoder']}: its weights are on this machine")

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from service.cli.exits import CommandError, Unreachable
 from service.cli.opendsr import checks  # noqa: F401  (importing them declares them)
-from service.cli.opendsr.receiver import receiving
-from service.cli.opendsr.suite import CheckOutcome, Result, results
-from service.cli.opendsr.target import connected
+from service.cli.opendsr.receiver import listen_for_callbacks
+from service.cli.opendsr.suite import CheckOutcome, Result, run_checks
+from service.cli.opendsr.target import connect
 
 _COLOURS = {
     CheckOutcome.PASS: "green",
@@ -21,38 +21,38 @@ _COLOURS = {
 }
 
 
-def checked(
+def check_processor(
     url: str,
     *,
     prefix: str,
     headers: dict[str, str],
-    known: dict[str, str] | None,
+    known_identity: dict[str, str] | None,
     listen: tuple[str, int] | None,
     callback_url: str | None,
     patience: float,
     authorities: Path | None,
-    is_self_signed_fine: bool,
+    allow_self_signed: bool,
     strict: bool,
 ) -> list[Result]:
-    """What comes of all checks.
+    """Run all checks against the processor at `url`; `patience` is in seconds.
 
     Raises:
-        Unreachable: nobody answers there.
-        CommandError: nobody can listen where callbacks are to be waited for.
+        Unreachable: the processor does not answer.
+        CommandError: the address of `listen` cannot be listened on.
     """
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         try:
-            receiver = listen and opened.enter_context(receiving(*listen, callback_url, patience))
+            receiver = listen and stack.enter_context(listen_for_callbacks(*listen, callback_url, patience))
         except OSError as error:
             raise CommandError("Callbacks cannot be waited for there.", error.strerror or "") from error
-        target = opened.enter_context(
-            connected(
+        target = stack.enter_context(
+            connect(
                 url,
                 prefix=prefix,
                 authorization=headers,
-                known=known,
+                known_identity=known_identity,
                 receiver=receiver,
-                is_self_signed_fine=is_self_signed_fine,
+                allow_self_signed=allow_self_signed,
                 authorities=authorities and authorities.read_bytes(),
             )
         )
@@ -60,11 +60,11 @@ def checked(
             target.http.head("/")
         except httpx.TransportError as error:
             raise Unreachable(f"{url} does not answer.", str(error) or type(error).__name__) from error
-        return list(results(target, strict=strict))
+        return list(run_checks(target, strict=strict))
 
 
-def document(found: list[Result]) -> dict[str, object]:
-    """For programs."""
+def document(results: list[Result]) -> dict[str, object]:
+    """The results as a JSON object."""
     return {
         "checks": [
             {
@@ -73,21 +73,21 @@ def document(found: list[Result]) -> dict[str, object]:
                 "outcome": result.outcome,
                 "detail": result.detail,
             }
-            for result in found
+            for result in results
         ]
     }
 
 
-def table(found: list[Result]) -> Table:
-    """For people."""
+def table(results: list[Result]) -> Table:
+    """The results as a table for the terminal."""
     rows = Table("check", "clause", "", "", box=None, pad_edge=False)
-    for result in found:
+    for result in results:
         outcome = f"[{_COLOURS[result.outcome]}]{result.outcome}"
         rows.add_row(result.check.name, result.check.clause, outcome, result.detail)
     return rows
 
 
-def summary(found: list[Result]) -> str:
-    """How many of each."""
-    counts = Counter(result.outcome for result in found)
+def summary(results: list[Result]) -> str:
+    """The number of checks with each outcome, such as `40 pass, 0 fail, 1 warn, 2 skip`."""
+    counts = Counter(result.outcome for result in results)
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in CheckOutcome)

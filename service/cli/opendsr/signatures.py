@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 _PADDINGS = (PKCS1v15(), PSS(MGF1(SHA256()), PSS.AUTO))
-_LEAST_BITS = 2048
+_MIN_BITS = 2048
 
 
 def certificates(content: bytes) -> list[x509.Certificate]:
-    """A certificate and those that it was issued by, in PEM, or one in DER.
+    """Parse a certificate and the chain of its issuers in PEM, or one certificate in DER.
 
     Raises:
         ValueError: it is neither.
@@ -34,15 +34,15 @@ def fault_of_key(certificate: x509.Certificate) -> str | None:
     key = certificate.public_key()
     if not isinstance(key, RSAPublicKey):
         return "its key is not RSA"
-    if key.key_size < _LEAST_BITS:
-        return f"its key has {key.key_size} bits; {_LEAST_BITS} are the least"
+    if key.key_size < _MIN_BITS:
+        return f"its key has {key.key_size} bits; {_MIN_BITS} are the least"
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
         return "it is not valid at this time"
     return None
 
 
-def is_for(certificate: x509.Certificate, domain: str) -> bool:
-    """Is the certificate issued for the domain, or for all hosts of the one above it?"""
+def is_issued_for(certificate: x509.Certificate, domain: str) -> bool:
+    """Whether the certificate names the domain, or the wildcard of its parent domain."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -50,19 +50,19 @@ def is_for(certificate: x509.Certificate, domain: str) -> bool:
     try:
         return ip_address(domain) in names.get_values_for_type(x509.IPAddress)
     except ValueError:
-        known = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
-        return not known.isdisjoint({domain.lower(), f"*.{domain.lower().partition('.')[2]}"})
+        dns_names = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
+        return not dns_names.isdisjoint({domain.lower(), f"*.{domain.lower().partition('.')[2]}"})
 
 
 def is_trusted(chain: list[x509.Certificate], domain: str, authorities: bytes | None) -> bool:
-    """Was the certificate issued by an authority: one of these (PEM), or one that everybody trusts?"""
+    """Whether the chain leads to one of these authorities (PEM), or by default to one that httpx trusts."""
     if authorities is not None:
         roots = x509.load_pem_x509_certificates(authorities)
     else:
-        known = httpx.create_ssl_context().get_ca_certs(binary_form=True)
-        with warnings.catch_warnings():  # some are old, and odd
+        trusted = httpx.create_ssl_context().get_ca_certs(binary_form=True)
+        with warnings.catch_warnings():  # about old roots with unusual encodings
             warnings.simplefilter("ignore")
-            roots = [x509.load_der_x509_certificate(root) for root in known]
+            roots = [x509.load_der_x509_certificate(root) for root in trusted]
     try:
         PolicyBuilder().store(Store(roots)).build_server_verifier(x509.DNSName(domain)).verify(chain[0], chain[1:])
     except (VerificationError, ValueError):

@@ -25,8 +25,8 @@ KNOWN = "4711"  # the only person there is
 REQUIRED = ("regulation", "subject_request_id", "subject_request_type", "submitted_time", "subject_identities")
 
 
-def now(**more):
-    return (datetime.now(UTC) + timedelta(**more)).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now(**delta):
+    return (datetime.now(UTC) + timedelta(**delta)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def key(owner, bits=2048):
@@ -65,9 +65,15 @@ def certificate(host="localhost", days=1, bits=2048, is_self_signed=False):
 
 
 def _builder(owner, issuer, days=1, bits=2048):
-    named, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in (owner, issuer))
-    began, ends = datetime.now(UTC) - 9 * DAY, datetime.now(UTC) + days * DAY
-    return x509.CertificateBuilder(by, named, key(owner, bits).public_key(), x509.random_serial_number(), began, ends)
+    subject_name, issuer_name = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in (owner, issuer))
+    return x509.CertificateBuilder(
+        issuer_name=issuer_name,
+        subject_name=subject_name,
+        public_key=key(owner, bits).public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=datetime.now(UTC) - 9 * DAY,
+        not_valid_after=datetime.now(UTC) + days * DAY,
+    )
 
 
 @dataclass
@@ -137,21 +143,21 @@ class SmallProcessor:
 
     def _create(self, body, *, is_first):
         try:
-            asked = json.loads(body)
+            document = json.loads(body)
         except ValueError:
-            asked = None
-        if not self.believes and (wrong := _wrong(asked, is_first=is_first)):
+            document = None
+        if not self.believes and (wrong := _wrong(document, is_first=is_first)):
             return Reply("error", 400, _error(400, wrong))
-        asked = asked or {}
-        if self.minds_extensions and "extensions" in asked:
+        document = document or {}
+        if self.minds_extensions and "extensions" in document:
             return Reply("error", 400, _error(400, "extensions are unknown"))
-        identifier = asked.get("subject_request_id")
+        identifier = document.get("subject_request_id")
         known = self._requests.get(identifier)
         if known and known[0] != body and not self.forgets:
             return Reply("error", 409, _error(409, "that was another request"))
         if not known or self.forgets:
-            is_known = any(person.get("identity_value") == KNOWN for person in asked.get("subject_identities") or ())
-            self._requests[identifier] = (body, asked, "pending" if is_known else "completed")
+            is_known = any(person.get("identity_value") == KNOWN for person in document.get("subject_identities") or ())
+            self._requests[identifier] = (body, document, "pending" if is_known else "completed")
             if not is_known:
                 self._call(identifier)
         times = {"received_time": now(), "expected_completion_time": now(days=30)}
@@ -175,18 +181,18 @@ class SmallProcessor:
         }
 
     def _cancel(self, identifier):
-        body, asked, status = self._requests[identifier]
+        body, document, status = self._requests[identifier]
         if status != "pending" and not self.believes:
             return Reply("error", 409, _error(409, "it has ended"))
-        self._requests[identifier] = (body, asked, "cancelled")
+        self._requests[identifier] = (body, document, "cancelled")
         self._call(identifier)
         return Reply(
             "cancellation", 202, {"controller_id": "7", "received_time": now(), "subject_request_id": identifier}
         )
 
     def _call(self, identifier):
-        asked = self._requests[identifier][1]
-        for url in (asked or {}).get("status_callback_urls") or () if self.calls_back else ():
+        document = self._requests[identifier][1]
+        for url in (document or {}).get("status_callback_urls") or () if self.calls_back else ():
             reply = Reply("callback", 0, self._told(identifier) | {"status_callback_url": url})
             sent = self._send(reply)
             with urllib.request.urlopen(urllib.request.Request(url, sent.body, sent.headers)) as answer:
@@ -212,23 +218,23 @@ def _error(code, message):
     return {"error": {"code": code, "message": message}}
 
 
-def _wrong(asked, *, is_first):
-    if not isinstance(asked, dict):
+def _wrong(document, *, is_first):
+    if not isinstance(document, dict):
         return "that is no JSON object"
-    missing = [name for name in REQUIRED if not asked.get(name) and not (is_first and name == "regulation")]
+    missing = [name for name in REQUIRED if not document.get(name) and not (is_first and name == "regulation")]
     if missing:
         return f"{missing[0]} field is required"
-    if asked.get("regulation", "gdpr") not in ("gdpr", "ccpa"):
+    if document.get("regulation", "gdpr") not in ("gdpr", "ccpa"):
         return "regulation is unknown"
     try:
-        if uuid.UUID(asked["subject_request_id"]).version != 4:
+        if uuid.UUID(document["subject_request_id"]).version != 4:
             return "subject_request_id is of another version"
-        datetime.fromisoformat(asked["submitted_time"])
+        datetime.fromisoformat(document["submitted_time"])
     except ValueError:
         return "subject_request_id or submitted_time is malformed"
-    if asked["subject_request_type"] != "erasure":
+    if document["subject_request_type"] != "erasure":
         return "subject_request_type is not supported"
-    for person in asked["subject_identities"]:
+    for person in document["subject_identities"]:
         if person.get("identity_type") not in ("controller_customer_id", "email") or not person.get("identity_value"):
             return "an identity is malformed"
         if person.get("identity_format") not in ("raw", "sha1", "md5", "sha256"):

@@ -48,13 +48,13 @@ def elsewhere(tmp_path_factory):
     return tmp_path_factory.mktemp("elsewhere")
 
 
-def add_request(database, settings, *, sealed=True):
+def add_request(database, settings, *, encrypted=True):
     """A request that waits, and its images."""
     with database.write() as session:
         request = given_rows.request(session, models.find_model(session, given_rows.tenant(session), "pets"))
         file = settings.data_dir / request.samples
         file.parent.mkdir(exist_ok=True)
-        if sealed:
+        if encrypted:
             with EncryptedWriter(file) as writer:
                 writer.write(PIXELS)
             request.samples_key = MasterKey(settings).wrap(writer.key, request.id)
@@ -94,9 +94,9 @@ def opened(request, settings):
 
 def test_what_was_backed_up_comes_back(structguard, backup, installation, elsewhere):
     """Rows, files, keys that others know us by, and images, which the master key opens."""
-    file, told = backup()
+    file, summary = backup()
     key = installation.data_dir / "master.key"
-    assert (told["images"], told["images_left_out"], told["missing"], told["altered"]) == (1, 0, [], [])
+    assert (summary["images"], summary["images_left_out"], summary["missing"], summary["altered"]) == (1, 0, [], [])
     assert file.stat().st_mode & 0o077 == 0
 
     ran = structguard("restore", file, "--data", elsewhere / "new", "--master-key", key, "--json")
@@ -141,8 +141,8 @@ def test_images_stay_behind_when_asked_to_and_their_keys_with_them(structguard, 
     """A request that waited then fails, and says that it has no images."""
     (request,) = requests_in(installation.data_dir)
     assert request.samples_key in contents(backup()[0])["registry.sqlite"]
-    file, told = backup("--no-images")
-    assert (told["images"], told["images_left_out"]) == (0, 1)
+    file, summary = backup("--no-images")
+    assert (summary["images"], summary["images_left_out"]) == (0, 1)
     assert not any(name.startswith("samples/") for name in contents(file))
     assert request.samples_key not in contents(file)["registry.sqlite"]
 
@@ -155,9 +155,9 @@ def test_images_stay_behind_when_asked_to_and_their_keys_with_them(structguard, 
 
 def test_images_that_lie_open_are_not_copied(sqlite, backup, installation):
     """An earlier release has stored them so."""
-    add_request(sqlite, installation, sealed=False)
-    file, told = backup()
-    assert (told["images"], told["images_left_out"]) == (1, 1)
+    add_request(sqlite, installation, encrypted=False)
+    file, summary = backup()
+    assert (summary["images"], summary["images_left_out"]) == (1, 1)
     assert not any(PIXELS in content for content in contents(file).values())
 
 
@@ -166,8 +166,8 @@ def test_images_that_were_destroyed_are_not_in_it(sqlite, backup, installation):
     (request,) = requests_in(installation.data_dir)
     with sqlite.write() as session:
         session.execute(update(DeletionRequest).values(state=State.COMPLETED, samples=None, samples_key=None))
-    file, told = backup()
-    assert told["images"] == 0
+    file, summary = backup()
+    assert summary["images"] == 0
     assert request.samples_key not in contents(file)["registry.sqlite"]
     assert request.samples not in contents(file)
 
@@ -187,8 +187,8 @@ def test_images_that_go_while_it_begins_are_done_without(sqlite, backup, install
         link(source, target)
 
     monkeypatch.setattr(taking.os, "link", slow)
-    file, told = backup()
-    assert (told["images"], told["images_left_out"]) == (1, 0)
+    file, summary = backup()
+    assert (summary["images"], summary["images_left_out"]) == (1, 0)
     assert doomed.samples_key not in contents(file)["registry.sqlite"]
 
 
@@ -197,8 +197,8 @@ def test_what_is_missing_or_altered_is_said_and_the_rest_is_saved(sqlite, struct
     (installation.data_dir / "checkpoints/x").write_bytes(b"rotten!")
     assert backup()[1]["altered"] == ["checkpoints/x"]
     (installation.data_dir / "checkpoints/x").unlink()
-    file, told = backup()
-    assert (told["missing"], told["altered"]) == (["checkpoints/x"], [])
+    file, summary = backup()
+    assert (summary["missing"], summary["altered"]) == (["checkpoints/x"], [])
     assert (
         "Missing when the backup was made: checkpoints/x" in structguard("restore", file, "--data", elsewhere / "n").out
     )
@@ -332,10 +332,10 @@ def test_an_installation_with_a_server_is_backed_up_otherwise(structguard, elsew
 
 
 def test_the_manifest_says_what_every_file_is(backup):
-    file, told = backup()
-    found = contents(file)
-    manifest = json.loads(found.pop(MANIFEST))
-    assert manifest["files"].keys() == found.keys()
-    for name, content in found.items():
+    file, summary = backup()
+    files = contents(file)
+    manifest = json.loads(files.pop(MANIFEST))
+    assert manifest["files"].keys() == files.keys()
+    for name, content in files.items():
         assert manifest["files"][name] == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    assert told["bytes"] == sum(map(len, found.values()))
+    assert summary["bytes"] == sum(map(len, files.values()))

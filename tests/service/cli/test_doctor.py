@@ -57,7 +57,8 @@ def outcomes(findings):
 
 
 def says(findings):
-    return " ".join(f"{it.says} {it.mend}" for it in ([findings] if isinstance(findings, doctor.Finding) else findings))
+    findings = [findings] if isinstance(findings, doctor.Finding) else findings
+    return " ".join(f"{finding.says} {finding.mend}" for finding in findings)
 
 
 def later(database, **spans):

@@ -13,12 +13,12 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 VERSION = {"number": 2, "gate": None, "sha256": DIGEST, "size": len(CONTENT), "links": {"checkpoint": "/checkpoint"}}
 
 
-def from_range(request, **given):
+def from_range(request, **answer_fields):
     """Answer a range as the service does, if it is asked for one of this very file."""
-    wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
-    if wanted is None or request.headers.get("If-Range") != f'"sha256:{DIGEST}"':
-        return Answer(CONTENT, **given)
-    return Answer(CONTENT[int(wanted[1]) :], 206, **given)
+    match = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+    if match is None or request.headers.get("If-Range") != f'"sha256:{DIGEST}"':
+        return Answer(CONTENT, **answer_fields)
+    return Answer(CONTENT[int(match[1]) :], 206, **answer_fields)
 
 
 def fetch(address, target):

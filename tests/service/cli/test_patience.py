@@ -122,7 +122,7 @@ def test_a_failure_of_the_server_is_no_refusal(structguard):
 )
 def test_retry_after_holds_seconds_or_a_date(value, seconds):
     """RFC 9110, section 10.2.3."""
-    assert retry_after(value, NOW, otherwise=1.5) == seconds
+    assert retry_after(value, NOW, default=1.5) == seconds
 
 
 def test_names_of_files_are_not_sent(structguard, pictures):

@@ -51,9 +51,9 @@ def test_what_the_old_key_opened_the_new_one_opens(structguard, registry, tmp_pa
         assert new.unwrap(request.samples_key, request.id) == key
         with pytest.raises(OtherMasterKey):
             endpoints.opened(hook.private_key, hook.id, old)
-        # What the old key had sealed for the audit log stands in it, before nobody has that key any more.
-        said = [json.loads(link.entry) for link in audit_log.entries(session, tenant.id, 1)]
-        assert [one["as_written"] for one in said] == [True] * 5
+        # Rows with a MAC of the old key are chained into the audit log before that key is gone.
+        entries = [json.loads(link.entry) for link in audit_log.entries(session, tenant.id, 1)]
+        assert [entry["as_written"] for entry in entries] == [True] * 5
         assert audit_log.unchained_tenants(session) == []
 
 

@@ -70,14 +70,14 @@ def files(tmp_path, signer, model):
     return {name: tmp_path / name for name in contents}
 
 
-def asked(files, **changed):
+def verify_arguments(files, **changed):
     paths = files | changed
     return ("verify", paths["certificate.json"], paths["model.safetensors"], "--key", paths["key.pem"])
 
 
 def test_it_says_in_plain_words_what_a_certificate_proves_and_what_not(structguard, files):
     """Signature, file, request, parent and digests; and that it trusts the key that it was given."""
-    ran = structguard(*asked(files), "--request", REQUEST, "--parent", files["parent.safetensors"])
+    ran = structguard(*verify_arguments(files), "--request", REQUEST, "--parent", files["parent.safetensors"])
     assert ran.code == 0, ran.out
     assert ran.out.count("yes  ") == 6
     words = " ".join(ran.out.split())
@@ -85,7 +85,7 @@ def test_it_says_in_plain_words_what_a_certificate_proves_and_what_not(structgua
     assert "What it does not prove:" in words
     assert LIMITS[0] in words
     assert "who gave you the key has to be trusted" in words
-    document = structguard(*asked(files), "--request", REQUEST, "--json").document
+    document = structguard(*verify_arguments(files), "--request", REQUEST, "--json").document
     assert document["verified"] is True
     assert {one["check"] for one in document["findings"]} == {"signature", "parameters", "request", "model", "origin"}
 
@@ -112,7 +112,7 @@ def test_no_byte_of_the_model_can_be_changed(structguard, files):
     whole = files["model.safetensors"].read_bytes()
     for at in (0, 8, 40, len(whole) // 2, len(whole) - 1):
         files["model.safetensors"].write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        ran = structguard(*asked(files), "--json")
+        ran = structguard(*verify_arguments(files), "--json")
         assert ran.code == 8
         assert [one["check"] for one in ran.document["findings"] if not one["holds"]] == ["model"]
 
@@ -121,50 +121,50 @@ def test_a_key_that_has_not_signed_is_refused(structguard, files, tmp_path):
     """Also if the certificate is made to name it."""
     other = signing_keys.signer(RegistrySettings(data_dir=tmp_path / "other"))
     files["key.pem"].write_text(other.public.pem)
-    ran = structguard(*asked(files))
+    ran = structguard(*verify_arguments(files))
     assert ran.code == 8
     assert "another key" in ran.out
     assert "Do not rely on it" in ran.out
     envelope_ = json.loads(files["certificate.json"].read_bytes())
     envelope_["signatures"][0]["keyid"] = other.key_id
     files["certificate.json"].write_text(json.dumps(envelope_, separators=(",", ":"), sort_keys=True))
-    ran = structguard(*asked(files))
+    ran = structguard(*verify_arguments(files))
     assert ran.code == 8
     assert "not of this key" in ran.out
 
 
 def test_a_certificate_of_another_request_or_model_is_refused(structguard, files, signer, model, tmp_path):
     """It is genuine, and not what was asked about."""
-    assert structguard(*asked(files), "--request", OTHER).code == 8
+    assert structguard(*verify_arguments(files), "--request", OTHER).code == 8
     another = tmp_path / "another.safetensors"
     another.write_bytes(save({"weight": np.zeros(4, np.float32)}))
-    assert structguard(*asked(files, **{"model.safetensors": another})).code == 8
-    assert structguard(*asked(files), "--parent", another).code == 8
+    assert structguard(*verify_arguments(files, **{"model.safetensors": another})).code == 8
+    assert structguard(*verify_arguments(files), "--parent", another).code == 8
 
 
 def test_a_statement_that_contradicts_itself_or_the_file_is_refused(signer, model):
     """Its digests are computed again, and what the file says of its run and parent is compared."""
-    said = statement(model, PARENT)
-    said["predicate"]["method"]["parameters"]["lr"] = 0.02
-    assert not verify(dsse.sign(said, signer), signer.public).holds
-    said = statement(model, b"another parent")
+    signed_statement = statement(model, PARENT)
+    signed_statement["predicate"]["method"]["parameters"]["lr"] = 0.02
+    assert not verify(dsse.sign(signed_statement, signer), signer.public).holds
+    signed_statement = statement(model, b"another parent")
     origin = {"job": JOB, "parent_sha256": sha(PARENT)}
-    found = verify(dsse.sign(said, signer), signer.public, model=File(sha(model), origin))
-    assert [one.check for one in found.findings if not one.holds] == ["origin"]
+    verdict = verify(dsse.sign(signed_statement, signer), signer.public, model=File(sha(model), origin))
+    assert [one.check for one in verdict.findings if not one.holds] == ["origin"]
 
 
 def test_a_signed_statement_of_another_kind_is_no_certificate(signer, model):
     """Whatever else the key may have signed."""
-    said = statement(model, PARENT) | {"predicateType": "https://slsa.dev/provenance/v1"}
-    found = verify(dsse.sign(said, signer), signer.public)
-    assert (found.holds, found.statement) == (False, None)
+    signed_statement = statement(model, PARENT) | {"predicateType": "https://slsa.dev/provenance/v1"}
+    verdict = verify(dsse.sign(signed_statement, signer), signer.public)
+    assert (verdict.holds, verdict.statement) == (False, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"payload": 1}'])
 def test_what_is_no_certificate_is_called_so(structguard, files, content):
     """Without a traceback."""
     files["certificate.json"].write_bytes(content)
-    ran = structguard(*asked(files))
+    ran = structguard(*verify_arguments(files))
     assert ran.code == 8
     assert "not a certificate of ours" in ran.out
 
@@ -172,7 +172,7 @@ def test_what_is_no_certificate_is_called_so(structguard, files, content):
 def test_it_needs_no_server_no_settings_and_no_worker(files):
     """A process of its own, which could not even load torch."""
     code = "import sys; sys.modules['torch'] = None; sys.argv[0] = 'structguard'; from service.cli import main; main()"
-    command = [sys.executable, "-c", code, *map(str, asked(files))]
+    command = [sys.executable, "-c", code, *map(str, verify_arguments(files))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=files["key.pem"].parent)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in files["key.pem"].parent.iterdir()} == {*files, "data"}
@@ -194,8 +194,8 @@ def test_the_keys_are_looked_after_by_the_command_line(structguard, tmp_path, mo
 
 def test_a_year_and_a_bundle_are_fetched_from_the_service(structguard, server, tmp_path):
     """The figures as words and as JSON; of a request that does not exist there is no bundle."""
-    found = structguard("report", "gdpr", "--year", datetime.now(UTC).year, "--server", server, "--json").document
-    assert found["regulation"] == "gdpr"
+    figures = structguard("report", "gdpr", "--year", datetime.now(UTC).year, "--server", server, "--json").document
+    assert figures["regulation"] == "gdpr"
     assert "received: " in structguard("report", "--server", server).out
     target = Path(tmp_path, "bundle.zip")
     assert structguard("evidence", OTHER, "-o", target, "--server", server).code == 3

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from service.cli import render
-from service.cli.exits import EPILOG, Exit, verdict
+from service.cli.exits import EPILOG, Exit, exit_code
 from service.registry.states import ENDED, State
 from tests.service.cli.scripted_server import document, script, scripted
 
@@ -49,8 +49,8 @@ def test_the_exit_code_tells_how_the_request_ended(structguard, state, code):
 
 def test_every_end_has_an_exit_code():
     """And only the good one is 0."""
-    assert {state for state in ENDED if verdict(state) == Exit.OK} == {State.COMPLETED}
-    assert {state for state in ENDED if verdict(state) == Exit.NEEDS_REVIEW} == {State.NEEDS_REVIEW}
+    assert {state for state in ENDED if exit_code(state) == Exit.OK} == {State.COMPLETED}
+    assert {state for state in ENDED if exit_code(state) == Exit.NEEDS_REVIEW} == {State.NEEDS_REVIEW}
     assert all(f"{code.value} " in EPILOG for code in Exit)
 
 

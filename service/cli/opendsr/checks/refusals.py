@@ -6,12 +6,12 @@ from typing import Any
 
 from service.cli.opendsr.checks import expectations
 from service.cli.opendsr.suite import must, should
-from service.cli.opendsr.target import Missed, Skipped, Target
+from service.cli.opendsr.target import CheckFailed, CheckSkipped, Target
 
 _CANARY = "opendsr-check-canary-4711"
 
-#: Requests that are wrong in one place. Nothing stands for a field that is left out.
-_WRONG: dict[str, tuple[str, dict[str, Any]]] = {
+#: Fields that make a request invalid, by name of the check, with their section; None leaves a field out.
+_INVALID_FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "regulation-missing": ("7.1.1", {"regulation": None}),
     "regulation-unknown": ("7.1.1", {"regulation": "nonsense"}),
     "identifier-missing": ("7.1.1", {"subject_request_id": None}),
@@ -34,14 +34,14 @@ _WRONG: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def _declare(name: str, clause: str, changed: dict[str, Any]) -> None:
+def _declare(name: str, clause: str, fields: dict[str, Any]) -> None:
     @must(f"refused-{name}", f"7.5, {clause}")
     def refused(target: Target) -> None:
-        expectations.status(target.create(target.request(**changed)), 400)
+        expectations.status(target.create(target.request(**fields)), 400)
 
 
-for _name, (_clause, _changed) in _WRONG.items():
-    _declare(_name, _clause, _changed)
+for _name, (_clause, _fields) in _INVALID_FIELDS.items():
+    _declare(_name, _clause, _fields)
 
 
 @must("refused-not-json", "7.5")
@@ -53,51 +53,51 @@ def not_json(target: Target) -> None:
 
 @must("refused-unsupported-type", "6.3, 7.5")
 def unsupported_type(target: Target) -> None:
-    """What discovery does not list is declined, and not accepted and forgotten."""
+    """A type of request that discovery does not list is refused."""
     supported = target.discovery.get("supported_subject_request_types")
     if not isinstance(supported, list):
-        raise Skipped("discovery has no list of what is supported")
-    others = [kind for kind in ("access", "portability", "erasure") if kind not in supported]
-    if not others:
-        raise Skipped("every type is supported")
-    expectations.status(target.create(target.request(subject_request_type=others[0])), 400)
+        raise CheckSkipped("discovery has no list of what is supported")
+    unsupported = [kind for kind in ("access", "portability", "erasure") if kind not in supported]
+    if not unsupported:
+        raise CheckSkipped("every type is supported")
+    expectations.status(target.create(target.request(subject_request_type=unsupported[0])), 400)
 
 
 @must("refused-unknown-status", "8.1")
 def unknown_status(target: Target) -> None:
-    """There is no status of what was never asked; 404 is erratum 6."""
+    """The status of an unknown request is refused; 404 is erratum 6."""
     expectations.status(target.status(str(uuid.uuid4())), 400, 404)
 
 
 @must("refused-unknown-cancellation", "9")
 def unknown_cancellation(target: Target) -> None:
-    """Nor can it be withdrawn."""
+    """An unknown request cannot be cancelled."""
     expectations.status(target.cancel(str(uuid.uuid4())), 400, 404)
 
 
 @must("refused-without-credentials", "4.3")
 def without_credentials(target: Target) -> None:
-    """Requests are authenticated; how is up to the processor."""
+    """A request without credentials is refused."""
     if not target.authorization:
-        raise Skipped("no credentials were given")
+        raise CheckSkipped("no credentials were given")
     body = json.dumps(target.request()).encode()
-    answer = target.call("POST", f"{target.prefix}/requests", content=body, is_signed_in=False)
-    expectations.status(answer, 400, 401, 403)
+    response = target.call("POST", f"{target.prefix}/requests", content=body, is_authenticated=False)
+    expectations.status(response, 400, 401, 403)
 
 
 @should("error-object", "7.6")
 def error_object(target: Target) -> None:
-    """Errors say what is wrong."""
-    answer = target.create(target.request(subject_request_id="4711"))
-    if answer.is_success:
-        raise Skipped("there is no error")
-    expectations.error(answer)
+    """An error is an error object."""
+    response = target.create(target.request(subject_request_id="4711"))
+    if response.is_success:
+        raise CheckSkipped("there is no error")
+    expectations.error(response)
 
 
 @must("error-names-nobody", "7.6")
 def error_names_nobody(target: Target) -> None:
     """An error repeats no identity."""
     for name in ("identity-type-unknown", "identity-format-unknown"):
-        answer = target.create(target.request(**_WRONG[name][1]))
-        if not answer.is_success and _CANARY in answer.text:
-            raise Missed("the error repeats an identity")
+        response = target.create(target.request(**_INVALID_FIELDS[name][1]))
+        if not response.is_success and _CANARY in response.text:
+            raise CheckFailed("the error repeats an identity")

@@ -7,22 +7,22 @@ from service.cli.opendsr.target import Target
 
 @must("v1-routes", "10.1")
 def routes(target: Target) -> None:
-    """A request, which had no regulation then, and its status; the answers are signed by the old names."""
+    """Request, without the regulation of version 2, and status; signatures are in X-OpenGDPR-* headers."""
     body = target.request(regulation=None, api_version="1.0")
-    answer = target.create(body, "/opengdpr_requests")
-    expectations.status(answer, 201)
-    expectations.signed(target, answer.headers, answer.content, "OpenGDPR")
-    answer = target.call("GET", f"/opengdpr_requests/{body['subject_request_id']}")
-    expectations.status(answer, 200)
-    if expectations.document(answer, "request_status"):
-        expectations.signed(target, answer.headers, answer.content, "OpenGDPR")
+    response = target.create(body, "/opengdpr_requests")
+    expectations.status(response, 201)
+    expectations.signed(target, response.headers, response.content, "OpenGDPR")
+    response = target.call("GET", f"/opengdpr_requests/{body['subject_request_id']}")
+    expectations.status(response, 200)
+    if expectations.document(response, "request_status"):
+        expectations.signed(target, response.headers, response.content, "OpenGDPR")
 
 
 @must("v1-cancellation", "10.1, 9.2")
 def cancellation(target: Target) -> None:
-    """The old route withdraws like the new one; or says that there is nothing left to withdraw."""
-    body = target.request(names_known=True)
+    """The route of version 1 cancels a pending request, and refuses to cancel an ended one."""
+    body = target.request(with_known_identity=True)
     expectations.status(target.create(body), 201)
     is_pending = expectations.request_status(target, body["subject_request_id"]) == "pending"
-    answer = target.call("DELETE", f"/opengdpr_requests/{body['subject_request_id']}")
-    expectations.status(answer, *((202,) if is_pending else (400, 409)))
+    response = target.call("DELETE", f"/opengdpr_requests/{body['subject_request_id']}")
+    expectations.status(response, *((202,) if is_pending else (400, 409)))
