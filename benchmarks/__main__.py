@@ -29,21 +29,21 @@ def main(name: str | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch, per run")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; seconds are worth most with one")
     parser.add_argument("--force", action="store_true", help="also what has been measured")
-    chosen = parser.parse_args()
-    name = name or chosen.table
+    arguments = parser.parse_args()
+    name = name or arguments.table
     table = TABLES[name]
-    if unknown := set(chosen.only or []) - table.variants.keys():
+    if unknown := set(arguments.only or []) - table.variants.keys():
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(table.variants)}")
     runs = grid(
         table,
-        dataset=chosen.dataset or table.dataset,
-        model=chosen.model or table.model,
-        ks=chosen.k or table.ks,
-        seeds=table.seeds if chosen.seeds is None else chosen.seeds,
-        labels=chosen.only or table.variants,
-        device=chosen.device,
+        dataset=arguments.dataset or table.dataset,
+        model=arguments.model or table.model,
+        ks=arguments.k or table.ks,
+        seeds=table.seeds if arguments.seeds is None else arguments.seeds,
+        labels=arguments.only or table.variants,
+        device=arguments.device,
     )
-    failed = campaign(name, runs, force=chosen.force, threads=chosen.threads, jobs=chosen.jobs)
+    failed = campaign(name, runs, force=arguments.force, threads=arguments.threads, jobs=arguments.jobs)
     report.write()
     sys.exit(1 if failed else 0)
 

@@ -24,7 +24,7 @@ _DAY = 86_400.0  # seconds
 
 @dataclass(frozen=True)
 class Request:
-    """One that was accepted."""
+    """An accepted deletion request."""
 
     at: float  # seconds since the beginning
     model: int
@@ -39,49 +39,50 @@ class Cost:
     per_image: float
 
     def of(self, images: int) -> float:
-        """For so many images to forget."""
+        """Seconds of a run that forgets so many images."""
         return self.fixed + self.per_image * images
 
 
-def measured(model: str, *, method: str, device: str, overhead: float) -> Cost:
-    """Fitted to the results on CIFAR-10; `overhead` is what a job needs besides unlearning, in seconds."""
+def fitted_cost(model: str, *, method: str, device: str, overhead: float) -> Cost:
+    """Fit the cost to the results on CIFAR-10; `overhead` is what a job needs besides unlearning, in seconds."""
     runs = [
         TABLES["table2"].variants[method].run(dataset="cifar10", model=model, k=k, seed=0, device=device) for k in KS
     ]
-    there = rows(RESULTS)
-    found = [row for run in runs for row in for_all_seeds(there, run) if is_current(row)]
-    if len({row["k"] for row in found}) < 2:
+    results = rows(RESULTS)
+    matches = [row for run in runs for row in for_all_seeds(results, run) if is_current(row)]
+    if len({row["k"] for row in matches}) < 2:
         raise SystemExit(f"no line fits: {method} on {device} was measured with present settings at fewer than two k")
     seconds = "cpu_seconds" if device == "cpu" else "seconds"
-    per_image, fixed = np.polyfit([row["k"] for row in found], [row[seconds] for row in found], 1)
+    per_image, fixed = np.polyfit([row["k"] for row in matches], [row[seconds] for row in matches], 1)
     return Cost(float(fixed) + overhead, float(per_image))
 
 
 def arrivals(rng: np.random.Generator, *, per_day: float, days: float, models: int, images: float) -> list[Request]:
-    """Requests in the order in which they come; `images` is the mean of a geometric distribution."""
+    """Requests in order of arrival; `images` is the mean of a geometric distribution."""
     count = rng.poisson(per_day * days)
     weights = 1 / np.arange(1, models + 1)
-    of = rng.choice(models, size=count, p=weights / weights.sum())
-    at = np.sort(rng.uniform(0, days * _DAY, size=count))
-    brought = rng.geometric(1 / images, size=count)
-    return [Request(*one) for one in zip(at.tolist(), of.tolist(), brought.tolist(), strict=True)]
+    model_of = rng.choice(models, size=count, p=weights / weights.sum())
+    times = np.sort(rng.uniform(0, days * _DAY, size=count))
+    image_counts = rng.geometric(1 / images, size=count)
+    columns = zip(times.tolist(), model_of.tolist(), image_counts.tolist(), strict=True)
+    return [Request(at=at, model=model, images=images) for at, model, images in columns]
 
 
 @dataclass
 class Outcome:
-    """What became of all requests."""
+    """The result of a simulation."""
 
     workers: int
     seconds: list[float]  # of each, from its arrival to its new version
     busy: float = 0.0  # seconds of all workers
 
     def percentile(self, percent: float) -> float:
-        """Seconds that so many of the requests took at most."""
+        """The percentile of the seconds that requests took, in [0, 100]."""
         return float(np.percentile(self.seconds, percent))
 
 
 def simulate(requests: list[Request], *, workers: int, cost: Cost, batch: int) -> Outcome:
-    """Serve all of them. `batch` is how many images a run takes at most; 0: those of one request."""
+    """Serve all requests. `batch` is how many images a run takes at most; 0: those of one request."""
     outcome = Outcome(workers, [])
     waiting: dict[int, deque[Request]] = {}  # by model
     running: list[tuple[float, int]] = []  # when each run ends, and its model
@@ -90,14 +91,14 @@ def simulate(requests: list[Request], *, workers: int, cost: Cost, batch: int) -
     while coming or waiting or running:
         free = waiting.keys() - {model for _, model in running} if len(running) < workers else set()
         if free:
-            model = min(free, key=lambda one: waiting[one][0].at)
-            taken = _take(waiting[model], batch)
+            model = min(free, key=lambda candidate: waiting[candidate][0].at)
+            batch_requests = _take(waiting[model], batch)
             if not waiting[model]:
                 del waiting[model]
-            took = cost.of(sum(request.images for request in taken))
-            heapq.heappush(running, (now + took, model))
-            outcome.busy += took
-            outcome.seconds += (now + took - request.at for request in taken)
+            duration = cost.of(sum(request.images for request in batch_requests))
+            heapq.heappush(running, (now + duration, model))
+            outcome.busy += duration
+            outcome.seconds += (now + duration - request.at for request in batch_requests)
         elif coming and (not running or coming[0].at <= running[0][0]):
             request = coming.popleft()
             now = request.at
@@ -108,15 +109,15 @@ def simulate(requests: list[Request], *, workers: int, cost: Cost, batch: int) -
 
 
 def _take(queue: deque[Request], batch: int) -> list[Request]:
-    taken = [queue.popleft()]
-    while queue and sum(request.images for request in taken) + queue[0].images <= batch:
-        taken.append(queue.popleft())
-    return taken
+    batch_requests = [queue.popleft()]
+    while queue and sum(request.images for request in batch_requests) + queue[0].images <= batch:
+        batch_requests.append(queue.popleft())
+    return batch_requests
 
 
-def fewest(requests: list[Request], *, cost: Cost, batch: int, promise: float, most: int) -> Outcome | None:
-    """With the fewest workers that keep the promise to 99 of 100 requests; nothing if no number does."""
-    for workers in range(1, most + 1):
+def fewest(requests: list[Request], *, cost: Cost, batch: int, promise: float, max_workers: int) -> Outcome | None:
+    """The outcome with the fewest workers that serve 99 % of the requests within `promise` seconds; None if none do."""
+    for workers in range(1, max_workers + 1):
         outcome = simulate(requests, workers=workers, cost=cost, batch=batch)
         if outcome.percentile(99) <= promise:
             return outcome
@@ -138,27 +139,27 @@ def main() -> None:
     parser.add_argument("--method", default="structguard/views", help="a row of table2")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where they were measured")
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    cost = measured(chosen.like, method=chosen.method, device=chosen.device, overhead=chosen.overhead)
+    arguments = parser.parse_args()
+    cost = fitted_cost(arguments.like, method=arguments.method, device=arguments.device, overhead=arguments.overhead)
     print(f"A run takes {cost.fixed:.0f} s and {cost.per_image:.2f} s for each image.\n")
     print("| requests/day | models | images in a run | workers | p50 | p99 | worker seconds for each request |")
     print("|---|---|---|---|---|---|---|")
-    for per_day in chosen.per_day:
-        for models in chosen.models:
-            rng = np.random.default_rng(chosen.seed)
-            days = min(chosen.requests / per_day, 10_000)
-            requests = arrivals(rng, per_day=per_day, days=days, models=models, images=chosen.images)
-            for batch in chosen.batch:
-                # A worker without a model of its own has nothing to do.
-                most = min(chosen.most, models)
-                found = fewest(requests, cost=cost, batch=batch, promise=chosen.promise, most=most)
-                what = f"| {per_day:,.0f} | {models} | {batch or 'one request'} "
-                if found is None:
-                    print(f"{what}| none is enough | | | |", flush=True)
+    for per_day in arguments.per_day:
+        for models in arguments.models:
+            rng = np.random.default_rng(arguments.seed)
+            days = min(arguments.requests / per_day, 10_000)
+            requests = arrivals(rng, per_day=per_day, days=days, models=models, images=arguments.images)
+            for batch in arguments.batch:
+                # More workers than models are idle: jobs of one model run one after the other.
+                max_workers = min(arguments.most, models)
+                outcome = fewest(requests, cost=cost, batch=batch, promise=arguments.promise, max_workers=max_workers)
+                row = f"| {per_day:,.0f} | {models} | {batch or 'one request'} "
+                if outcome is None:
+                    print(f"{row}| none is enough | | | |", flush=True)
                     continue
-                half, nearly_all = (found.percentile(percent) / 60 for percent in (50, 99))
-                each = found.busy / len(requests)
-                print(f"{what}| {found.workers} | {half:.1f} min | {nearly_all:.1f} min | {each:.0f} |", flush=True)
+                p50, p99 = (outcome.percentile(percent) / 60 for percent in (50, 99))
+                per_request = outcome.busy / len(requests)
+                print(f"{row}| {outcome.workers} | {p50:.1f} min | {p99:.1f} min | {per_request:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

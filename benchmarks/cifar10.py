@@ -28,24 +28,24 @@ SHARDS = {"train": [f"train-{shard}" for shard in range(4)], "test": ["test"]}
 
 
 def labels(part: str) -> np.ndarray:
-    """Of all images of the part, "train" or "test": (N,)."""
+    """Labels of all images of the part, "train" or "test": int64 (N,)."""
     return np.concatenate([_array(name, "labels") for name in SHARDS[part]]).astype(np.int64)
 
 
 def pictures(part: str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Some images of the part, in the order asked for: uint8 (N, 32, 32, 3)."""
-    wanted = np.asarray(indices, dtype=np.int64)
-    found = np.empty((len(wanted), 32, 32, 3), dtype=np.uint8)
+    """The images of the part at these indices, in this order: uint8 (N, 32, 32, 3)."""
+    positions = np.asarray(indices, dtype=np.int64)
+    images = np.empty((len(positions), 32, 32, 3), dtype=np.uint8)
     first = 0
     for name in SHARDS[part]:
         offsets = _array(name, "offsets")
-        here = np.flatnonzero((first <= wanted) & (wanted < first + len(offsets) - 1))
+        in_shard = np.flatnonzero((first <= positions) & (positions < first + len(offsets) - 1))
         webp = _array(name, "webp")
-        for at, i in zip(here, wanted[here] - first, strict=True):
-            file = io.BytesIO(webp[offsets[i] : offsets[i + 1]].tobytes())
-            found[at] = np.asarray(Image.open(file).convert("RGB"))
+        for i, index in zip(in_shard, positions[in_shard] - first, strict=True):
+            file = io.BytesIO(webp[offsets[index] : offsets[index + 1]].tobytes())
+            images[i] = np.asarray(Image.open(file).convert("RGB"))
         first += len(offsets) - 1
-    return found
+    return images
 
 
 def first_test_images(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,13 +54,13 @@ def first_test_images(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def forget_set(k: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`k` training images, drawn as published numbers are: uint8 (k, 32, 32, 3) and labels (k,)."""
+    """`k` random training images, the same for every run with this seed: uint8 (k, 32, 32, 3) and labels (k,)."""
     chosen = torch.randperm(50_000, generator=torch.Generator().manual_seed(seed))[:k].numpy()
     return pictures("train", chosen), labels("train")[chosen]
 
 
 def batch(images: np.ndarray, labels: np.ndarray) -> Batch:
-    """uint8 (N, H, W, C) and labels (N,) -> what the method takes."""
+    """uint8 (N, H, W, C) and labels (N,) -> a batch with floats (N, C, H, W) in [0, 1]."""
     return Batch(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(labels))
 
 

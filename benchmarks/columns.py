@@ -13,31 +13,31 @@ Value = Callable[[Row], float | None]
 
 @dataclass(frozen=True)
 class Column:
-    """How a row's figure is found, and with how many decimals it is shown."""
+    """How a figure is read from a row, and with how many decimals it is shown."""
 
     value: Value
     digits: int = 2
 
 
 def spread(values: Iterable[float | None], *, digits: int) -> str:
-    """Mean ± sample standard deviation of the values that are known; it says how many if that is not all of them."""
-    everything = list(values)
-    known = [value for value in everything if value is not None]
-    if not known:
+    """Mean ± sample standard deviation of the values that are not None, with their number if that is not all."""
+    all_values = list(values)
+    present = [value for value in all_values if value is not None]
+    if not present:
         return "–"
-    text = f"{statistics.mean(known):z.{digits}f}"
-    if len(known) > 1:
-        text += f" ± {statistics.stdev(known):.{digits}f}"
-    return text if len(known) == len(everything) else f"{text} (n = {len(known)})"
+    text = f"{statistics.mean(present):z.{digits}f}"
+    if len(present) > 1:
+        text += f" ± {statistics.stdev(present):.{digits}f}"
+    return text if len(present) == len(all_values) else f"{text} (n = {len(present)})"
 
 
 def _at(*path: str) -> Value:
     def value(row: Row) -> float | None:
-        found: Any = row
+        node: Any = row
         for name in path:
-            if (found := found.get(name)) is None:
+            if (node := node.get(name)) is None:
                 return None
-        return None if math.isnan(found) else float(found)  # of a network that is not finite any more
+        return None if math.isnan(node) else float(node)  # of a network that is not finite any more
 
     return value
 

@@ -1,4 +1,4 @@
-"""What finding work costs when the registry holds a million requests: `python -m benchmarks.many_rows`.
+"""What the queries for work cost when the registry holds a million requests: `python -m benchmarks.many_rows`.
 
 The same operations on the same PostgreSQL server, in a database with a few thousand requests and in one with a million,
 in which as many wait, run and have failed. `ratio` is the quotient of the medians: near 1, an operation does not grow.
@@ -48,7 +48,7 @@ _VERSION: dict[str, Any] = {
     "code_version": "0",
     "gate": None,
 }
-_SHARED = 256  # requests that wait for one more model
+_SHARED = 256  # requests that wait for one further model
 
 # What the service writes, in one statement. Request n arrived n seconds after the first. The newest of all run, on a
 # model each; before them some wait, and 50 have failed; the very first 20 were withdrawn.
@@ -81,36 +81,36 @@ CROSS JOIN (VALUES (NULL, 'received'), ('received', 'queued'), ('queued', 'runni
 
 
 def fill(database: Database, count: int, waiting: int) -> Model:
-    """Make the tables and their rows; one of the models."""
+    """Create the tables and their rows; one of the models."""
     schema.upgrade(database)
     with database.write() as session:
         tenant = api_keys.ensure_tenant(session, "default")
-        made = [
+        created = [
             models.register_model(
                 session, tenant.id, name=f"model-{n}", description="", policy=Policy(), approval_required=False
             )
             for n in range(_MODELS)
         ]
     with database.write() as session:
-        for n in range(499):  # as many as there are before they are folded
+        for n in range(499):  # the most that there are before they are summed up
             counters.add(session, CounterName.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
-        for model in made:
+        for model in created:
             version = versions.register_version(session, model, parent=None, **_VERSION)
-            how: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}
-            aliases.point(session, model, "production", version, **how)
+            settings: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}
+            aliases.point(session, model, "production", version, **settings)
         session.execute(_FILL, {"count": count, "waiting": waiting, "models": _MODELS})
     with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("VACUUM ANALYZE"))
-    return made[0]
+    return created[0]
 
 
 def operations(database: Database, model: Model) -> dict[str, Callable[[Session], object]]:
-    """What the service, its workers and its callers ask of the registry, by name."""
+    """The operations of the service, its workers and its callers that are timed, by name."""
 
-    def accept(session: Session, of: Model = model) -> DeletionRequest:
+    def accept(session: Session, target: Model = model) -> DeletionRequest:
         return lifecycle.submit(
             session,
-            of,
+            target,
             request_id=uuid.uuid4(),
             regulation="gdpr",
             samples="samples/x",
@@ -122,25 +122,25 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         )
 
     def listed(
-        session: Session, cursor: str | None = None, of: Model | None = None, state: State | None = None
+        session: Session, cursor: str | None = None, target: Model | None = None, state: State | None = None
     ) -> Page[DeletionRequest]:
-        return lifecycle.list_requests(session, model.tenant_id, model=of, state=state, cursor=cursor, limit=50)
+        return lifecycle.list_requests(session, model.tenant_id, model=target, state=state, cursor=cursor, limit=50)
 
     with database.read() as session:
         cursor = None
         for _ in range(20):
             cursor = listed(session, cursor).next
     with database.write() as session:
-        other = models.register_model(
+        shared_model = models.register_model(
             session, model.tenant_id, name="shared", description="", policy=Policy(), approval_required=False
         )
-        shared, *_ = [accept(session, other).job_id for _ in range(_SHARED)]
+        shared, *_ = [accept(session, shared_model).job_id for _ in range(_SHARED)]
     return {
         "accept a request": accept,
         "look whether there is room": lambda session: jobs.check_room(session, model.tenant_id, 10_000),
         "list the newest": listed,
         "list from a cursor": lambda session: listed(session, cursor),
-        "list those of a model": lambda session: listed(session, of=model),
+        "list those of a model": lambda session: listed(session, target=model),
         "list those that failed": lambda session: listed(session, state=State.FAILED),
         "list those that were withdrawn": lambda session: listed(session, state=State.CANCELLED),
         "claim a job": lambda session: claims.take(session, worker="w", lease=_LEASE),
@@ -156,15 +156,15 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
     }
 
 
-def median(database: Database, ask: Callable[[Session], object], times: int) -> float:
-    """Milliseconds of one transaction that is rolled back."""
-    taken = []
+def median(database: Database, operation: Callable[[Session], object], times: int) -> float:
+    """Median milliseconds of the operation, each time in a transaction that is rolled back."""
+    durations = []
     for _ in range(times):
         with Session(database.engine) as session:
             began = time.perf_counter()
-            ask(session)
-            taken.append(1000 * (time.perf_counter() - began))
-    return statistics.median(taken)
+            operation(session)
+            durations.append(1000 * (time.perf_counter() - began))
+    return statistics.median(durations)
 
 
 def main() -> None:
@@ -175,17 +175,17 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=1_000_000, help="requests")
     parser.add_argument("--waiting", type=int, default=1000, help="requests, of both")
     parser.add_argument("--times", type=int, default=30, help="that each operation is timed")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     with ExitStack() as stack:
-        asked = []
-        for count in (chosen.few, chosen.many):
-            database = Database(stack.enter_context(new_postgresql(chosen.postgresql)))
+        subjects = []
+        for count in (arguments.few, arguments.many):
+            database = Database(stack.enter_context(new_postgresql(arguments.postgresql)))
             stack.callback(database.close)
-            asked.append((database, operations(database, fill(database, count, chosen.waiting))))
-        print(f"| median ms of {chosen.times} | {chosen.few:,} requests | {chosen.many:,} requests | ratio |")
+            subjects.append((database, operations(database, fill(database, count, arguments.waiting))))
+        print(f"| median ms of {arguments.times} | {arguments.few:,} requests | {arguments.many:,} requests | ratio |")
         print("|---|---|---|---|")
-        for name in asked[0][1]:
-            few, many = (median(database, of[name], chosen.times) for database, of in asked)
+        for name in subjects[0][1]:
+            few, many = (median(database, timed[name], arguments.times) for database, timed in subjects)
             print(f"| {name} | {few:.1f} | {many:.1f} | {many / few:.1f} |", flush=True)
 
 

@@ -34,17 +34,17 @@ _WITH_RETAINED: dict[type, Callable[..., Iterator[Step]]] = {Fisher: fisher, Ora
 
 def settings(method: str, overrides: Mapping[str, Any]) -> Settings | None:
     """The settings of a method with some of them overridden; None for "before", which has none."""
-    known = METHODS[method]
-    return known and replace(known, **overrides)
+    defaults = METHODS[method]
+    return defaults and replace(defaults, **overrides)
 
 
-def as_json(chosen: Settings | None) -> dict[str, Any]:
-    """Settings the way they are stored with a result."""
-    return asdict(chosen) if chosen else {}
+def as_json(config: Settings | None) -> dict[str, Any]:
+    """Settings as they are stored with a result; empty for None."""
+    return asdict(config) if config else {}
 
 
 def steps(
-    chosen: Settings | None,
+    config: Settings | None,
     model: SplitClassifier,
     forget: Batch,
     *,
@@ -55,13 +55,13 @@ def steps(
 ) -> Iterator[Step]:
     """The run of a method, as an iterator that changes `model`.
 
-    Only two of them ask for retained images, and the goal "indistinguishable" for margins on unseen ones.
+    `retained` is called by the two methods that need retained images, `unseen` (margins) for "indistinguishable" only.
     """
-    if chosen is None:
+    if config is None:
         return iter(())
-    if isinstance(chosen, Config):
-        standard = unseen() if chosen.goal == "indistinguishable" else None
-        return unlearn(model, forget, anchors=anchors, unseen=standard, config=chosen, rng=rng)
-    if retaining := _WITH_RETAINED.get(type(chosen)):
-        return retaining(model, forget, retain=retained(), config=chosen, rng=rng)
-    return _WITHOUT_RETAINED[type(chosen)](model, forget, config=chosen, rng=rng)
+    if isinstance(config, Config):
+        margins = unseen() if config.goal == "indistinguishable" else None
+        return unlearn(model, forget, anchors=anchors, unseen=margins, config=config, rng=rng)
+    if retaining := _WITH_RETAINED.get(type(config)):
+        return retaining(model, forget, retain=retained(), config=config, rng=rng)
+    return _WITHOUT_RETAINED[type(config)](model, forget, config=config, rng=rng)

@@ -48,7 +48,7 @@ def weights(name: str, dataset: str) -> Path:
 
 
 def classifier(name: str, data: Dataset) -> SplitClassifier:
-    """The trained network, in eval mode. Raises FileNotFoundError if nobody has trained it yet."""
+    """The trained network, in eval mode. Raises FileNotFoundError if it has not been trained yet."""
     if data.name == "cifar10" and name in ("resnet20", "resnet56"):
         return cifar10.resnet(int(name.removeprefix("resnet")))
     if data.name == "digits" and name == "resnet8":  # trained in seconds, and the same each time

@@ -1,4 +1,4 @@
-"""Four pictures of each subject of the main table: accuracy, collapse, robustness and time."""
+"""Four plots of each subject of the main table: accuracy, collapse, robustness and time."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from benchmarks.columns import COLUMNS
 from benchmarks.results import Row, for_all_seeds
 from benchmarks.tables import TABLES
 
-# Okabe and Ito's palette, which colour-blind people can tell apart, and an indigo of Tol's; the black is ours.
+# Okabe and Ito's palette, which colour-blind people can tell apart, and an indigo of Tol's; black is for StructGuard.
 STYLES = {
     "structguard": ("#000000", "o"),
     "structguard/views": ("#0072B2", "s"),
@@ -34,9 +34,9 @@ Cells = dict[str, dict[int, list[Row]]]  # by method and k
 
 
 def draw(measured: list[Row], folder: Path) -> dict[str, Path]:
-    """Draw what there is into PNG files; their paths by title. A subject with one method only is left out."""
+    """Draw the results into PNG files; their paths by title. A subject with one method only is left out."""
     subjects: list[Subject] = sorted({(row["dataset"], row["model"], row["device"]) for row in measured})
-    drawn = dict[str, Path]()
+    paths = dict[str, Path]()
     folder.mkdir(exist_ok=True)
     for subject in subjects:
         cells = _cells(measured, subject)
@@ -46,8 +46,8 @@ def draw(measured: list[Row], folder: Path) -> dict[str, Path]:
             title = f"{name} ({', '.join(subject)})"
             path = folder / f"{name.partition(',')[0].lower().replace(' ', '-')}-{'-'.join(subject)}.png"
             _save(path, title, picture)
-            drawn[title] = path
-    return drawn
+            paths[title] = path
+    return paths
 
 
 def _pictures(cells: Cells) -> dict[str, Callable[[Axes], None]]:
@@ -69,13 +69,13 @@ def _cells(measured: list[Row], subject: Subject) -> Cells:
     cells: Cells = {}
     for method in STYLES:
         variant = TABLES["table2"].variants[method]
-        found = {
+        by_k = {
             k: rows
             for k in ks
             if (rows := for_all_seeds(measured, variant.run(dataset=dataset, model=model, k=k, seed=0, device=device)))
         }
-        if found:
-            cells[method] = found
+        if by_k:
+            cells[method] = by_k
     return cells
 
 

@@ -38,18 +38,18 @@ _CLASSES = [f"class {at}" for at in range(10)]
 
 @dataclass
 class Subject:
-    """Something that accepts deletion requests, and how it did so far."""
+    """A server that accepts deletion requests, and its measurements so far."""
 
     name: str
     port: int
     process: int
     headers: dict[str, str]
-    with_key: bool = False  # an `Idempotency-Key`, another one for each request
+    with_key: bool = False  # whether each request has an `Idempotency-Key` of its own
     loads: list[Load] = field(default_factory=list)
     cpu: float = 0.0  # seconds, of the process
 
     def accept(self, bodies: list[bytes], connections: int) -> tuple[Load, float]:
-        """Send it these; the load, and the CPU seconds that it took."""
+        """Send these bodies; the load, and the CPU seconds of the server."""
         requests = [
             request(body, self.headers | ({"Idempotency-Key": uuid.uuid4().hex} if self.with_key else {}))
             for body in bodies
@@ -60,7 +60,7 @@ class Subject:
 
 
 def prepare(database: Database) -> str:
-    """Make tables, a model with a version, and a key; the key."""
+    """Create the tables, a model with a version, and an API key; the key's secret."""
     schema.upgrade(database)
     with database.write() as session:
         tenant = api_keys.ensure_tenant(session, "default")
@@ -105,14 +105,14 @@ def serving(*command: str, port: int, environment: dict[str, str]) -> Iterator[i
 
 
 def cpu_seconds(process: int) -> float:
-    """What a process has used of the CPU, in all its threads."""
+    """CPU seconds that a process has used, in all its threads."""
     times = psutil.Process(process).cpu_times()
     return float(times.user + times.system)
 
 
 @contextmanager
 def new_postgresql(server: str) -> Iterator[str]:
-    """The URL of a database that lasts as long as the block."""
+    """The URL of a new database, which is dropped when the block ends."""
     name = f"structguard_post_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -122,7 +122,7 @@ def new_postgresql(server: str) -> Iterator[str]:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def measure(kind: str, open_database: Callable[[ExitStack, Path], str], chosen: argparse.Namespace) -> None:
+def measure(kind: str, open_database: Callable[[ExitStack, Path], str], arguments: argparse.Namespace) -> None:
     """Print the table of one kind of database."""
     with ExitStack() as stack:
         subjects = []
@@ -139,34 +139,35 @@ def measure(kind: str, open_database: Callable[[ExitStack, Path], str], chosen: 
                 "STRUCTGUARD_PORT": str(port),
                 "STRUCTGUARD_RATE_LIMIT": "1000000000",  # counted, and never reached
             }
-            arguments = (address, str(port)) if name == "floor" else ()
-            process = stack.enter_context(serving(command, *arguments, port=port, environment=environment))
+            server_arguments = (address, str(port)) if name == "floor" else ()
+            process = stack.enter_context(serving(command, *server_arguments, port=port, environment=environment))
             bearer = {"Authorization": f"Bearer {key}"}
             subjects.append(Subject(name, port, process, bearer))
             if name == "service":
                 subjects.append(Subject("service, Idempotency-Key", port, process, bearer, with_key=True))
-        metadata = {"model": "bench", "labels": [1] * chosen.images, "options": {"scope": "exact"}}
-        for turn in range(-1, chosen.rounds):
+        metadata = {"model": "bench", "labels": [1] * arguments.images, "options": {"scope": "exact"}}
+        for turn in range(-1, arguments.rounds):
             for subject in subjects:
-                bodies = [body(metadata, chosen.images, chosen.size) for _ in range(chosen.requests)]
-                load, cpu = subject.accept(bodies, chosen.connections)
+                bodies = [body(metadata, arguments.images, arguments.size) for _ in range(arguments.requests)]
+                load, cpu = subject.accept(bodies, arguments.connections)
                 if turn >= 0:  # the first warms up
                     subject.loads.append(load)
                     subject.cpu += cpu
-    report(kind, subjects, chosen)
+    report(kind, subjects, arguments)
 
 
-def report(kind: str, subjects: list[Subject], chosen: argparse.Namespace) -> None:
-    """Print them side by side, as Markdown."""
-    print(f"\n{kind}, {chosen.connections} connection(s), {chosen.images} PNG of {chosen.size}×{chosen.size}, ", end="")
-    print(f"{chosen.rounds} rounds of {chosen.requests} requests\n")
+def report(kind: str, subjects: list[Subject], arguments: argparse.Namespace) -> None:
+    """Print the table of the subjects, as Markdown."""
+    images = f"{arguments.images} PNG of {arguments.size}×{arguments.size}"
+    print(f"\n{kind}, {arguments.connections} connection(s), {images}, ", end="")
+    print(f"{arguments.rounds} rounds of {arguments.requests} requests\n")
     print("| | p50 ms | p99 ms | CPU ms | requests/s | of the floor |\n|---|---|---|---|---|---|")
     floor = [load.rate for load in subjects[0].loads]
-    count = chosen.rounds * chosen.requests
+    count = arguments.rounds * arguments.requests
     for subject in subjects:
         seconds = sorted(second for load in subject.loads for second in load.seconds)
         rates = [load.rate for load in subject.loads]
-        ratios = [rate / least for rate, least in zip(rates, floor, strict=True)]
+        ratios = [rate / floor_rate for rate, floor_rate in zip(rates, floor, strict=True)]
         p50, p99 = (1000 * seconds[int(share * len(seconds))] for share in (0.5, 0.99))
         cpu = 1000 * subject.cpu / count
         print(f"| {subject.name} | {p50:.1f} | {p99:.1f} | {cpu:.1f} | {spread(rates, 0)} | {spread(ratios, 2)} |")
@@ -187,11 +188,11 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1, help="at once")
     parser.add_argument("--images", type=int, default=1, help="in each request")
     parser.add_argument("--size", type=int, default=32, help="of an image's sides, in pixels")
-    chosen = parser.parse_args()
-    if chosen.only != "postgresql":
-        measure("SQLite", lambda _, folder: f"sqlite:///{folder}/registry.sqlite", chosen)
-    if chosen.only != "sqlite":
-        measure("PostgreSQL", lambda stack, _: stack.enter_context(new_postgresql(chosen.postgresql)), chosen)
+    arguments = parser.parse_args()
+    if arguments.only != "postgresql":
+        measure("SQLite", lambda _, folder: f"sqlite:///{folder}/registry.sqlite", arguments)
+    if arguments.only != "sqlite":
+        measure("PostgreSQL", lambda stack, _: stack.enter_context(new_postgresql(arguments.postgresql)), arguments)
 
 
 if __name__ == "__main__":

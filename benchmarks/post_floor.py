@@ -1,6 +1,6 @@
 """The floor under `benchmarks.post`: an endpoint that receives the same form, and does the same INSERTs and one commit.
 
-It asks nobody who they are, checks nothing, keeps no file and tells nothing.
+It has no authentication, no validation, no stored files and no events.
 `python -m benchmarks.post_floor DATABASE PORT` serves it.
 """
 
@@ -27,13 +27,13 @@ def create_app(database: Database) -> FastAPI:
 
     @app.post("/v1/deletion-requests", status_code=202)
     def submit(metadata: Annotated[str, Form()], images: list[UploadFile]) -> Response:
-        given = json.loads(metadata)
+        options = json.loads(metadata)["options"]
         size = sum(len(image.file.read()) for image in images)
         job_id, request_id = uuid.uuid4(), uuid.uuid4()
         with database.write() as session:
             now = clock(session)
-            of = {"tenant_id": model.tenant_id, "model_id": model.id}
-            job = {"state": State.QUEUED, "options": given["options"], "metrics": {}, "seconds": {}, "created_at": now}
+            owner = {"tenant_id": model.tenant_id, "model_id": model.id}
+            job = {"state": State.QUEUED, "options": options, "metrics": {}, "seconds": {}, "created_at": now}
             request = {
                 "job_id": job_id,
                 "submitted_by": "nobody",
@@ -45,13 +45,13 @@ def create_app(database: Database) -> FastAPI:
                 "samples": f"samples/{request_id}",
                 "sample_count": len(images),
             }
-            session.execute(insert(Job).values(id=job_id, **of, **job))
-            session.execute(insert(DeletionRequest).values(id=request_id, **of, **request))
+            session.execute(insert(Job).values(id=job_id, **owner, **job))
+            session.execute(insert(DeletionRequest).values(id=request_id, **owner, **request))
             for before, after in ((None, State.RECEIVED), (State.RECEIVED, State.QUEUED)):
-                move = {"request_id": request_id, "at": now, "before": before, "after": after}
-                session.execute(insert(Transition).values(**move))
-        answer = json.dumps({"id": str(request_id), "state": "queued", "bytes": size})
-        return Response(answer, 202, media_type="application/json")
+                transition = {"request_id": request_id, "at": now, "before": before, "after": after}
+                session.execute(insert(Transition).values(**transition))
+        body = json.dumps({"id": str(request_id), "state": "queued", "bytes": size})
+        return Response(body, 202, media_type="application/json")
 
     return app
 

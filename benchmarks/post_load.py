@@ -1,4 +1,4 @@
-"""A client that costs next to nothing: one thread and one socket for each connection, requests made beforehand."""
+"""A client with little overhead: one thread and one socket for each connection, and requests built beforehand."""
 
 import io
 import json
@@ -16,7 +16,7 @@ _BOUNDARY = b"structguard"
 
 @dataclass(frozen=True)
 class Load:
-    """What one burst of requests took."""
+    """Durations and rate of one burst of requests."""
 
     seconds: list[float]  # of each request, from the first byte sent to the last one received
     rate: float  # requests a second
@@ -34,42 +34,42 @@ def body(metadata: dict[str, Any], images: int, size: int) -> bytes:
 
 
 def burst(port: int, requests: list[bytes], *, connections: int) -> Load:
-    """Send all of them, `connections` at a time; every answer must be a 202."""
+    """Send all requests, over so many connections at once; every response must be a 202."""
     seconds: list[float] = []
     threads = [
-        threading.Thread(target=_send, args=(port, requests[at::connections], seconds)) for at in range(connections)
+        threading.Thread(target=_send, args=(port, requests[n::connections], seconds)) for n in range(connections)
     ]
     began = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    took = time.perf_counter() - began
+    elapsed = time.perf_counter() - began
     assert len(seconds) == len(requests), "a request was not accepted"
-    return Load(seconds, len(requests) / took)
+    return Load(seconds, len(requests) / elapsed)
 
 
 def request(body: bytes, headers: dict[str, str]) -> bytes:
     """A POST of a body from `body`, byte for byte."""
-    told = headers | {
+    all_headers = headers | {
         "Host": "127.0.0.1",
         "Content-Type": f"multipart/form-data; boundary={_BOUNDARY.decode()}",
         "Content-Length": str(len(body)),
     }
-    lines = ["POST /v1/deletion-requests HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())]
+    lines = ["POST /v1/deletion-requests HTTP/1.1", *(f"{name}: {value}" for name, value in all_headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _send(port: int, requests: list[bytes], seconds: list[float]) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rb") as answers:
+    with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rb") as responses:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for request in requests:
             began = time.perf_counter()
             connection.sendall(request)
-            status, length = answers.readline(), 0
-            while (line := answers.readline()) != b"\r\n":
+            status, length = responses.readline(), 0
+            while (line := responses.readline()) != b"\r\n":
                 if line.lower().startswith(b"content-length:"):
                     length = int(line.split(b":")[1])
-            answers.read(length)
+            responses.read(length)
             seconds.append(time.perf_counter() - began)
             assert status.split()[1] == b"202", status

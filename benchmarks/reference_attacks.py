@@ -32,28 +32,28 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=64, help="images to forget")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--references", type=int, default=8, help="reference networks")
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)  # the networks are so small that a second thread only waits for the first
-    found = [attack(chosen.k, seed, chosen.references) for seed in chosen.seeds]
-    print(f"| k = {chosen.k}, {chosen.references} references, {len(found)} seeds | {' | '.join(ATTACKS)} |")
+    results = [attack(arguments.k, seed, arguments.references) for seed in arguments.seeds]
+    print(f"| k = {arguments.k}, {arguments.references} references, {len(results)} seeds | {' | '.join(ATTACKS)} |")
     print("|" + "---|" * (len(ATTACKS) + 1))
     for row in ROWS:
-        print(f"| {row} | {' | '.join(_spread([of[row][name] for of in found]) for name in ATTACKS)} |")
+        print(f"| {row} | {' | '.join(_spread([aucs[row][name] for aucs in results]) for name in ATTACKS)} |")
 
 
 def attack(k: int, seed: int, count: int) -> dict[str, dict[str, float]]:
-    """AUCs against all unseen images, by the row and the attack."""
+    """AUCs against all unseen images, by row and attack, with `count` reference networks."""
     data = dataset("digits")
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed)).numpy()
     forget, unseen = data.train.batch(order[:k]), data.test.everything()
     model = classifier("resnet8", data)
-    shown = list(trained(data, order[k:], seed, count))
-    odds = (torch.stack([log_odds(outputs(m, x.images)[1], x.labels) for m in shown]) for x in (forget, unseen))
+    networks = list(reference_networks(data, order[k:], seed, count))
+    odds = (torch.stack([log_odds(outputs(m, x.images)[1], x.labels) for m in networks]) for x in (forget, unseen))
     references = References(*odds)
-    return {row: _aucs(_forgotten(model, row, forget, unseen, seed), forget, unseen, references) for row in ROWS}
+    return {row: _aucs(_unlearned(model, row, forget, unseen, seed), forget, unseen, references) for row in ROWS}
 
 
-def trained(data: Dataset, retained: np.ndarray, seed: int, count: int) -> Iterator[SplitClassifier]:
+def reference_networks(data: Dataset, retained: np.ndarray, seed: int, count: int) -> Iterator[SplitClassifier]:
     """Networks like the one that is attacked, each from a random half of the retained images."""
     for number in range(count):
         rng = torch.Generator().manual_seed(1000 * (seed + 1) + number)
@@ -63,13 +63,13 @@ def trained(data: Dataset, retained: np.ndarray, seed: int, count: int) -> Itera
         yield SplitClassifier(digits.train(x, images.labels, seed=number + 1), mean=data.mean, std=data.std).eval()
 
 
-def _forgotten(model: SplitClassifier, row: str, forget: Batch, unseen: Batch, seed: int) -> SplitClassifier:
+def _unlearned(model: SplitClassifier, row: str, forget: Batch, unseen: Batch, seed: int) -> SplitClassifier:
     model = copy.deepcopy(model)
     steps = methods.steps(
         methods.settings(row, {}),
         model,
         forget,
-        retained=lambda: forget,  # none of these methods asks
+        retained=lambda: forget,  # none of these methods calls it
         unseen=lambda: batch_margins(model, Batch(unseen.images[::2], unseen.labels[::2])),
         anchors=None,
         rng=torch.Generator().manual_seed(seed),
@@ -84,9 +84,9 @@ def _aucs(model: SplitClassifier, forget: Batch, unseen: Batch, references: Refe
     odd = slice(1, None, 2)
     logits: list[Tensor] = [outputs(model, x.images)[1] for x in (forget, unseen)]
     of_odd = References(references.forget, references.unseen[:, odd])
-    found = membership(logits[0], forget.labels, logits[1][odd], unseen.labels[odd], references=of_odd).unseen
-    assert found is not None
-    return {name: found.attacks[name].auc for name in ATTACKS}
+    inference = membership(logits[0], forget.labels, logits[1][odd], unseen.labels[odd], references=of_odd).unseen
+    assert inference is not None
+    return {name: inference.attacks[name].auc for name in ATTACKS}
 
 
 def _spread(values: Sequence[float]) -> str:

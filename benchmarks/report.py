@@ -22,7 +22,7 @@ def reported(measured: list[Row]) -> list[Row]:
 def render(name: str, table: Table, measured: list[Row], own: list[Row]) -> str | None:
     """The section of a table in Markdown, None if nothing of it is measured.
 
-    `own` are the rows that its command measured itself: they say what is shown besides the table's usual subject and k.
+    `own` are the rows that the table's own command measured: their subjects and k are shown besides the usual ones.
     """
     ks = {*table.ks, *(row["k"] for row in own)}
     subjects = {(table.dataset, table.model), *((row["dataset"], row["model"]) for row in own)}
@@ -34,20 +34,20 @@ def render(name: str, table: Table, measured: list[Row], own: list[Row]) -> str 
             label: variant.run(dataset=dataset, model=model, k=k, seed=0, device=device)
             for label, variant in table.variants.items()
         }
-        cells = {label: found for label, run in runs.items() if (found := for_all_seeds(measured, run))}
-        itself = any(
+        cells = {label: cell for label, run in runs.items() if (cell := for_all_seeds(measured, run))}
+        is_own = any(
             (row["dataset"], row["model"], row["device"], row["k"]) == (dataset, model, device, k) for row in own
         )
-        if len(cells) < min(2, len(table.variants)) and not itself:  # nothing to compare, and nobody asked for it
+        if len(cells) < min(2, len(table.variants)) and not is_own:  # nothing to compare with
             continue
-        for label, found in cells.items():
-            mark = "" if all(is_current(row) for row in found) else f" {CHANGED}"
+        for label, cell in cells.items():
+            mark = "" if all(is_current(row) for row in cell) else f" {CHANGED}"
             changed = changed or bool(mark)
             figures = (
-                spread(map(COLUMNS[column].value, found), digits=COLUMNS[column].digits) for column in table.columns
+                spread(map(COLUMNS[column].value, cell), digits=COLUMNS[column].digits) for column in table.columns
             )
-            lines.append(f"| {dataset} {model} {device} | {k} | {label}{mark} | {len(found)} | {' | '.join(figures)} |")
-            used += found
+            lines.append(f"| {dataset} {model} {device} | {k} | {label}{mark} | {len(cell)} | {' | '.join(figures)} |")
+            used += cell
     if not lines:
         return None
     dates = [row["date"][:10] for row in used]
@@ -56,7 +56,7 @@ def render(name: str, table: Table, measured: list[Row], own: list[Row]) -> str 
         [
             f"### {table.title}",
             "",
-            f"{table.says} `python -m benchmarks{'.table2' if name == 'table2' else ' ' + name}`",
+            f"{table.note} `python -m benchmarks{'.table2' if name == 'table2' else ' ' + name}`",
             "",
             f"| | k | | n | {' | '.join(table.columns)} |",
             "|---" * (4 + len(table.columns)) + "|",
@@ -70,12 +70,12 @@ def render(name: str, table: Table, measured: list[Row], own: list[Row]) -> str 
 
 
 def _machine(row: Row) -> str:
-    without = "" if row.get("bfloat16", True) else ", no bfloat16"
-    return f"{row['machine']}, {row['threads']} thread(s), torch {row['torch']}{without}"
+    suffix = "" if row.get("bfloat16", True) else ", no bfloat16"
+    return f"{row['machine']}, {row['threads']} thread(s), torch {row['torch']}{suffix}"
 
 
 def page(folder: Path) -> str:
-    """Everything that is generated of RESULTS.md."""
+    """The generated part of RESULTS.md."""
     measured = reported(rows(folder))
     tables = [render(name, table, measured, reported(rows(folder, f"{name}.jsonl"))) for name, table in TABLES.items()]
     return "\n".join(["### Targets", "", targets.render(measured), *(text for text in tables if text)])
@@ -83,7 +83,7 @@ def page(folder: Path) -> str:
 
 def write() -> None:
     """Put the tables between the two markers of RESULTS.md, below them the plots, and draw those."""
-    drawn = plots.draw([row for row in reported(rows(RESULTS)) if is_current(row)], PLOTS)  # no place for a mark there
+    drawn = plots.draw([row for row in reported(rows(RESULTS)) if is_current(row)], PLOTS)  # plots have no † mark
     pictures = "\n".join(f"![{title}](plots/{path.name})\n" for title, path in drawn.items())
     text = PAGE.read_text()
     head, rest = text.split(BEGIN)

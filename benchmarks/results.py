@@ -1,4 +1,4 @@
-"""Results as they lie on the disk, one JSON line a run, and which of them belong to what is asked for."""
+"""Stored results, one JSON line a run, and which of them belong to a run."""
 
 import json
 from collections.abc import Iterable
@@ -37,19 +37,21 @@ def for_all_seeds(measured: Iterable[Row], run: Run) -> list[Row]:
 
     Only those with the settings of the newest of them: others would be another method under the same name.
     """
-    found = sorted((row for row in measured if is_of(row | {"seed": run.seed}, run)), key=lambda row: str(row["date"]))
-    by_seed = {row["seed"]: row for row in found if _same(row["settings"], found[-1]["settings"])}
+    matches = sorted(
+        (row for row in measured if is_of(row | {"seed": run.seed}, run)), key=lambda row: str(row["date"])
+    )
+    by_seed = {row["seed"]: row for row in matches if _same(row["settings"], matches[-1]["settings"])}
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
 def _same(settings: Row, newer: Row) -> bool:
-    """A setting that came later has its default, which is taken to leave a method as it was.
+    """Whether the settings are the same; one that is newer than the row is taken to have had its present default.
 
-    Of one whose default does not, write into the older rows what it was to them.
+    If a new setting's default changes the method, its former value has to be written into the older rows.
     """
-    return _acting(newer) | _acting(settings) == _acting(newer)
+    return _effective(newer) | _effective(settings) == _effective(newer)
 
 
-def _acting(settings: Row) -> Row:
-    """Without those that nothing looks at in the scope `exact`."""
+def _effective(settings: Row) -> Row:
+    """The settings without those that have no effect in the scope `exact`."""
     return settings if settings.get("scope") != "exact" else {n: v for n, v in settings.items() if n not in _OF_VIEWS}

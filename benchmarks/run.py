@@ -51,15 +51,15 @@ Anchors = Literal["clip", "minilm", "rows", "random", "prototypes"]
 ANCHORS: dict[str, Anchors] = {"cifar10": "clip", "fashion-mnist": "minilm"}  # the other sets' classes are numerals
 
 RETAINED_SEED = 2**31  # of the order in which retained images are taken; forget sets have small seeds
-MEASURED = 5_000  # retained images behind A_r, or half of them where there are fewer
-GIVEN = 20_000  # further retained images, for the methods that ask for some
+MEASURED_IMAGES = 5_000  # retained images behind A_r, or half of them where there are fewer
+METHOD_IMAGES = 20_000  # further retained images, for the methods that ask for some
 QUERIES = 500  # retained images that search among the others
 CACHE = Path(__file__).parent / ".cache"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is run; two runs with equal fields and equal settings of the method have equal results on one machine."""
+    """One run; two with equal fields and equal settings of the method have equal results on one machine."""
 
     dataset: str
     model: str
@@ -79,25 +79,28 @@ class Parts:
 
     forget: np.ndarray
     measured: np.ndarray  # retained, for A_r
-    given: np.ndarray  # retained, for the methods that use some
+    for_method: np.ndarray  # retained, for the methods that use some
 
 
 def draw(labels: np.ndarray, run: Run) -> Parts:
-    """The same sets for every method. Raises ValueError if there are not k images, or they make no equal rounds."""
+    """The forget set and retained sets, the same for every method.
+
+    Raises ValueError if there are not k images, or they make no equal rounds.
+    """
     order = _permutation(len(labels), run.seed)
     if run.drawn == "from one class":
         order = order[labels[order] == forgotten_class(labels, run.seed)]
     if len(order) < run.k or run.k % run.rounds:
         raise ValueError(f"{run.k} images in {run.rounds} equal rounds cannot be drawn from {len(order)}")
     forget = order[: run.k]
-    others = _permutation(len(labels), RETAINED_SEED)
-    others = others[~np.isin(others, forget)]
-    measured, rest = np.split(others, [min(MEASURED, len(others) // 2)])
-    return Parts(forget, measured, rest[:GIVEN])
+    retained = _permutation(len(labels), RETAINED_SEED)
+    retained = retained[~np.isin(retained, forget)]
+    measured, further = np.split(retained, [min(MEASURED_IMAGES, len(retained) // 2)])
+    return Parts(forget, measured, further[:METHOD_IMAGES])
 
 
 def forgotten_class(labels: np.ndarray, seed: int) -> int:
-    """The class from which the images come that are `drawn` from one class."""
+    """The class of the forget set of a run whose images are `drawn` from one class."""
     return seed % (int(labels.max()) + 1)
 
 
@@ -107,19 +110,20 @@ def _permutation(count: int, seed: int) -> np.ndarray:
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Run it and measure: the fields of the run, of the method's settings, and all results by name."""
+    """Run and measure; the fields of the run, the method's settings, and all results by name."""
     data = dataset(run.dataset)
     parts = draw(data.train.labels, run)
-    chosen = methods.settings(run.method, run.overrides)
+    config = methods.settings(run.method, run.overrides)
     original = classifier(run.model, data).to(run.device)
     model = copy.deepcopy(original)
     forget = data.train.batch(parts.forget).to(run.device)
     anchors = _anchors(run.anchors, data, original, parts, run)
     # Collapse compares between runs only if all of them measure it against the same anchors.
-    usual = ANCHORS.get(data.name, "rows")
-    staked = anchors if run.anchors == usual else _anchors(usual, data, original, parts, run)
-    first = data.test.batch(np.arange(min(PROBE, len(data.test)))).to(run.device)
-    probe = Probe(original, first.images, original.head.weight.detach() if staked is None else staked.to(run.device))
+    kind = ANCHORS.get(data.name, "rows")
+    probe_anchors = anchors if run.anchors == kind else _anchors(kind, data, original, parts, run)
+    probe_batch = data.test.batch(np.arange(min(PROBE, len(data.test)))).to(run.device)
+    directions = original.head.weight.detach() if probe_anchors is None else probe_anchors.to(run.device)
+    probe = Probe(original, probe_batch.images, directions)
 
     memory_before = _peak_memory(run.device)
     watch, rounds = Watch(run.device), list[dict[str, Any]]()
@@ -129,10 +133,10 @@ def execute(run: Run) -> dict[str, Any]:
     ]
     for number, request in enumerate(requests, 1):
         steps = methods.steps(
-            chosen,
+            config,
             model,
             request,
-            retained=lambda: data.train.batch(parts.given).to(run.device),
+            retained=lambda: data.train.batch(parts.for_method).to(run.device),
             unseen=lambda: batch_margins(model, data.test.batch(np.arange(0, len(data.test), 2)).to(run.device)),
             anchors=None if anchors is None else anchors.to(run.device),
             rng=rng,
@@ -146,7 +150,7 @@ def execute(run: Run) -> dict[str, Any]:
     results = _evaluate(original, model, data, parts, forget, run)
     return {
         **asdict(run),
-        "settings": methods.as_json(chosen),
+        "settings": methods.as_json(config),
         "seconds": watch.seconds,
         "cpu_seconds": watch.cpu_seconds,
         "peak_memory": peak,
@@ -168,21 +172,21 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def _anchors(kind: Anchors, data: Dataset, model: SplitClassifier, parts: Parts, run: Run) -> Tensor | None:
-    """(b, a), or None for the classifier's own rows."""
+    """Anchors (b, a) of the b classes, or None for the rows of the classifier."""
     if kind == "clip":
         if data.name != "cifar10":
             raise ValueError("CLIP's embeddings are at hand for the classes of CIFAR-10 only")
         return cifar10.clip_anchors()
     if kind == "minilm":
         # In another process, because the encoder needs more memory than most runs do.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as elsewhere:
-            return torch.from_numpy(elsewhere.submit(_minilm, data.classes).result())
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return torch.from_numpy(pool.submit(_minilm, data.classes).result())
     if kind == "random":
         return torch.randn(len(data.classes), 512, generator=torch.Generator().manual_seed(run.seed))
     if kind == "prototypes":
-        shown = data.train.batch(parts.given).to(run.device)
-        features, _ = outputs(model, shown.images)
-        return torch.stack([features[shown.labels == c].mean(0) for c in range(len(data.classes))])
+        batch = data.train.batch(parts.for_method).to(run.device)
+        features, _ = outputs(model, batch.images)
+        return torch.stack([features[batch.labels == c].mean(0) for c in range(len(data.classes))])
     return None
 
 
@@ -193,17 +197,17 @@ def _minilm(classes: list[str]) -> np.ndarray:
 def _evaluate(
     original: SplitClassifier, model: SplitClassifier, data: Dataset, parts: Parts, forget: Batch, run: Run
 ) -> dict[str, Any]:
-    def seen(network: SplitClassifier, images: Images, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        shown = images.batch(indices).to(run.device)
-        return *outputs(network, shown.images), shown.labels
+    def outputs_of(network: SplitClassifier, images: Images, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        batch = images.batch(indices).to(run.device)
+        return *outputs(network, batch.images), batch.labels
 
     original, model = (m.to(memory_format=torch.channels_last) for m in (original, model))  # a third less time
-    features_before, logits_before = _of_original(original, data, run)
-    features, logits, labels = seen(model, data.test, np.arange(len(data.test)))
-    kept_features, kept_logits, kept_labels = seen(model, data.train, parts.measured)
+    features_before, logits_before = _original_outputs(original, data, run)
+    features, logits, labels = outputs_of(model, data.test, np.arange(len(data.test)))
+    kept_features, kept_logits, kept_labels = outputs_of(model, data.train, parts.measured)
     forget_features, forget_logits = outputs(model, forget.images)
     queries = torch.arange(min(QUERIES, len(kept_labels)), device=kept_labels.device)
-    found = {
+    retrievals = {
         "retained": retrieval(kept_features[queries], kept_labels[queries], kept_features, kept_labels, own=queries),
         "forgotten": retrieval(forget_features, forget.labels, kept_features, kept_labels),
     }
@@ -222,7 +226,7 @@ def _evaluate(
         "retain_accuracy": _accuracy(kept_logits, kept_labels),
         # The even ones may have been the standard of the goal "indistinguishable".
         "membership": asdict(membership(forget_logits, forget.labels, logits[1::2], labels[1::2])),
-        "retrieval": {name: asdict(figures) if figures else None for name, figures in found.items()},
+        "retrieval": {name: asdict(figures) if figures else None for name, figures in retrievals.items()},
         "similarity": {
             "cosine": mean_cosine(features, features_before),
             "cka": linear_cka(features, features_before),
@@ -236,17 +240,17 @@ def _evaluate(
     }
 
 
-def _of_original(original: SplitClassifier, data: Dataset, run: Run) -> tuple[Tensor, Tensor]:
-    """Features and logits of all test images, which every run of a campaign needs, computed by the first of them."""
+def _original_outputs(original: SplitClassifier, data: Dataset, run: Run) -> tuple[Tensor, Tensor]:
+    """The original's features and logits of all test images, which the first run computes and caches."""
     weights = b"".join(t.cpu().contiguous().numpy().tobytes() for t in original.state_dict().values())
-    kept = CACHE / f"{run.dataset}-{run.model}-{hashlib.sha256(weights).hexdigest()[:16]}.pt"
-    if not kept.exists():
+    cache_file = CACHE / f"{run.dataset}-{run.model}-{hashlib.sha256(weights).hexdigest()[:16]}.pt"
+    if not cache_file.exists():
         CACHE.mkdir(exist_ok=True)
-        shown = data.test.batch(np.arange(len(data.test))).to(run.device)
-        unfinished = kept.with_suffix(f".{os.getpid()}")
-        torch.save([t.cpu() for t in outputs(original, shown.images)], unfinished)
-        unfinished.replace(kept)
-    features, logits = torch.load(kept, weights_only=True, map_location=run.device)
+        batch = data.test.batch(np.arange(len(data.test))).to(run.device)
+        temporary_file = cache_file.with_suffix(f".{os.getpid()}")
+        torch.save([t.cpu() for t in outputs(original, batch.images)], temporary_file)
+        temporary_file.replace(cache_file)
+    features, logits = torch.load(cache_file, weights_only=True, map_location=run.device)
     return features, logits
 
 
@@ -259,7 +263,7 @@ def _by_class(logits: Tensor, labels: Tensor) -> list[float]:
 
 
 def _peak_memory(device: str) -> float:
-    """MiB: on CUDA what tensors took there, else the resident set of this process, libraries and all."""
+    """Peak MiB: on CUDA of its tensors, otherwise the resident set of this process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
@@ -269,8 +273,8 @@ def _peak_memory(device: str) -> float:
 def _machine(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name()
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 

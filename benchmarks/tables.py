@@ -22,13 +22,13 @@ class Variant:
     drawn: Literal["anywhere", "from one class"] = "anywhere"
 
     def run(self, *, dataset: str, model: str, k: int, seed: int, device: str) -> Run:
-        """The run of this row; an override that changes nothing is none, so that rows of several tables coincide."""
-        known = methods.METHODS[self.method]
+        """The run of this row, without overrides that equal the defaults, so that tables share results."""
+        defaults = methods.METHODS[self.method]
         return Run(
             dataset=dataset,
             model=model,
             method=self.method,
-            overrides={name: value for name, value in self.overrides.items() if getattr(known, name) != value},
+            overrides={name: value for name, value in self.overrides.items() if getattr(defaults, name) != value},
             anchors=self.anchors or ANCHORS.get(dataset, "rows"),
             k=k,
             rounds=self.rounds,
@@ -43,9 +43,9 @@ class Table:
     """A command and its table."""
 
     title: str
-    says: str  # what is varied, for people
+    note: str  # what the rows vary
     variants: Mapping[str, Variant]  # by the label of the row
-    columns: tuple[str, ...]  # of report.COLUMNS
+    columns: tuple[str, ...]  # of columns.COLUMNS
     ks: tuple[int, ...]
     dataset: str = "cifar10"
     model: str = "resnet20"
@@ -106,21 +106,21 @@ COMPARED = ("structguard", "structguard/paper", "l2ul")
 TABLES: dict[str, Table] = {
     "table2": Table(
         title="All methods",
-        says="Table 2 of the paper, with what it does not show: altered copies, collapse, membership inference, cost.",
+        note="Table 2 of the paper, with what it does not show: altered copies, collapse, membership inference, cost.",
         variants={name: Variant(method=name) for name in methods.METHODS},
         columns=(*FORGETTING, "∣AUC − 0.5∣ wrong", "seconds", "peak MiB"),
         ks=(16, 64, 128, 256),
     ),
     "tiny_k": Table(
         title="One image, three images",
-        says="The requests that a service gets most.",
+        note="The requests that a service gets most.",
         variants={name: Variant(method=name) for name in (*COMPARED, "structguard/views")},
         columns=(*FORGETTING, "seconds"),
         ks=(1, 3),
     ),
     "privacy": Table(
         title="What gives forgotten images away",
-        says="Two-sided membership inference of the best attack, against unseen images and those among them that the "
+        note="Two-sided membership inference of the best attack, against unseen images and those among them that the "
         "model gets wrong too; relearning; how much of the original model is left on the test images.",
         variants={name: Variant(method=name) for name in methods.METHODS},
         columns=(
@@ -136,7 +136,7 @@ TABLES: dict[str, Table] = {
     ),
     "retrieval": Table(
         title="Retrieval",
-        says="Figure 5 of the paper: a retained image, or a forgotten one, searches a gallery of retained images by "
+        note="Figure 5 of the paper: a retained image, or a forgotten one, searches a gallery of retained images by "
         "the cosine of their features. Retained queries should find their class, forgotten ones should not.",
         variants={name: Variant(method=name) for name in ("before", "adv", *COMPARED, "structguard/views")},
         columns=("R@1 retained", "R@10 retained", "mAP retained", "R@1 forgotten", "R@10 forgotten", "mAP forgotten"),
@@ -144,14 +144,14 @@ TABLES: dict[str, Table] = {
     ),
     "ablation": Table(
         title="Ablation",
-        says="Table 5 of the paper, and each of our changes undone, one at a time.",
+        note="Table 5 of the paper, and each of our changes undone, one at a time.",
         variants={label: Variant(overrides=overrides) for label, overrides in ABLATIONS.items()},
         columns=(*FORGETTING, *COST),
         ks=(64,),
     ),
     "anchor_types": Table(
         title="Anchors",
-        says="Table 4 of the paper: what the stakes are made of.",
+        note="Table 4 of the paper: what the stakes are made of.",
         variants={
             "CLIP, class names": Variant(anchors="clip"),
             "MiniLM, descriptions": Variant(anchors="minilm"),
@@ -164,7 +164,7 @@ TABLES: dict[str, Table] = {
     ),
     "alignment_losses": Table(
         title="Alignment losses",
-        says="Table 6 of the paper.",
+        note="Table 6 of the paper.",
         variants={
             kind: Variant(overrides={"alignment": kind}) for kind in ("cosine", "mse", "mmd", "kl", "wasserstein")
         },
@@ -173,7 +173,7 @@ TABLES: dict[str, Table] = {
     ),
     "rounds": Table(
         title="Ten rounds of requests",
-        says="The same images in ten requests, one after the other, and in one.",
+        note="The same images in ten requests, one after the other, and in one.",
         variants={
             f"{name}, {label}": Variant(method=name, rounds=rounds)
             for name in ("structguard", "structguard/views", "l2ul")
@@ -184,14 +184,14 @@ TABLES: dict[str, Table] = {
     ),
     "class_level": Table(
         title="A whole class, from a sample of it",
-        says="All images to forget are of one class, which is another one for each seed.",
+        note="All images to forget are of one class, which is another one for each seed.",
         variants={name: Variant(method=name, drawn="from one class") for name in (*COMPARED, "structguard/views")},
         columns=("A_f", "A_test of the class", "drop of the others", "collapse", "seconds"),
         ks=(256,),
     ),
     "vit": Table(
         title="A vision transformer",
-        says="No convolution, no BatchNorm.",
+        note="No convolution, no BatchNorm.",
         variants={name: Variant(method=name) for name in ("before", "neggrad", "adv", *COMPARED, "structguard/views")},
         columns=(*FORGETTING, "seconds", "peak MiB"),
         ks=(16, 64, 256),
@@ -200,14 +200,14 @@ TABLES: dict[str, Table] = {
     ),
     "scaling": Table(
         title="Time against k",
-        says="Until every image is misclassified, or the method's limit is reached.",
+        note="Until every image is misclassified, or the method's limit is reached.",
         variants={name: Variant(method=name) for name in COMPARED},
         columns=("A_f", "drop", "updates", "seconds", "CPU seconds", "peak MiB"),
         ks=(16, 64, 256, 1024),
     ),
     "profile_time": Table(
         title="Where the time goes",
-        says="Seconds. Measuring the result is not part of the method.",
+        note="Seconds. Measuring the result is not part of the method.",
         variants={name: Variant(method=name) for name in (*COMPARED, "structguard/views")},
         columns=("surrogates, s", "setup, s", "updates, s", "checks, s", "finish, s", "seconds", "measuring, s"),
         ks=(64,),

@@ -105,26 +105,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--download", action="store_true", help="let torchvision fetch the images first")
-    chosen = parser.parse_args()
-    if chosen.download:
-        download(chosen.dataset)
-    data = dataset(chosen.dataset)
-    recipe = RECIPES.get((chosen.dataset, chosen.model), Recipe())
-    if chosen.epochs:
-        recipe = Recipe(**(vars(recipe) | {"epochs": chosen.epochs}))
-    torch.manual_seed(chosen.seed)  # the initial weights
-    model = SplitClassifier(network(chosen.model, data), mean=data.mean, std=data.std)
-    model.to(memory_format=torch.channels_last).to(chosen.device)
+    arguments = parser.parse_args()
+    if arguments.download:
+        download(arguments.dataset)
+    data = dataset(arguments.dataset)
+    recipe = RECIPES.get((arguments.dataset, arguments.model), Recipe())
+    if arguments.epochs:
+        recipe = Recipe(**(vars(recipe) | {"epochs": arguments.epochs}))
+    torch.manual_seed(arguments.seed)  # the initial weights
+    model = SplitClassifier(network(arguments.model, data), mean=data.mean, std=data.std)
+    model.to(memory_format=torch.channels_last).to(arguments.device)
 
-    train = data.train.everything().to(chosen.device)
+    train = data.train.everything().to(arguments.device)
     began = time.perf_counter()
-    rng = torch.Generator().manual_seed(chosen.seed)
+    rng = torch.Generator().manual_seed(arguments.seed)
     fit(model, (train.images * 255).round().to(torch.uint8), train.labels, recipe=recipe, rng=rng)
     seconds = time.perf_counter() - began
-    path = weights(chosen.model, chosen.dataset)
+    path = weights(arguments.model, arguments.dataset)
     path.parent.mkdir(exist_ok=True)
     save_file({name: tensor.cpu().contiguous() for name, tensor in model.network.state_dict().items()}, path)
-    test = data.test.everything().to(chosen.device)
+    test = data.test.everything().to(arguments.device)
     report = {"test_accuracy": accuracy(model, test), "train_accuracy": accuracy(model, train), "seconds": seconds}
     print(json.dumps({"weights": path.name, "epochs": recipe.epochs} | report))
 

@@ -1,4 +1,4 @@
-"""What is noted while a method works: time, updates and structural collapse."""
+"""Measurements during a run of a method: time, updates and structural collapse."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ BETWEEN_PROBES = 10  # updates
 
 @dataclass
 class Watch:
-    """What is noted while a method works. Only the time inside `next` counts, so measuring costs it nothing."""
+    """Measurements during a run of a method. Only the time inside `next` counts, not that of measuring."""
 
     device: str
     seconds: float = 0.0
@@ -25,7 +25,7 @@ class Watch:
 
     def follow(self, steps: Iterator[Step], collapse: Callable[[], float]) -> None:
         """Run the method to its end."""
-        before, spent = self.updates, list[tuple[Step, float]]()
+        before, timed_steps = self.updates, list[tuple[Step, float]]()
         while True:
             wall, cpu = time.perf_counter(), time.process_time()
             step = next(steps, None)
@@ -35,7 +35,7 @@ class Watch:
             self.seconds, self.cpu_seconds = self.seconds + wall, self.cpu_seconds + cpu
             if step is None:
                 break
-            spent.append((step, wall))
+            timed_steps.append((step, wall))
             if step.phase == "unlearn":
                 self.updates = before + step.step
                 if step.forget_accuracy is not None and self.updates >= self.curve[-1][0] + BETWEEN_PROBES:
@@ -43,25 +43,25 @@ class Watch:
         if self.updates == self.curve[-1][0] and len(self.curve) > 1:
             self.curve.pop()  # the model has moved since, for instance along a line search
         self.curve.append((self.updates, collapse()))
-        for phase, seconds in phases(spent).items():
+        for phase, seconds in phases(timed_steps).items():
             self.phases[phase] = self.phases.get(phase, 0.0) + seconds
 
 
-def phases(spent: list[tuple[Step, float]]) -> dict[str, float]:
-    """Seconds by kind of work. What checks and preparations cost shows against the updates that did neither.
+def phases(timed_steps: list[tuple[Step, float]]) -> dict[str, float]:
+    """Seconds by kind of work. Checks and setup are what a step takes beyond the median of plain updates.
 
     Methods that check after every update have no such updates; there, checks count as updates.
     """
-    surrogates = sum(seconds for step, seconds in spent if step.phase == "surrogates")
-    work = [(step, seconds) for step, seconds in spent if step.phase == "unlearn"]
+    surrogates = sum(seconds for step, seconds in timed_steps if step.phase == "surrogates")
+    work = [(step, seconds) for step, seconds in timed_steps if step.phase == "unlearn"]
     if not work:
         return {"surrogates": surrogates}
     *updates, (_, finish) = work
-    plain = [seconds for step, seconds in updates[1:] if step.forget_accuracy is None]
-    typical = statistics.median(plain or [seconds for _, seconds in updates[1:]] or [0.0])
-    setup = max(0.0, updates[0][1] - typical) if updates else 0.0
-    checked = [seconds for step, seconds in updates[1:] if step.forget_accuracy is not None] if plain else []
-    checks = sum(checked) - typical * len(checked)
+    unchecked = [seconds for step, seconds in updates[1:] if step.forget_accuracy is None]
+    median = statistics.median(unchecked or [seconds for _, seconds in updates[1:]] or [0.0])
+    setup = max(0.0, updates[0][1] - median) if updates else 0.0
+    checked = [seconds for step, seconds in updates[1:] if step.forget_accuracy is not None] if unchecked else []
+    checks = sum(checked) - median * len(checked)
     total = sum(seconds for _, seconds in updates)
     return {
         "surrogates": surrogates,

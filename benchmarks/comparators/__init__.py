@@ -1,8 +1,8 @@
 """The methods StructGuard is compared with, behind the signature of `unlearn`.
 
-Each is a generator that changes the model in place and yields a Step after every piece of work; the last one says
-what was reached. All of them end by themselves and leave the model in eval mode without gradients. The two that see
-retained images, which a deletion request does not come with, take them as `retain`.
+Each is a generator that changes the model in place and yields a Step after every piece of work; the last one has
+the accuracy on the forget set. All of them end by themselves and leave the model in eval mode without gradients. The
+two that see retained images, which a deletion request does not come with, take them as `retain`.
 """
 
 from benchmarks.comparators.attack_images import Adv, adv

@@ -54,11 +54,11 @@ def attack_images(
     After `deadline` (of `time.monotonic`) no further chunk is started, but there is always a first one.
     The caller keeps the model in eval mode.
     """
-    made, total = 0, len(forget) * config.adversarial
+    done, total = 0, len(forget) * config.adversarial
     if total == 0:
         raise ValueError("at least one attack image is needed")
-    parts: list[tuple[Tensor, Tensor]] = []
-    for part in attacks(
+    chunks: list[tuple[Tensor, Tensor]] = []
+    for chunk in attacks(
         model,
         forget,
         per_image=config.adversarial,
@@ -67,12 +67,12 @@ def attack_images(
         iterations=config.adversarial_iterations,
         rng=rng,
     ):
-        parts.append(part)
-        made += len(part[1])
-        yield Step(phase="surrogates", step=made, total=total)
+        chunks.append(chunk)
+        done += len(chunk[1])
+        yield Step(phase="surrogates", step=done, total=total)
         if time.monotonic() > deadline:
             break
-    images, targets = (torch.cat(column) for column in zip(*parts, strict=True))
+    images, targets = (torch.cat(column) for column in zip(*chunks, strict=True))
     return Batch(images, targets)
 
 

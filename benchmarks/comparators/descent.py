@@ -52,15 +52,15 @@ def iterate(
     rng: torch.Generator,
     deadline: float,
 ) -> Iterator[Step]:
-    """Call `update` on the gradients of the sum of `terms`; yield after each, and at last what was reached.
+    """Call `update` on the gradients of the sum of `terms`; yield after each, and at last the forget accuracy.
 
     Ends as soon as every forget image is misclassified in eval mode, which is tested before the first update and
     after every one; after `config.max_steps` updates; after `deadline` (of `time.monotonic`), though not before the
     first update; and where the loss stops being a number.
     """
     indices = shuffled(len(forget), min(len(forget), config.forget_batch), rng=rng, like=forget.labels)
-    reached, step, ended = forget_accuracy(model, forget), 0, config.max_steps <= 0
-    while reached < 100 and not ended:
+    accuracy, step, ended = forget_accuracy(model, forget), 0, config.max_steps <= 0
+    while accuracy < 100 and not ended:
         step += 1
         model.train(not config.frozen_batch_norm)
         losses = terms(next(indices))
@@ -70,9 +70,9 @@ def iterate(
 
         values = {name: loss.item() for name, loss in losses.items()}
         ended = step == config.max_steps or time.monotonic() > deadline or not math.isfinite(sum(values.values()))
-        reached = forget_accuracy(model, forget)
-        yield Step(phase="unlearn", step=step, total=config.max_steps, forget_accuracy=reached, terms=values)
-    yield Step(phase="unlearn", step=step, total=config.max_steps, forget_accuracy=reached)
+        accuracy = forget_accuracy(model, forget)
+        yield Step(phase="unlearn", step=step, total=config.max_steps, forget_accuracy=accuracy, terms=values)
+    yield Step(phase="unlearn", step=step, total=config.max_steps, forget_accuracy=accuracy)
 
 
 @contextmanager

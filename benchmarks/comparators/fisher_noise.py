@@ -1,4 +1,4 @@
-"""FISHER: noise on every weight, the more of it the less the retained images mind."""
+"""FISHER: noise on every weight, with the less variance the larger its Fisher information of retained images."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -35,7 +35,7 @@ def fisher(
 
     Source: Fisher forgetting of Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net" (CVPR 2020),
     S(w) = w + (λσ_h²)^¼ F^(−¼) n with standard normal n and F the diagonal Fisher information of the *retained*
-    images. The forget set does not enter but to say what was reached. Deviations: F comes from a sample of D_r and
+    images. The forget set is used only to measure A_f. Deviations: F comes from a sample of D_r and
     random probes, and we add none of the authors' code beyond the formula (there Σ = α F⁻¹, clamped, averaged over
     the inputs of a unit and ten times as strong in the last layer and in normalisation).
 
@@ -43,8 +43,8 @@ def fisher(
     """
     deadline = time.monotonic() + config.max_seconds
     with leaving_clean(model):
-        picked = torch.randperm(len(retain), generator=rng, device=rng.device)[: config.images]
-        images = retain.images[picked.to(retain.images.device)]
+        sample = torch.randperm(len(retain), generator=rng, device=rng.device)[: config.images]
+        images = retain.images[sample.to(retain.images.device)]
         information = yield from fisher_information(model, images, rng=rng, deadline=deadline)
         with torch.no_grad():
             for p, variance in zip(model.parameters(), noise_variance(information, config=config), strict=True):
@@ -66,7 +66,7 @@ def fisher_information(
     """
     parameters = list(model.parameters())
     total = [torch.zeros_like(p) for p in parameters]
-    seen = 0
+    count = 0
     for chunk in torch.split(images, _PROBE_BATCH):
         log_p = model(chunk).log_softmax(1)  # (n, b)
         # Independent random signs: the square of one gradient is, on average, the sum of the squares over images
@@ -74,11 +74,11 @@ def fisher_information(
         signs = integers(log_p.shape, 2, rng=rng, like=log_p).to(log_p) * 2 - 1
         probe = (signs * log_p.detach().exp().sqrt() * log_p).sum()
         gradients = torch.autograd.grad(probe, parameters, allow_unused=True)
-        for so_far, g in zip(total, gradients, strict=True):
+        for squares, g in zip(total, gradients, strict=True):
             if g is not None:
-                so_far.add_(g.square())
-        seen += len(chunk)
+                squares.add_(g.square())
+        count += len(chunk)
         yield Step(phase="unlearn", step=0, total=1)
         if time.monotonic() > deadline:
             break
-    return [t / seen for t in total]
+    return [t / count for t in total]

@@ -1,4 +1,4 @@
-"""ORACLE: what the retained images are worth, if somebody had kept them."""
+"""ORACLE: gradients of retained images besides those of the forget set."""
 
 import time
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ def oracle(
     batches = shuffled(len(retain), min(len(retain), config.retain_batch), rng=rng, like=retain.labels)
 
     def terms(index: Tensor) -> dict[str, Tensor]:
-        kept = next(batches)
-        retention = F.cross_entropy(model(retain.images[kept]), retain.labels[kept])
+        retain_index = next(batches)
+        retention = F.cross_entropy(model(retain.images[retain_index]), retain.labels[retain_index])
         return {"deletion": ascent(model(forget.images[index]), forget.labels[index]), "retention": retention}
 
     with leaving_clean(model):

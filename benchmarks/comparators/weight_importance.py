@@ -59,9 +59,9 @@ def inverted_importance(model: SplitClassifier, images: Tensor) -> list[Tensor]:
     for image in torch.split(images, 1):
         norm = torch.linalg.vector_norm(model(image))
         gradients = torch.autograd.grad(norm, parameters, allow_unused=True)
-        for so_far, g in zip(total, gradients, strict=True):
+        for magnitudes, g in zip(total, gradients, strict=True):
             if g is not None:
-                so_far.add_(g.abs())
+                magnitudes.add_(g.abs())
     return [1 - _min_max(t) for t in total]
 
 

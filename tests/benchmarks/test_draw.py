@@ -33,7 +33,7 @@ def test_another_seed_forgets_other_images():
 
 def test_retained_images_are_not_forgotten_ones_and_those_measured_are_not_those_given():
     parts = draw(LABELS, RUN)
-    everything = np.concatenate([parts.forget, parts.measured, parts.given])
+    everything = np.concatenate([parts.forget, parts.measured, parts.for_method])
     assert len(everything) == len(set(everything)) == 1000
     assert len(parts.measured) == (1000 - 16) // 2
 
