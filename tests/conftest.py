@@ -1,5 +1,6 @@
 """Real servers for the tests: SQLite always, PostgreSQL and Redis where they listen (and always when CI is set)."""
 
+import logging
 import os
 import sqlite3
 import uuid
@@ -19,6 +20,16 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]  # pytest's hooks
 
 POSTGRES = os.environ.get("TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("TEST_REDIS", "redis://127.0.0.1:6379/0")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """Some tests run the `main` of a process, which configures logging for good."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def pytest_collection_modifyitems(items):

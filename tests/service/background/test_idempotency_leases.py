@@ -88,19 +88,19 @@ def _post_until_it_breaks(address, headers):
 def test_a_post_that_takes_long_keeps_its_key(client, settings, database, monkeypatch):
     """Its process renews the reservation, again and again."""
     monkeypatch.setattr(idempotency_keys, "RESERVATION_LEASE", timedelta(seconds=0.5))
-    keep = uploads.validation.keep
+    check_upload = uploads.upload_formats.check_upload
     entered, go_on = threading.Event(), threading.Event()
 
     def slow(*given, **more):
         entered.set()
         assert go_on.wait(120)
-        return keep(*given, **more)
+        return check_upload(*given, **more)
 
     client.model_with_version()
     answers = []
     form = {"data": {"metadata": json.dumps({"model": "pets", "labels": ["cat"]})}, "files": images(png())}
     with running(settings, client) as service:
-        monkeypatch.setattr(uploads.validation, "keep", slow)
+        monkeypatch.setattr(uploads.upload_formats, "check_upload", slow)
 
         def post():
             answers.append(service.http.post("/v1/deletion-requests", headers=KEY, **form).status_code)

@@ -96,14 +96,14 @@ def test_while_the_first_is_worked_on_the_second_is_told_to_wait(client, kept, m
     """It is neither run beside it nor lost."""
     client.model_with_version()
     entered, go_on = threading.Event(), threading.Event()
-    keep = uploads.validation.keep
+    check_upload = uploads.upload_formats.check_upload
 
     def slow(*given, **more):
         entered.set()
         assert go_on.wait(20)
-        return keep(*given, **more)
+        return check_upload(*given, **more)
 
-    monkeypatch.setattr(uploads.validation, "keep", slow)
+    monkeypatch.setattr(uploads.upload_formats, "check_upload", slow)
     answers = []
     first = threading.Thread(
         target=lambda: answers.append(post(client, "/v1/deletion-requests", REQUEST, images(png()), "k"))
