@@ -1,4 +1,4 @@
-"""Who is calling? Answered before the body is read, which may be gigabytes from a stranger. Pure ASGI."""
+"""ASGI middleware that authenticates callers before it reads a body, which may be gigabytes from anybody."""
 
 from typing import TYPE_CHECKING
 
@@ -21,20 +21,27 @@ from service.web.dependencies import Resources
 if TYPE_CHECKING:
     from service.access.bearer_tokens import JsonWebTokens
 
-#: What anybody may read: is it up, what does it offer, what does an error mean, and who signs for it. The dashboard
-#: looks itself who is signed in.
-_OPEN = (
-    "/dashboard",
-    *("/livez", "/readyz", "/docs", "/openapi.json", "/problems"),
-    "/metrics",  # the route itself looks who asks: it is not any tenant's
-    *("/discovery", "/v1/discovery", "/v2/discovery", "/cert.pem", "/v2/cert.pem"),
+#: Paths that take no API key, with everything below them: health, documentation, and what OpenDSR publishes.
+_PUBLIC_PATHS = (
+    "/dashboard",  # has sessions of its own
+    "/livez",
+    "/readyz",
+    "/docs",
+    "/openapi.json",
+    "/problems",
+    "/metrics",  # belongs to no tenant; the route checks a token of its own
+    "/discovery",
+    "/v1/discovery",
+    "/v2/discovery",
+    "/cert.pem",
+    "/v2/cert.pem",
 )
 
 _CHALLENGE = 'Bearer realm="structguard"'
 
 
 class Authentication:
-    """Puts the `Caller` into the request's state; answers itself where there is none, or one who asks too often."""
+    """Puts the `Caller` into the request's state; answers 401 without one, 429 over quota, 503 without a database."""
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self._app = app
@@ -42,11 +49,11 @@ class Authentication:
         self._quota = Quota(settings) if settings.rate_limit else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
-        if scope["type"] != "http" or _is_open(scope["path"]):
+        if scope["type"] != "http" or _is_public(scope["path"]):
             await self._app(scope, receive, send)
             return
         state = scope["state"]
-        credentials = _bearer(Headers(scope=scope).get("authorization"))
+        credentials = _bearer_credentials(Headers(scope=scope).get("authorization"))
         try:
             caller = await self._identify(state["resources"], credentials)
         except (OperationalError, PoolTimeout) as error:
@@ -66,38 +73,38 @@ class Authentication:
         if self._quota is None:
             await self._app(scope, receive, send)
             return
-        await self._limited(await self._quota.spend(caller), scope, receive, send)
+        await self._answer_within(await self._quota.spend(caller), scope, receive, send)
 
-    async def _limited(self, window: Window, scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
+    async def _answer_within(self, window: Window, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(window.headers)
             await send(message)
 
-        if window.is_left:
-            await self._app(scope, receive, told)
+        if window.is_allowed:
+            await self._app(scope, receive, send_with_headers)
             return
         await problems.answer(
             scope["state"]["request_id"],
             problem_types.TABLE[429],
             "The quota of this window is used up.",
-            headers={"Retry-After": str(window.seconds), "Connection": "close"},
+            headers={"Retry-After": str(window.reset_seconds), "Connection": "close"},
             more={"violated-policies": [POLICY]},
-        )(scope, receive, told)
+        )(scope, receive, send_with_headers)
 
     async def _identify(self, resources: Resources, credentials: str | None) -> Caller | None:
         if credentials is None:
             return None
         if not credentials.startswith(api_keys.KEY_PREFIX):
-            return await run_in_threadpool(self._bearer_of, resources.database, credentials)
+            return await run_in_threadpool(self._caller_of_token, resources.database, credentials)
         caller = resources.callers.get(credentials)
         if caller is None:
-            caller = await run_in_threadpool(_owner_of, resources.database, credentials)
+            caller = await run_in_threadpool(_caller_of_key, resources.database, credentials)
             if caller is not None:
                 resources.callers[credentials] = caller
         return caller
 
-    def _bearer_of(self, database: Database, token: str) -> Caller | None:
+    def _caller_of_token(self, database: Database, token: str) -> Caller | None:
         claims = self._tokens.read(token) if self._tokens else None
         if claims is None:
             return None
@@ -109,7 +116,7 @@ class Authentication:
         return Caller(tenant.id, f"jwt:{claims.subject}", claims.scopes, Pseudonyms(tenant.pseudonym_key))
 
 
-def _owner_of(database: Database, key: str) -> Caller | None:
+def _caller_of_key(database: Database, key: str) -> Caller | None:
     with database.read() as session:
         return api_keys.authenticate(session, key)
 
@@ -123,10 +130,10 @@ def _tokens(settings: ServiceSettings) -> "JsonWebTokens | None":
     return JsonWebTokens(settings)
 
 
-def _is_open(path: str) -> bool:
-    return any(path == open_ or path.startswith(f"{open_}/") for open_ in _OPEN)
+def _is_public(path: str) -> bool:
+    return any(path == public or path.startswith(f"{public}/") for public in _PUBLIC_PATHS)
 
 
-def _bearer(authorization: str | None) -> str | None:
+def _bearer_credentials(authorization: str | None) -> str | None:
     scheme, _, credentials = (authorization or "").partition(" ")
     return credentials.strip() or None if scheme.lower() == "bearer" else None

@@ -1,4 +1,4 @@
-"""API keys, for those who may make them."""
+"""Routes that make, list and revoke API keys, for callers with the scope `admin`."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What is sent and answered about API keys."""
+"""Bodies of requests and answers about API keys."""
 
 import uuid
 from datetime import datetime

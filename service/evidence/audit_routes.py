@@ -1,4 +1,4 @@
-"""The audit log, for those who check it."""
+"""Routes by which auditors read, check and export the audit log."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ After = Annotated[int, Query(ge=0, le=1 << 53, description="Only what has a grea
 @router.get("", summary="Read the audit log's head")
 def read_audit(caller: Auditor, session: ReadSession, resources: ResourcesDep) -> AuditAnswer:
     """The end of the chain, the latest signature of it, the keys to check that with, and the last verification."""
-    here = router.prefix
+    path = router.prefix
     return AuditAnswer(
         tenant=caller.tenant_id,
         head=audit_log.head(session, caller.tenant_id),
@@ -29,7 +29,7 @@ def read_audit(caller: Auditor, session: ReadSession, resources: ResourcesDep) -
         checkpoint=checkpoints.latest(session, caller.tenant_id),
         verification=verification.find(session, caller.tenant_id),
         keys=signing_keys.public_keys(resources.settings),
-        links={"self": here} | {name: f"{here}/{name}" for name in ("entries", "checkpoints", "export")},
+        links={"self": path} | {name: f"{path}/{name}" for name in ("entries", "checkpoints", "export")},
     )
 
 
@@ -44,8 +44,8 @@ def list_audit_entries(
     limit: Limit = 50,
 ) -> EntriesAnswer:
     """Entries in the order of the chain. Each is committed with what it tells of, and stands here a second later."""
-    found = audit_log.entries(session, caller.tenant_id, after + 1, about=about, limit=limit)
-    return EntriesAnswer(items=[EntryAnswer.of(link) for link in found], next=_next(found, limit))
+    links = audit_log.entries(session, caller.tenant_id, after + 1, about=about, limit=limit)
+    return EntriesAnswer(items=[EntryAnswer.of(link) for link in links], next=_next(links, limit))
 
 
 @router.get("/checkpoints", summary="List audit checkpoints", responses=documented(422))
@@ -53,8 +53,8 @@ def list_audit_checkpoints(
     caller: Auditor, session: ReadSession, after: After = 0, limit: Limit = 50
 ) -> CheckpointsAnswer:
     """Signed heads. Whoever keeps one elsewhere can tell whether the log was shortened or rewritten since."""
-    found = checkpoints.between(session, caller.tenant_id, after + 1, limit=limit)
-    return CheckpointsAnswer(items=found, next=_next(found, limit))
+    signed_heads = checkpoints.between(session, caller.tenant_id, after + 1, limit=limit)
+    return CheckpointsAnswer(items=signed_heads, next=_next(signed_heads, limit))
 
 
 @router.get(
@@ -83,5 +83,5 @@ def export_audit(caller: Auditor, resources: ResourcesDep) -> StreamingResponse:
     )
 
 
-def _next(found: Sequence[Any], limit: int) -> int | None:
-    return found[-1].height if len(found) == limit else None
+def _next(items: Sequence[Any], limit: int) -> int | None:
+    return items[-1].height if len(items) == limit else None

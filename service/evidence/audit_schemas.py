@@ -1,4 +1,4 @@
-"""What the service tells of an audit log."""
+"""Bodies of answers about the audit log."""
 
 import json
 import uuid
@@ -34,7 +34,7 @@ class CheckpointAnswer(Answer):
 
 
 class VerificationAnswer(Answer):
-    """What the scheduled verification has come to."""
+    """The result of the scheduled verification."""
 
     height: int = Field(description="All entries up to here were as they were written when they were looked at.")
     at: datetime = Field(description="When the log was last looked at.")
@@ -77,23 +77,23 @@ class EntryAnswer(Answer):
 
     @classmethod
     def of(cls, link: Link) -> Self:
-        """From its link of the chain."""
+        """Build the answer from a link of the hash chain."""
         return cls.from_row(link, content=json.loads(link.entry))
 
 
 class Heights(BaseModel):
-    """Some items of the log, in the order of their heights."""
+    """A page of the log, in the order of the heights."""
 
     next: int | None = Field(description="`after` of the next ones, if there may be any.")
 
 
 class EntriesAnswer(Heights):
-    """Some entries, oldest first."""
+    """A page of entries, oldest first."""
 
     items: list[EntryAnswer]
 
 
 class CheckpointsAnswer(Heights):
-    """Some signed heads, oldest first."""
+    """A page of signed heads, oldest first."""
 
     items: list[CheckpointAnswer]

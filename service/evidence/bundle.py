@@ -1,4 +1,4 @@
-"""Everything that there is to show about a request, as one zip. Nothing in it names a person."""
+"""The evidence bundle of a request, as one zip. Nothing in it names a person."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.deletion_requests.job_schemas import JobAnswer
 from service.deletion_requests.schemas import Move, RequestDetails
-from service.evidence.certificates import ZIP, certificate_of, rendered
+from service.evidence.certificates import ZIP, certificate_of, render
 from service.evidence.renderings.curves import curves
 from service.registry.access.scopes import Caller
 from service.registry.audit import inclusion_proof
@@ -37,7 +37,7 @@ Files = Iterator[tuple[str, bytes]]
 
 
 def answer(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Response:
-    """The zip, sent while it is written: the same bytes as long as nothing has changed.
+    """Answer with the zip, sent while it is written: the same bytes as long as nothing has changed.
 
     Raises:
         DeletionRequestNotFound: the tenant has no such request.
@@ -45,7 +45,9 @@ def answer(resources: Resources, caller: Caller, request_id: uuid.UUID) -> Respo
     certificate = None
     with suppress(CertificateMissing):
         certificate = certificate_of(resources, caller, request_id)
-    keys = signing_keys.public_keys(resources.settings)  # here, where what is wrong with them can still be answered
+    keys = signing_keys.public_keys(
+        resources.settings
+    )  # before the answer begins, while an error can still be answered
     signer = signing_keys.signer(resources.settings)
     with resources.database.write() as session:
         request = lifecycle.find(session, caller.tenant_id, request_id)
@@ -69,15 +71,15 @@ def _files(
     yield "README.txt", _README.format(request_id=request_id).encode()
     with resources.database.read() as session:
         request = lifecycle.find(session, caller.tenant_id, request_id)
-        yield from _about(session, request)
+        yield from _request_files(session, request)
         yield (
             "audit.json",
             _json(inclusion_proof.proof(session, request, also_at_height=_certified_height(certificate))),
         )
         yield "disposition.json", _json(certificates.dispositions(session, request, resources.settings))
     if certificate is not None:
-        for suffix, kind in (("json", JSON), ("html", HTML), ("pdf", PDF)):
-            yield f"certificate.{suffix}", rendered(certificate, kind)[0]
+        for suffix, media_type in (("json", JSON), ("html", HTML), ("pdf", PDF)):
+            yield f"certificate.{suffix}", render(certificate, media_type)[0]
     for key in keys:
         yield f"signing-keys/{key.key_id}.pem", key.pem.encode()
 
@@ -87,20 +89,20 @@ def _certified_height(certificate: Certificate | None) -> int | None:
     return None if certificate is None else dsse.read(certificate.body)["predicate"]["audit"]["chain_height"]
 
 
-def _about(session: Session, request: DeletionRequest) -> Files:
+def _request_files(session: Session, request: DeletionRequest) -> Files:
     job = jobs.find(session, request.tenant_id, request.job_id)
     moves = lifecycle.transitions(session, request.id)
     details = RequestDetails.with_history(request, moves, affected_versions.of_request(session, request))
     yield "request.json", _json(details.model_dump(mode="json"))
-    decided = [Move.model_validate(move) for move in moves if move.before is State.AWAITING_APPROVAL]
+    decisions = [Move.model_validate(move) for move in moves if move.before is State.AWAITING_APPROVAL]
     approvals = {
         "required": any(move.after is State.AWAITING_APPROVAL for move in moves),
         "asked_by": request.submitted_by,
-        "decisions": [move.model_dump(mode="json") for move in decided],
+        "decisions": [move.model_dump(mode="json") for move in decisions],
     }
     yield "approvals.json", _json(approvals)
-    run = JobAnswer.of(job).model_dump(mode="json")
-    yield "job.json", _json(run | {"provenance": job.provenance})
+    job_answer = JobAnswer.of(job).model_dump(mode="json")
+    yield "job.json", _json(job_answer | {"provenance": job.provenance})
     points = [(point.step, point.values) for point in jobs.curve(session, job)]
     yield "curves.json", _json([{"step": step, **values} for step, values in points])
     yield "curves.svg", curves(points).encode()

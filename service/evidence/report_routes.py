@@ -1,4 +1,4 @@
-"""What is published once a year."""
+"""Route of the figures that a business publishes once a year (11 CCR § 7102)."""
 
 from datetime import UTC, datetime
 from typing import Annotated

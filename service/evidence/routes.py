@@ -1,4 +1,4 @@
-"""Evidence: certificates, everything about a request in one file, and the keys to check it with."""
+"""Routes of certificates, of evidence bundles, and of the public keys to check them with."""
 
 from typing import Annotated
 

@@ -9,7 +9,7 @@ from service.web.fields import Answer
 
 
 class Signature(BaseModel):
-    """Who has signed."""
+    """A signature, and the key that made it."""
 
     keyid: str = Field(description="SHA-256 of the public key's SubjectPublicKeyInfo, in hex.")
     sig: str = Field(description="Ed25519 (RFC 8032), in base64, over DSSE's pre-authentication encoding.")
@@ -33,7 +33,7 @@ class SigningKeyAnswer(BaseModel):
 
     @classmethod
     def of(cls, key: PublicKey, current: PublicKey) -> Self:
-        """From the key, and the one that signs now."""
+        """Build the answer from a key and the one that signs now."""
         return cls(id=key.key_id, algorithm="Ed25519", is_current=key == current, pem=key.pem)
 
 

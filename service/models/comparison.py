@@ -1,4 +1,4 @@
-"""Two versions of a model side by side."""
+"""Comparison of two versions of a model: measurements, and how far the parameters moved."""
 
 import math
 from pathlib import Path
@@ -17,17 +17,17 @@ from service.registry.states import Disposition
 from service.registry.storage.artifacts import Artifacts
 from service.registry.tables import Model, Version
 
-_MOST_TENSORS = 50  # in an answer, those that moved farthest first
+_MAX_TENSORS = 50  # in an answer; those with the largest relative change come first
 
-#: What numpy reads; of others (bfloat16, float8) it is only said that they are there.
+#: Types that numpy reads. Tensors of others (bfloat16, float8) are counted, but their values are not compared.
 _NUMERIC = {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 
 
 def compare(session: Session, model: Model, first: Version, second: Version, artifacts: Artifacts) -> ComparisonAnswer:
-    """Set two versions of `model`, loaded with their family, side by side; reads both checkpoints.
+    """Compare two versions of `model`, loaded with their parent and children; reads both checkpoints.
 
     Raises:
-        VersionDeleted: there is one to read no more.
+        VersionDeleted: the checkpoint of one of them was destroyed.
     """
     if Disposition.DELETED in (first.disposition, second.disposition):
         raise VersionDeleted
@@ -37,15 +37,15 @@ def compare(session: Session, model: Model, first: Version, second: Version, art
         first=Side.model_validate(first),
         second=Side.model_validate(second),
         relation=relation,
-        metrics=_metrics(*measured(session, first, second), same_images=relation != "other"),
+        metrics=_metrics(*measurements_of(session, first, second), same_images=relation != "other"),
         parameters=_parameters(artifacts.path(first.checkpoint), artifacts.path(second.checkpoint)),
     )
 
 
-def measured(session: Session, first: Version, second: Version) -> tuple[Measurements, Measurements]:
-    """What both were measured to be; what is of the images of a run is of the run that made the version.
+def measurements_of(session: Session, first: Version, second: Version) -> tuple[Measurements, Measurements]:
+    """The measurements of both; A_f and robust A_f are of the images of the run that made the version.
 
-    If the other one is the version that this run began from, it has what the run measured before: of the same images.
+    If one version is the parent of the other, its A_f is what the run measured before unlearning: on the same images.
     """
     runs = run_metrics(session, (first, second))
 
@@ -76,41 +76,44 @@ def _metrics(first: Measurements, second: Measurements, *, same_images: bool) ->
 
 
 def _parameters(first: Path, second: Path) -> ParameterChange:
-    """Tensor by tensor, so that two large models fit where one tensor of each does."""
-    moved: list[TensorChange] = []
-    parameters, differ, all_known = 0, 0, True
-    with safe_open(first, framework="np") as one, safe_open(second, framework="np") as other:
-        names, others = list(one.keys()), set(other.keys())
+    """Compare tensor by tensor, so that memory for one tensor of each checkpoint is enough."""
+    changes: list[TensorChange] = []
+    parameters, changed, is_comparable = 0, 0, True
+    with safe_open(first, framework="np") as before, safe_open(second, framework="np") as after:
+        names, names_after = list(before.keys()), set(after.keys())
         for name in names:
-            slice_ = one.get_slice(name)
+            slice_ = before.get_slice(name)
             shape = slice_.get_shape()
             parameters += math.prod(shape)
-            if name not in others or other.get_slice(name).get_shape() != shape:
-                moved.append(TensorChange(name=name, shape=shape, relative_change=None))
-                differ += math.prod(shape)
-            elif slice_.get_dtype() not in _NUMERIC or other.get_slice(name).get_dtype() not in _NUMERIC:
-                all_known = False
+            if name not in names_after or after.get_slice(name).get_shape() != shape:
+                changes.append(TensorChange(name=name, shape=shape, relative_change=None))
+                changed += math.prod(shape)
+            elif slice_.get_dtype() not in _NUMERIC or after.get_slice(name).get_dtype() not in _NUMERIC:
+                is_comparable = False
             else:
-                before, after = one.get_tensor(name), other.get_tensor(name)
-                count = int(np.count_nonzero(before != after))
+                tensor, tensor_after = before.get_tensor(name), after.get_tensor(name)
+                count = int(np.count_nonzero(tensor != tensor_after))
                 if count:
-                    differ += count
-                    moved.append(TensorChange(name=name, shape=shape, relative_change=_relative(before, after)))
-        moved += (
-            TensorChange(name=name, shape=other.get_slice(name).get_shape(), relative_change=None)
-            for name in others.difference(names)
+                    changed += count
+                    changes.append(
+                        TensorChange(name=name, shape=shape, relative_change=_relative_change(tensor, tensor_after))
+                    )
+        changes += (
+            TensorChange(name=name, shape=after.get_slice(name).get_shape(), relative_change=None)
+            for name in names_after.difference(names)
         )
-    moved.sort(key=lambda change: -(change.relative_change or 0.0))
+    changes.sort(key=lambda change: -(change.relative_change or 0.0))
     return ParameterChange(
-        tensors=len(others.union(names)),
-        tensors_changed=len(moved),
+        tensors=len(names_after.union(names)),
+        tensors_changed=len(changes),
         parameters=parameters,
-        parameters_changed=differ if all_known else None,
-        farthest=moved[:_MOST_TENSORS],
+        parameters_changed=changed if is_comparable else None,
+        farthest=changes[:_MAX_TENSORS],
     )
 
 
-def _relative(before: np.ndarray, after: np.ndarray) -> float | None:
-    length = float(np.linalg.norm(before.astype(np.float64)))
-    moved = float(np.linalg.norm(after.astype(np.float64) - before.astype(np.float64)))
-    return moved / length if length else None
+def _relative_change(before: np.ndarray, after: np.ndarray) -> float | None:
+    """‖after − before‖ / ‖before‖ (L2); `None` if `before` is all zeros."""
+    norm = float(np.linalg.norm(before.astype(np.float64)))
+    distance = float(np.linalg.norm(after.astype(np.float64) - before.astype(np.float64)))
+    return distance / norm if norm else None

@@ -30,9 +30,9 @@ class ManifestAnswer(Answer):
 
     @classmethod
     def of(cls, model: tables.Model, version: tables.Version, row: tables.Manifest) -> Self:
-        """From its row."""
-        here = f"/v1/models/{model.name}/versions/{version.number}"
-        links = {"self": f"{here}/manifests/{row.name}", "version": here}
+        """Build the answer from a row."""
+        path = f"/v1/models/{model.name}/versions/{version.number}"
+        links = {"self": f"{path}/manifests/{row.name}", "version": path}
         return cls.from_row(row, records=row.count, suppressed_records=row.suppressed, links=links)
 
 
@@ -57,9 +57,9 @@ class EvaluationSetAnswer(Answer):
 
     @classmethod
     def of(cls, model: tables.Model, row: tables.EvaluationSet) -> Self:
-        """From its row."""
-        here = f"/v1/models/{model.name}"
-        return cls.from_row(row, links={"self": f"{here}/evaluation-sets/{row.name}", "model": here})
+        """Build the answer from a row."""
+        path = f"/v1/models/{model.name}"
+        return cls.from_row(row, links={"self": f"{path}/evaluation-sets/{row.name}", "model": path})
 
 
 class NewAnchorSet(RequestBody):
@@ -83,5 +83,5 @@ class AnchorSetAnswer(Answer):
 
     @classmethod
     def of(cls, row: tables.AnchorSet) -> Self:
-        """From its row."""
+        """Build the answer from a row."""
         return cls.from_row(row, links={"self": f"/v1/anchor-sets/{row.id}"})

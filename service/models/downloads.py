@@ -1,4 +1,4 @@
-"""Checkpoints on their way out: one strong ETag on every host, ranges, and the digest of the whole file."""
+"""Downloads of checkpoints: strong ETags, ranges (RFC 9110), and the digest of the whole file (RFC 9530)."""
 
 import base64
 from email.utils import format_datetime
@@ -27,14 +27,14 @@ FILE_HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/=]{44}:$"},
     },
 }
-"""How the headers of a download are described."""
+"""OpenAPI descriptions of the headers of a download."""
 
 
 def checkpoint(request: Request, model: Model, version: Version, path: Path) -> Response:
     """Answer a GET or HEAD with 200, 206, 304, or (raised) 416. A version never changes, so neither does its ETag.
 
     Raises:
-        VersionQuarantined, VersionDeleted: nobody gets it.
+        VersionQuarantined, VersionDeleted: the version may not be used.
     """
     check_usable(version)
     headers = {
@@ -45,7 +45,7 @@ def checkpoint(request: Request, model: Model, version: Version, path: Path) -> 
     if matches(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     digest = base64.b64encode(bytes.fromhex(version.sha256)).decode()
-    return _Ranged(
+    return _RangedFileResponse(
         path,
         headers=headers | {"Repr-Digest": f"sha-256=:{digest}:", "X-Content-Type-Options": "nosniff"},
         media_type=OCTETS,
@@ -54,13 +54,13 @@ def checkpoint(request: Request, model: Model, version: Version, path: Path) -> 
 
 
 def log(session: Session, caller: Caller, version: Version) -> None:
-    """Write down who has got a checkpoint, or a range of it."""
+    """Record in the audit log that the caller downloaded a checkpoint, or a range of it."""
     facts = {"model": str(version.model_id), "number": version.number, "sha256": version.sha256}
     audit_log.append(session, caller.tenant_id, "checkpoint.downloaded", about=version.id, by=caller.subject, **facts)
 
 
-class _Ranged(FileResponse):
-    """Starlette's, which keeps the headers that it is given; only its refusals become problems."""
+class _RangedFileResponse(FileResponse):
+    """Starlette's `FileResponse`, with 416 as a problem document, and malformed ranges ignored."""
 
     @classmethod
     def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:

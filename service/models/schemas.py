@@ -17,15 +17,15 @@ from service.web.fields import Answer, Classes, ClassName, RequestBody, Text
 
 
 def _named_by_pattern(schema: dict[str, Any]) -> None:
-    """Keys that do not match would be allowed anything, and generated clients know no `patternProperties`."""
+    """Rewrite `patternProperties`: it allows any value under other keys, and generators of clients lack it."""
     [(pattern, values)] = schema.pop("patternProperties").items()
     schema |= {"additionalProperties": values, "propertyNames": {**schema["propertyNames"], "pattern": pattern}}
 
 
-def _attributes(value: object, check: ValidatorFunctionWrapHandler) -> object:
+def _check_attributes(value: object, check: ValidatorFunctionWrapHandler) -> object:
     try:
         return check(value)
-    except ValidationError:  # it would point to the key, which is the caller's own text
+    except ValidationError:  # its location has the key, which is the caller's own text
         raise ValueError("must name words of 1 to 200 characters for each class, without NUL characters") from None
 
 
@@ -42,7 +42,7 @@ class NewModel(RequestBody):
 
 
 class ModelChange(RequestBody):
-    """What is left out stays as it is."""
+    """Changes to a model; a field that is left out stays as it is."""
 
     pool: Pool | None = Field(default=None, description="Workers that run its jobs: one of the operator's pools.")
 
@@ -54,7 +54,7 @@ class NewVersion(RequestBody):
     classes: Classes
     preprocessing: Preprocessing
     attributes: Annotated[
-        dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]], WrapValidator(_attributes)
+        dict[ClassName, list[Annotated[Text, Field(min_length=1, max_length=200)]]], WrapValidator(_check_attributes)
     ] = Field(
         default={},
         description="Visual attributes per class, for the anchors. May be left out.",
@@ -108,9 +108,9 @@ class ModelAnswer(Answer):
 
     @classmethod
     def of(cls, row: tables.Model) -> Self:
-        """From its row."""
-        here = f"/v1/models/{row.name}"
-        links = {"self": here, "versions": f"{here}/versions", "evaluation_sets": f"{here}/evaluation-sets"}
+        """Build the answer from a row."""
+        path = f"/v1/models/{row.name}"
+        links = {"self": path, "versions": f"{path}/versions", "evaluation_sets": f"{path}/evaluation-sets"}
         return cls.from_row(row, links=links)
 
 
@@ -149,7 +149,7 @@ class VersionAnswer(Answer):
 
     @classmethod
     def of(cls, model: tables.Model, row: tables.Version) -> Self:
-        """From its row, loaded with its family, its aliases and its manifests."""
+        """Build the answer from a row that was loaded with its parent, children, aliases and manifests."""
         versions = f"/v1/models/{model.name}/versions"
         links = {
             "self": f"{versions}/{row.number}",
@@ -181,9 +181,9 @@ class AliasAnswer(Answer):
 
     @classmethod
     def of(cls, model: tables.Model, row: tables.Alias) -> Self:
-        """From its row, loaded with the version."""
-        here = f"/v1/models/{model.name}"
-        links = {"self": f"{here}/aliases/{row.name}", "version": f"{here}/versions/{row.version.number}"}
+        """Build the answer from a row that was loaded with its version."""
+        path = f"/v1/models/{model.name}"
+        links = {"self": f"{path}/aliases/{row.name}", "version": f"{path}/versions/{row.version.number}"}
         return cls.from_row(row, version=row.version.number, links=links)
 
 
@@ -199,7 +199,7 @@ class ArchitectureAnswer(BaseModel):
 
     @classmethod
     def of(cls, name: str, shapes: Shapes) -> Self:
-        """From its line in the manifest."""
+        """Build the answer from the limits on images that the allow-list has for the network."""
         return cls(
             name=name,
             min_channels=1 if shapes.any_channels else 3,

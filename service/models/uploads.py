@@ -1,4 +1,4 @@
-"""What arrives with files about a model: check them, keep them, and write the row, all of it or nothing."""
+"""Uploads about a model: check the files, store them and write their row, all of it or nothing."""
 
 import uuid
 from collections.abc import Sequence
@@ -27,15 +27,12 @@ from service.registry.images import upload_formats
 from service.registry.models import anchor_files, anchor_sets, checkpoint_files, evaluation_sets, models, versions
 from service.registry.models.architectures import expected_tensors
 from service.registry.tables import AnchorSet
-from service.registry.training_data import (
-    manifest_files,
-    manifests,
-)
+from service.registry.training_data import manifest_files, manifests
 from service.web.dependencies import Resources
 from service.web.idempotency import IdempotentAnswer
 
-# All of these look the model up before the files are read, because many mistakes show there. The file becomes durable
-# inside the transaction that writes, so that none is left when it fails.
+# Each function looks the model up before it reads the files, so that a wrong name is answered early. The file becomes
+# durable inside the transaction that writes its row, so that no file stays behind when the transaction fails.
 
 
 def register_version(
@@ -43,24 +40,26 @@ def register_version(
     creation: IdempotentAnswer,
     caller: Caller,
     model_name: str,
-    given: NewVersion,
+    metadata: NewVersion,
     checkpoint: BinaryIO,
 ) -> Response:
-    """Register an uploaded checkpoint as the model's next version; the answer.
+    """Register an uploaded checkpoint as the model's next version, and build the answer.
 
     Raises:
-        InvalidInput, ImageSizeUnsupported, CheckpointRejected: what was sent does not fit together.
+        InvalidInput, ImageSizeUnsupported, CheckpointRejected: metadata, architecture and tensors do not agree.
     """
     with resources.database.read() as session:
         models.find_model(session, caller.tenant_id, model_name)
-    _check_channels(given)
-    if strangers := given.attributes.keys() - set(given.classes):
-        raise InvalidInput(Fault("#/attributes", f"{len(strangers)} of the keys are not among the classes"))
-    expected = expected_tensors(given.architecture, num_classes=len(given.classes), image_size=given.preprocessing.size)
+    _check_channels(metadata)
+    if unknown_classes := metadata.attributes.keys() - set(metadata.classes):
+        raise InvalidInput(Fault("#/attributes", f"{len(unknown_classes)} of the keys are not among the classes"))
+    expected = expected_tensors(
+        metadata.architecture, num_classes=len(metadata.classes), image_size=metadata.preprocessing.size
+    )
     with resources.artifacts.stage() as staged:
         staged.fill(checkpoint)
         sha256, size = staged.digest()
-        if given.sha256 is not None and given.sha256.lower() != sha256:
+        if metadata.sha256 is not None and metadata.sha256.lower() != sha256:
             raise InvalidInput(Fault("#/sha256", "is not the digest of the checkpoint that arrived"))
         checkpoint_files.inspect(staged.path, expected)
         key = f"checkpoints/{uuid.uuid4()}.safetensors"
@@ -70,11 +69,11 @@ def register_version(
             version = versions.register_version(
                 session,
                 model,
-                parent=given.parent,
-                architecture=given.architecture.model_dump(),
-                classes=given.classes,
-                preprocessing=given.preprocessing.model_dump(mode="json"),
-                attributes=given.attributes,
+                parent=metadata.parent,
+                architecture=metadata.architecture.model_dump(),
+                classes=metadata.classes,
+                preprocessing=metadata.preprocessing.model_dump(mode="json"),
+                attributes=metadata.attributes,
                 checkpoint=key,
                 sha256=sha256,
                 size=size,
@@ -87,12 +86,12 @@ def register_version(
     return response
 
 
-def _check_channels(given: NewVersion) -> None:
-    channels = given.architecture.in_channels
+def _check_channels(metadata: NewVersion) -> None:
+    channels = metadata.architecture.in_channels
     detail = f"must have one value for each of the {channels} channels"
     faults = [
         Fault(f"#/preprocessing/{name}", detail)
-        for name, values in (("mean", given.preprocessing.mean), ("std", given.preprocessing.std))
+        for name, values in (("mean", metadata.preprocessing.mean), ("std", metadata.preprocessing.std))
         if len(values) != channels
     ]
     if faults:
@@ -104,10 +103,10 @@ def add_evaluation_set(
     creation: IdempotentAnswer,
     caller: Caller,
     model_name: str,
-    given: NewEvaluationSet,
+    metadata: NewEvaluationSet,
     images: Sequence[BinaryIO],
 ) -> Response:
-    """Keep labelled images that versions of the model are measured on; the answer.
+    """Store labelled images that versions of the model are measured on, and build the answer.
 
     Raises:
         InvalidInput: with a fault for every file and label that is wrong.
@@ -116,7 +115,7 @@ def add_evaluation_set(
         classes = lifecycle.find_model_to_unlearn(session, caller.tenant_id, model_name)[1].classes
     limits = resources.image_limits(resources.settings.max_evaluation_images)
     with resources.artifacts.stage() as staged:
-        checked = upload_formats.check_upload(images, given.labels, staged.path, classes=classes, limits=limits)
+        checked = upload_formats.check_upload(images, metadata.labels, staged.path, classes=classes, limits=limits)
         sha256, size = staged.digest()
         key = f"evaluation-sets/{uuid.uuid4()}"
         with resources.database.write() as session:
@@ -125,8 +124,8 @@ def add_evaluation_set(
             evaluation_set = evaluation_sets.add_evaluation_set(
                 session,
                 model,
-                name=given.name,
-                kind=given.kind,
+                name=metadata.name,
+                kind=metadata.kind,
                 samples=key,
                 sha256=sha256,
                 size=size,
@@ -144,10 +143,10 @@ def add_manifest(
     caller: Caller,
     model_name: str,
     reference: int | str,
-    given: NewManifest,
+    metadata: NewManifest,
     manifest: BinaryIO,
 ) -> Response:
-    """Register what a version was trained on; the answer.
+    """Register the manifest of a version's training data, and build the answer.
 
     Raises:
         InvalidInput: with a fault for every cell that is wrong.
@@ -172,7 +171,7 @@ def add_manifest(
                 version,
                 rows,
                 manifest_id=manifest_id,
-                name=given.name,
+                name=metadata.name,
                 uris=key,
                 uris_key=resources.master_key.wrap(target.key, manifest_id),
             )
@@ -183,24 +182,24 @@ def add_manifest(
 
 
 def register_anchors(
-    resources: Resources, creation: IdempotentAnswer, caller: Caller, given: NewAnchorSet, file: BinaryIO
+    resources: Resources, creation: IdempotentAnswer, caller: Caller, metadata: NewAnchorSet, file: BinaryIO
 ) -> Response:
-    """Keep uploaded anchors, with their rows in the order of the classes; the answer, 200 if they were there already.
+    """Store uploaded anchors, rows in the order of the classes; answer 201, or 200 if they were there already.
 
     Raises:
-        InvalidInput: the file is no such npz, or does not have every class exactly once.
+        InvalidInput: the file is no npz of `emb` and `names`, or does not have every class exactly once.
     """
     digest = anchor_files.digest(file)
-    cache_key = anchor_sets.cache_key("precomputed", digest, given.classes, [])
+    cache_key = anchor_sets.cache_key("precomputed", digest, metadata.classes, [])
     with resources.database.write() as session:
         audit_log.set_actor(session, caller.subject)
-        known = anchor_sets.cached(session, caller.tenant_id, cache_key)
-        if known is not None:
-            return _answer(session, creation, known, 200)
-    vectors = anchor_files.read(file, given.classes)
+        existing = anchor_sets.cached(session, caller.tenant_id, cache_key)
+        if existing is not None:
+            return _answer(session, creation, existing, 200)
+    vectors = anchor_files.read(file, metadata.classes)
     with resources.artifacts.stage() as staged:
         with staged.path.open("wb") as target:
-            np.savez(target, emb=vectors, names=np.array(given.classes))
+            np.savez(target, emb=vectors, names=np.array(metadata.classes))
         sha256, _ = staged.digest()
         key = f"anchor-sets/{uuid.uuid4()}.npz"
         with resources.database.write() as session:
@@ -211,7 +210,7 @@ def register_anchors(
                 cache_key=cache_key,
                 encoder="precomputed",
                 encoder_digest=digest,
-                classes=given.classes,
+                classes=metadata.classes,
                 descriptions=[],
                 dimension=vectors.shape[1],
                 anchors=key,

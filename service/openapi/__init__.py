@@ -1,4 +1,4 @@
-"""What `GET /openapi.json` says beyond what the framework finds in the routes."""
+"""The OpenAPI document: tags, an introduction, and what FastAPI does not derive from the routes."""
 
 from typing import Any
 
@@ -51,12 +51,12 @@ another tenant is answered with 404.
 
 
 def describe(app: FastAPI) -> None:
-    """Complete the document when it is first asked for."""
-    found = app.openapi
+    """Replace `app.openapi` by one that also completes the document; it is made at its first request and kept."""
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = found()
+            document = generate()
             for aspect in (problems, parameters, forms, responses, headers, links, examples):
                 aspect.complete(document)
         return app.openapi_schema or {}

@@ -1,4 +1,4 @@
-"""Examples of what is sent and answered; examples.json has them by the name of the schema."""
+"""Examples of request and response bodies; examples.json has them by the name of the schema."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ _FILE = Path(__file__).with_name("examples.json")
 
 
 def complete(document: Node) -> None:
-    """Give every schema the example that there is; lists have one item."""
+    """Add the example of each schema that has one; examples of lists have one item."""
     examples: dict[str, Node] = json.loads(_FILE.read_bytes())
     for name, schema in document["components"]["schemas"].items():
         listing, _, item = name.rstrip("_").partition("_")

@@ -1,6 +1,6 @@
-"""Forms: one part is a JSON object, the others are files, and there are no further ones."""
+"""Multipart forms: one part is a JSON object, the others are files, and no further parts are allowed."""
 
-from service.openapi.operations import Node, operations, present, resolved
+from service.openapi.operations import Node, operations, resolved, without_null
 
 _MULTIPART = "multipart/form-data"
 
@@ -12,15 +12,17 @@ _MEDIA_TYPES = {
 
 
 def complete(document: Node) -> None:
-    """Describe the parts as OpenAPI 3.1 would have them: JSON by its own schema, files as binary."""
+    """Describe the parts of forms as OpenAPI 3.1 does: JSON by its own schema, files as binary."""
     for _, _, operation in operations(document):
         body = operation.get("requestBody", {})
         if form := body.get("content", {}).get(_MULTIPART):
             body["required"] = True
             schema = resolved(document, form["schema"])
             schema["additionalProperties"] = False
-            schema["required"] = [name for name, part in schema["properties"].items() if _is_needed(schema, name, part)]
-            schema["properties"] = {name: _described(part) for name, part in schema["properties"].items()}
+            schema["required"] = [
+                name for name, part in schema["properties"].items() if _is_required(schema, name, part)
+            ]
+            schema["properties"] = {name: _part_schema(part) for name, part in schema["properties"].items()}
             form["encoding"] = {
                 name: {"contentType": _MEDIA_TYPES.get(name, "application/octet-stream")}
                 for name, part in schema["properties"].items()
@@ -28,19 +30,19 @@ def complete(document: Node) -> None:
             }
 
 
-def _is_needed(schema: Node, name: str, part: Node) -> bool:
-    """What is optional to the framework may only be so because the same operation takes a plain JSON body, too."""
-    return name in schema.get("required", []) or "contentSchema" in present(part)
+def _is_required(schema: Node, name: str, part: Node) -> bool:
+    """FastAPI declares the JSON part optional where the operation takes a plain JSON body, too; in a form it is not."""
+    return name in schema.get("required", []) or "contentSchema" in without_null(part)
 
 
-def _described(part: Node) -> Node:
-    described = present(part)
-    if "contentSchema" in described:
-        json: Node = described["contentSchema"]
+def _part_schema(part: Node) -> Node:
+    schema = without_null(part)
+    if "contentSchema" in schema:
+        json: Node = schema["contentSchema"]
         return json
-    if _is_file(described):
-        described.get("items", described)["format"] = "binary"  # how generators of clients tell a file from a text
-    return described
+    if _is_file(schema):
+        schema.get("items", schema)["format"] = "binary"  # by which generators of clients tell a file from a string
+    return schema
 
 
 def _is_file(part: Node) -> bool:

@@ -1,8 +1,8 @@
-"""Headers that come with a status, whatever the operation is."""
+"""Response headers that depend on the status only, not on the operation."""
 
 from service.openapi.operations import Node, operations
 
-_LATER = {
+_RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds until it is worth trying again.",
         "required": True,
@@ -24,13 +24,13 @@ _HEADERS: dict[str, Node] = {
             "schema": {"type": "string", "pattern": "^Bearer"},
         }
     },
-    "429": _LATER,
-    "503": _LATER,
+    "429": _RETRY_AFTER,
+    "503": _RETRY_AFTER,
 }
 
 
 def complete(document: Node) -> None:
-    """Describe them."""
+    """Add these headers to the responses of every operation."""
     for _, _, operation in operations(document):
         for status, response in operation["responses"].items():
             if status in _HEADERS:

@@ -1,4 +1,4 @@
-"""Finding one's way in an OpenAPI document."""
+"""Helpers that look things up in an OpenAPI document."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,22 +8,22 @@ Node = dict[str, Any]
 
 
 def operations(document: Node) -> Iterator[tuple[str, str, Node]]:
-    """Path, method and operation object of each."""
+    """All operations, as path, method and operation object."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
 
 
 def successes(operation: Node) -> Iterator[Node]:
-    """Its response objects for 2xx."""
+    """The response objects of an operation for the statuses 2xx."""
     return (response for status, response in operation["responses"].items() if status.startswith("2"))
 
 
 def resolved(document: Node, schema: Node) -> Node:
     """The schema that `$ref` leads to, or the schema itself."""
     reference: str = schema.get("$ref", "")
-    found: Node = document["components"]["schemas"][reference.rpartition("/")[2]] if reference else schema
-    return found
+    target: Node = document["components"]["schemas"][reference.rpartition("/")[2]] if reference else schema
+    return target
 
 
 def json_body(document: Node, response: Node) -> Node:
@@ -31,10 +31,10 @@ def json_body(document: Node, response: Node) -> Node:
     return resolved(document, response.get("content", {}).get("application/json", {}).get("schema", {}))
 
 
-def present(schema: Node) -> Node:
-    """Without `null`, which only JSON knows: parameters and parts of a form are there or not."""
+def without_null(schema: Node) -> Node:
+    """A schema without `null`, which only JSON has: parameters and parts of forms are left out instead."""
     if "anyOf" not in schema:
         return schema
-    [some, *others] = [one for one in schema["anyOf"] if one.get("type") != "null"]
-    about = {key: value for key, value in schema.items() if key != "anyOf"}
-    return about | ({"anyOf": [some, *others]} if others else some)
+    [first, *rest] = [option for option in schema["anyOf"] if option.get("type") != "null"]
+    siblings = {key: value for key, value in schema.items() if key != "anyOf"}
+    return siblings | ({"anyOf": [first, *rest]} if rest else first)

@@ -1,21 +1,21 @@
-"""Problems: their media type, and what each status looks like. FastAPI's own 422 is never sent, so it goes."""
+"""Problem documents: media type and examples. FastAPI's own 422, which is never sent, is removed."""
 
 from service.openapi.operations import Node
 from service.web.problem_types import TABLE, Kind
 from service.web.problems import MEDIA_TYPE, Problem
 
-_FRAMEWORK = ("HTTPValidationError", "ValidationError")
+_UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
 def complete(document: Node) -> None:
-    """Describe errors as they are sent."""
+    """Describe error responses as `application/problem+json`, with an example where a status has one type only."""
     for section in ("paths", "webhooks"):
         for methods in document.get(section, {}).values():
             for operation in methods.values():
                 for status, response in list(operation["responses"].items()):
                     _complete_response(operation["responses"], status, response)
-    for unused in _FRAMEWORK:
-        document["components"]["schemas"].pop(unused, None)
+    for name in _UNUSED_SCHEMAS:
+        document["components"]["schemas"].pop(name, None)
 
 
 def _complete_response(responses: Node, status: str, response: Node) -> None:
@@ -26,7 +26,7 @@ def _complete_response(responses: Node, status: str, response: Node) -> None:
         elif reference.endswith(f"/{Problem.__name__}"):
             response["content"] = {MEDIA_TYPE: body}
             kinds = {kind for kind in TABLE.values() if str(kind.status) == status}
-            if len(kinds) == 1:  # of several it depends on the operation which there are
+            if len(kinds) == 1:  # which of several types occur depends on the operation
                 body["example"] = _example(kinds.pop())
 
 

@@ -1,10 +1,10 @@
-"""What the framework says of successes, in better words."""
+"""Descriptions of success responses, which FastAPI calls 'Successful Response'."""
 
 from service.openapi.operations import Node, json_body, operations, successes
 
 
 def complete(document: Node) -> None:
-    """Name each success after what it brings."""
+    """Describe each success by its body."""
     for _, _, operation in operations(document):
         for response in successes(operation):
             if response["description"] == "Successful Response":

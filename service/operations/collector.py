@@ -1,4 +1,4 @@
-"""Reads the database when Prometheus asks, and at most once a second, however many ask."""
+"""Prometheus collector of what stands in the database, which it reads at most once a second."""
 
 import shutil
 import tempfile
@@ -18,35 +18,37 @@ from service.registry.operations import installation_status
 from service.registry.operations.installation_status import InstallationStatus
 from service.registry.storage.database import Database
 
-_FRESH = 1.0  # seconds
+_MAX_AGE = 1.0  # seconds for which an overview is served again
 
 
 class InstallationCollector(Collector):
-    """The installation's overview, and the room on this process's disks."""
+    """Metrics of the whole installation, and of the free space on this process's disks."""
 
     def __init__(self, database: Database, lease: timedelta, data_dir: Path) -> None:
         self._database = database
         self._lease = lease
         self._folders = {"data": data_dir, "temporary": Path(tempfile.gettempdir())}
         self._lock = threading.Lock()
-        self._read_at = -_FRESH
+        self._read_at = -_MAX_AGE
         self._overview: InstallationStatus | None = None
 
     def describe(self) -> list[Metric]:
-        """Nothing: the registry would look at the database to find out."""
+        """Nothing: otherwise registering the collector would read the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Everything; without a database, that there is none and the disks."""
-        found = self._latest()
-        yield GaugeMetricFamily("structguard_database_up", "1 = the database answers.", value=float(found is not None))
+        """All metrics; while the database does not answer, `structguard_database_up` = 0 and those of the disks."""
+        overview = self._latest()
+        yield GaugeMetricFamily(
+            "structguard_database_up", "1 = the database answers.", value=float(overview is not None)
+        )
         yield from self._disks()
-        if found is not None:
-            yield from families(found)
+        if overview is not None:
+            yield from families(overview)
 
     def _latest(self) -> InstallationStatus | None:
-        with self._lock:  # who comes meanwhile waits, and takes what was found
-            if time.monotonic() - self._read_at >= _FRESH:
+        with self._lock:  # a concurrent scrape waits, and takes the same overview
+            if time.monotonic() - self._read_at >= _MAX_AGE:
                 try:
                     with self._database.read() as session:
                         self._overview = installation_status.read(session, self._lease)

@@ -1,4 +1,4 @@
-"""An overview of the installation in Prometheus's words: base units, `_total` for what only grows, few labels."""
+"""An overview of the installation as Prometheus metrics: base units, `_total` for counters, few labels."""
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -11,7 +11,7 @@ from service.registry.operations.installation_status import MOST_ALIASES, Instal
 from service.registry.states import ENDED, DeliveryState, Phase, State
 from service.registry.telemetry.counters import BUCKETS, Count, CounterName, Loss
 
-#: Names, what they mean, and the field of `InstallationStatus` that they show.
+#: Name, help text, and the attribute of `InstallationStatus` that has the value.
 _GAUGES = (
     ("oldest_waiting_request_age_seconds", "Of what waits for a worker or an approval; 0 = nothing.", "oldest_waiting"),
     ("overdue_requests", "Requests that are open, or failed and can be retried, after their deadline.", "overdue"),
@@ -31,20 +31,22 @@ _GAUGES = (
     ("aliases", f"Aliases of all models; the first {MOST_ALIASES} have their measurements here.", "aliases"),
 )
 
-#: What is counted, by which label, with which values, and what it means.
+#: Counter, label, values of the label, and help text.
 _COUNTERS = (
     (CounterName.REQUESTS_ENDED, "outcome", sorted(ENDED), "Deletion requests that ended; after a retry again."),
     (CounterName.JOBS_ENDED, "outcome", sorted(ENDED), "Runs that ended, or were ended before they began."),
     (CounterName.ATTEMPTS_LOST, "cause", sorted(Loss), "Runs that ended without an end."),
     (
-        *(CounterName.DELIVERIES_ENDED, "outcome", [DeliveryState.SUCCEEDED, DeliveryState.FAILED]),
+        CounterName.DELIVERIES_ENDED,
+        "outcome",
+        [DeliveryState.SUCCEEDED, DeliveryState.FAILED],
         "Messages to webhooks that arrived, or were given up.",
     ),
 )
 
 
 def families(overview: InstallationStatus) -> Iterator[Metric]:
-    """Every metric that is read from the database; all processes of the service give the same ones."""
+    """All metrics that are read from the database; every process of the service has the same ones."""
     for name, text, field in _GAUGES:
         yield GaugeMetricFamily(f"structguard_{name}", text, value=attrgetter(field)(overview))
     if overview.time_left is not None:
@@ -68,7 +70,7 @@ def _by_state(name: str, text: str, counts: dict[State, int] | dict[DeliveryStat
 def _counter(
     overview: InstallationStatus, counted: CounterName, label: str, values: Iterable[str], text: str
 ) -> Metric:
-    """With a 0 for what has not happened yet: for Prometheus, what begins with 1 has not grown."""
+    """A counter with 0 for values that have not occurred: for Prometheus, a series that begins with 1 did not grow."""
     family = CounterMetricFamily(f"structguard_{counted}", text, labels=[label])
     for value in values:
         family.add_metric([value], overview.counts.get((counted, value), Count()).count)
@@ -79,18 +81,18 @@ def _phases(overview: InstallationStatus) -> Metric:
     text = "How long the phases of runs took that made a version."
     family = HistogramMetricFamily("structguard_phase_duration_seconds", text, labels=["phase"])
     for phase in Phase:
-        found = overview.counts.get((CounterName.PHASE_SECONDS, phase), Count())
-        up_to = accumulate(found.buckets.get(bound, 0) for bound in BUCKETS)
-        buckets = [(str(bound), float(count)) for bound, count in zip(BUCKETS, up_to, strict=True)]
-        family.add_metric([phase], [*buckets, ("+Inf", float(found.count))], found.total)
+        durations = overview.counts.get((CounterName.PHASE_SECONDS, phase), Count())
+        cumulative = accumulate(durations.buckets.get(bound, 0) for bound in BUCKETS)
+        buckets = [(str(bound), float(count)) for bound, count in zip(BUCKETS, cumulative, strict=True)]
+        family.add_metric([phase], [*buckets, ("+Inf", float(durations.count))], durations.total)
     return family
 
 
 def _models(overview: InstallationStatus) -> Iterator[Metric]:
     labels = ("tenant", "model", "alias")
     number = GaugeMetricFamily("structguard_alias_version", "Number of the version it points to.", labels=labels)
-    for found in overview.measured:
-        number.add_metric([found.tenant, found.model, found.alias], found.number)
+    for alias in overview.measured:
+        number.add_metric([alias.tenant, alias.model, alias.alias], alias.number)
     yield number
     for measurement in shown(Detail.HEADLINE):
         is_percent = measurement.unit == "%"  # of which Prometheus's base unit is a ratio
@@ -98,10 +100,10 @@ def _models(overview: InstallationStatus) -> Iterator[Metric]:
         meaning = f"share of the {measurement.phrase}" if is_percent else measurement.phrase
         text = f"{measurement.label}: {meaning}; of the alias's version."
         family = GaugeMetricFamily(f"structguard_alias_{name}", text, labels=labels)
-        for found in overview.measured:
-            value = measurement.of(found.measurements)
+        for alias in overview.measured:
+            value = measurement.of(alias.measurements)
             if value is not None:
-                family.add_metric([found.tenant, found.model, found.alias], value / 100 if is_percent else value)
+                family.add_metric([alias.tenant, alias.model, alias.alias], value / 100 if is_percent else value)
         yield family
     text = "Runs of a model since the last that passed the quality gate, where there are any."
     in_a_row = GaugeMetricFamily("structguard_gate_failures_in_a_row", text, labels=("tenant", "model"))

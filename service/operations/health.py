@@ -1,4 +1,4 @@
-"""Is the process alive, and can it work?"""
+"""Routes for load balancers and orchestrators: liveness and readiness."""
 
 import threading
 import time
@@ -14,11 +14,11 @@ from service.web.dependencies import Resources, ResourcesDep
 
 router = APIRouter(tags=["Health"])
 
-_PATIENCE = 1.0  # seconds that all checks have together
+_TIMEOUT = 1.0  # seconds, for all checks together
 
 
 class Health(BaseModel):
-    """Whether it works."""
+    """State of the process, and of each thing that it needs."""
 
     status: str = "ok"
     checks: dict[str, str] = Field(default={}, description="`ok` or `failed`, for each thing that is needed.")
@@ -33,31 +33,31 @@ def read_liveness() -> Health:
 @router.get("/readyz", summary="Can it work?", response_model=Health, responses=problems.documented(503))
 def read_readiness(request: Request, resources: ResourcesDep) -> Health | Response:
     """Looks at the database, its schema, the artifact folder, and the broker if there is one; within a second."""
-    found = _check_all(_checks(resources))
-    if set(found.values()) == {"ok"}:
-        return Health(checks=found)
-    failed = ", ".join(name for name, result in found.items() if result != "ok")
+    results = _check_all(_checks(resources))
+    if set(results.values()) == {"ok"}:
+        return Health(checks=results)
+    failed = ", ".join(name for name, result in results.items() if result != "ok")
     return problems.answer(
         request.state.request_id,
         problem_types.TABLE[503],
         f"Not ready: {failed}.",
         headers={"Retry-After": "5"},
-        more={"checks": found},
+        more={"checks": results},
     )
 
 
 def _checks(resources: Resources) -> dict[str, Callable[[], object]]:
-    def database() -> None:
+    def check_database() -> None:
         with resources.database.read() as session:
             session.execute(text("SELECT 1"))
 
-    def is_current() -> None:
+    def check_schema() -> None:
         if not schema.is_current(resources.database):
             raise RuntimeError
 
     checks: dict[str, Callable[[], object]] = {
-        "database": database,
-        "schema": is_current,
+        "database": check_database,
+        "schema": check_schema,
         "artifacts": resources.artifacts.check_writable,
     }
     if resources.settings.broker_url is not None:
@@ -66,20 +66,20 @@ def _checks(resources: Resources) -> dict[str, Callable[[], object]]:
 
 
 def _check_all(checks: dict[str, Callable[[], object]]) -> dict[str, str]:
-    """Run the checks side by side. One that hangs counts as failed, and holds up neither the answer nor the exit."""
-    found = dict.fromkeys(checks, "failed")
+    """Run the checks concurrently. One that hangs counts as failed, and delays neither the answer nor the exit."""
+    results = dict.fromkeys(checks, "failed")
 
     def run(name: str, check: Callable[[], object]) -> None:
         try:
             check()
         except Exception:  # noqa: BLE001  (whatever it is, the answer is that this does not work)
             return
-        found[name] = "ok"
+        results[name] = "ok"
 
     threads = [threading.Thread(target=run, args=item, daemon=True) for item in checks.items()]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return dict(found)
+    return dict(results)

@@ -1,4 +1,4 @@
-"""What Prometheus asks for."""
+"""Route that Prometheus scrapes."""
 
 import hmac
 import ipaddress
@@ -14,8 +14,9 @@ from service.web.problems import documented
 
 router = APIRouter(tags=["Health"])
 
-#: A proxy has sent it, so the address is the proxy's. Not every proxy says so: behind one, set a token.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+#: Headers of requests that came through a proxy, whose client address is the proxy's. Not every proxy sets one: behind
+#: a proxy, set a token.
+_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=documented(401))
@@ -25,7 +26,7 @@ def read_metrics(request: Request, resources: ResourcesDep) -> Response:
     Text, or OpenMetrics if `Accept` asks for it. With `Authorization: Bearer` and the token that the operator has set;
     where there is none, only for callers on the same machine.
     """
-    if not _may_look(request, resources.settings.metrics_token):
+    if not _is_allowed(request, resources.settings.metrics_token):
         raise HTTPException(
             401,
             "Send the token of the setting `metrics_token`: `Authorization: Bearer …`.",
@@ -35,11 +36,11 @@ def read_metrics(request: Request, resources: ResourcesDep) -> Response:
     return Response(encode(resources.metrics), media_type=media_type)
 
 
-def _may_look(request: Request, token: SecretStr | None) -> bool:
+def _is_allowed(request: Request, token: SecretStr | None) -> bool:
     if token is not None:
-        given = request.headers.get("authorization", "").partition(" ")[2]
-        return hmac.compare_digest(given.encode(), token.get_secret_value().encode())
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
+        credentials = request.headers.get("authorization", "").partition(" ")[2]
+        return hmac.compare_digest(credentials.encode(), token.get_secret_value().encode())
+    if request.client is None or any(name in request.headers for name in _PROXY_HEADERS):
         return False
     try:
         return ipaddress.ip_address(request.client.host).is_loopback

@@ -1,4 +1,4 @@
-"""One page per type of problem: what its `type` URI leads to."""
+"""Pages that the `type` URIs of problems (RFC 9457) lead to, one for each type."""
 
 from typing import Annotated
 

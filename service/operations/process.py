@@ -1,4 +1,4 @@
-"""What one process of the service knows of itself: how long it takes to answer, and how many uploads it holds."""
+"""Metrics of one process of the service: response times and uploads in progress."""
 
 from importlib.metadata import version
 

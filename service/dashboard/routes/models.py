@@ -64,5 +64,5 @@ def compare(
     model = models.find_model(session, visitor.caller.tenant_id, name)
     one, other = (versions.find_version(session, model, number) for number in (first, second))
     found = comparison.compare(session, model, one, other, resources.artifacts)
-    rows = measured.side_by_side(*comparison.measured(session, one, other), {})
+    rows = measured.side_by_side(*comparison.measurements_of(session, one, other), {})
     return page(request, "compare.html", model=model, found=found, rows=rows, one=one, other=other)

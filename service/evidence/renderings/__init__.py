@@ -1,1 +1,1 @@
-"""Certificates as people read them: the facts of the signed statement, as a page or as a PDF."""
+"""Renderings of certificates for people: the facts of the signed statement, as HTML or as PDF."""

@@ -20,9 +20,9 @@ Points = Sequence[tuple[int, Mapping[str, Any]]]
 
 
 def curves(points: Points) -> str:
-    """The curves over the steps; the same text for the same points."""
+    """An SVG of all curves over the steps; the same text for the same points."""
     charts = [_chart(points, measurement) for measurement in CURVES]
-    panels = [_panel(chart, at * _HEIGHT) for at, chart in enumerate(chart for chart in charts if chart)]
+    panels = [_panel(chart, index * _HEIGHT) for index, chart in enumerate(chart for chart in charts if chart)]
     height = max(1, len(panels)) * _HEIGHT
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '

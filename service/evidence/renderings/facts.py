@@ -1,4 +1,4 @@
-"""A certificate's statement as sections of a document. Both renderings are made of these, so they say the same."""
+"""A certificate's statement as tables of a document, of which both renderings, HTML and PDF, are made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under one heading; the first column names them."""
+    """Rows under a title; the first cell of each row is its name."""
 
     title: str
     columns: tuple[str, ...]
@@ -34,7 +34,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Document:
-    """A certificate in words."""
+    """The contents of a rendered certificate."""
 
     title: str
     lead: str
@@ -43,28 +43,28 @@ class Document:
 
 
 def document(certificate: Certificate, statement: Mapping[str, Any]) -> Document:
-    """All facts of a certificate, the ones that matter most first."""
-    said = statement["predicate"]
-    [request_id] = said["request_ids"]
+    """All facts of a certificate, from the in-toto statement that it signs; the most important ones first."""
+    predicate = statement["predicate"]
+    [request_id] = predicate["request_ids"]
     return Document(
         title=f"Certificate of deletion request {request_id}",
-        lead=_OUTCOMES[said["outcome"]],
+        lead=_OUTCOMES[predicate["outcome"]],
         tables=[
-            _request(said),
-            _measurements(said),
-            _model(statement, said),
-            _reach(said),
-            _method(said),
-            _basis(said),
-            _everything(said),
-            _proof(certificate, statement, said),
+            _request(predicate),
+            _measurements(predicate),
+            _model(statement, predicate),
+            _affected_versions(predicate),
+            _method(predicate),
+            _basis(predicate),
+            _all_numbers(predicate),
+            _proof(certificate, statement, predicate),
         ],
-        limits=said["statement_of_limits"],
+        limits=predicate["statement_of_limits"],
     )
 
 
 def shown(value: object) -> str:
-    """A value as it is printed."""
+    """A value as text: six significant digits, `yes` or `no`, `not measured` for nothing."""
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):
@@ -76,33 +76,36 @@ def _facts(title: str, rows: Mapping[str, object], note: str = "") -> Table:
     return Table(title, ("", ""), [(name, shown(value)) for name, value in rows.items()], note)
 
 
-def _request(said: Mapping[str, Any]) -> Table:
-    images = said["forget_set"]["images"]
+def _request(predicate: Mapping[str, Any]) -> Table:
+    images = predicate["forget_set"]["images"]
     rows = {
-        "Request": said["request_ids"][0],
-        "Regulation": said["regulation"],
-        "Received": said["received"],
-        "Answer due": said["due"],
-        "Ended": said["completed"],
-        "Images named": said["forget_set"]["count"],
-        "Commitment to them": said["forget_set"]["commitment"],
+        "Request": predicate["request_ids"][0],
+        "Regulation": predicate["regulation"],
+        "Received": predicate["received"],
+        "Answer due": predicate["due"],
+        "Ended": predicate["completed"],
+        "Images named": predicate["forget_set"]["count"],
+        "Commitment to them": predicate["forget_set"]["commitment"],
         "These images": f"{images['disposition']}, {images['at']}",
-        "Requests that the run served": said["run"]["requests"],
+        "Requests that the run served": predicate["run"]["requests"],
     }
     return _facts(
         "The request", rows, "The commitment says nothing about anybody to whoever lacks the key of the tenant."
     )
 
 
-def _measurements(said: Mapping[str, Any]) -> Table:
-    before, after = (said["measurements"][when] or {} for when in ("before", "after"))
-    rows = [(one.heading, shown(one.of(before)), shown(one.of(after)), one.sentence) for one in MEASUREMENTS]
+def _measurements(predicate: Mapping[str, Any]) -> Table:
+    before, after = (predicate["measurements"][when] or {} for when in ("before", "after"))
+    rows = [
+        (measurement.heading, shown(measurement.of(before)), shown(measurement.of(after)), measurement.sentence)
+        for measurement in MEASUREMENTS
+    ]
     note = "All numbers, also those of each view, attack and search, stand below."
     return Table("What was measured", ("", "Before", "After", "Meaning"), rows, note)
 
 
-def _model(statement: Mapping[str, Any], said: Mapping[str, Any]) -> Table:
-    [subject], parent, gate = statement["subject"], said["parent"], said["gate"]
+def _model(statement: Mapping[str, Any], predicate: Mapping[str, Any]) -> Table:
+    [subject], parent, gate = statement["subject"], predicate["parent"], predicate["gate"]
     rows = {
         "New version": subject["name"],
         "Its file, SHA-256": subject["digest"]["sha256"],
@@ -115,22 +118,22 @@ def _model(statement: Mapping[str, Any], said: Mapping[str, Any]) -> Table:
     return _facts("The model", rows)
 
 
-def _reach(said: Mapping[str, Any]) -> Table:
+def _affected_versions(predicate: Mapping[str, Any]) -> Table:
     rows = [
         (
-            one["name"],
-            f"{one['state']}, {one['disposition']}",
-            ", ".join(one["aliases"]) or "none",
-            _STATES[one["state"]],
+            version["name"],
+            f"{version['state']}, {version['disposition']}",
+            ", ".join(version["aliases"]) or "none",
+            _STATES[version["state"]],
         )
-        for one in said["reach"]["versions"]
+        for version in predicate["reach"]["versions"]
     ]
-    note = f"By {said['reach']['basis']}, as of {said['issued']}."
+    note = f"By {predicate['reach']['basis']}, as of {predicate['issued']}."
     return Table("Versions that this data has reached", ("", "State", "Aliases", "Meaning"), rows, note)
 
 
-def _method(said: Mapping[str, Any]) -> Table:
-    method = said["method"]
+def _method(predicate: Mapping[str, Any]) -> Table:
+    method = predicate["method"]
     rows = {
         "Method": f"{method['name']} {method['version']}, profile {method['profile']}",
         "Goal": method["goal"],
@@ -141,44 +144,48 @@ def _method(said: Mapping[str, Any]) -> Table:
     return _facts("The method", rows)
 
 
-def _basis(said: Mapping[str, Any]) -> Table:
+def _basis(predicate: Mapping[str, Any]) -> Table:
     unknown = "not recorded"
-    anchors, environment = said["anchors"], said["environment"]
+    anchors, environment = predicate["anchors"], predicate["environment"]
     rows: dict[str, object] = {
-        "Policy of the gate, SHA-256": said["gate"]["policy_sha256"] or unknown,
+        "Policy of the gate, SHA-256": predicate["gate"]["policy_sha256"] or unknown,
         "Encoder of the anchors": anchors["encoder"] if anchors else unknown,
         "Its weights, SHA-256": (anchors and anchors["encoder_sha256"]) or unknown,
         "Anchors, SHA-256": anchors["digest"]["sha256"] if anchors else unknown,
     }
-    for kept in said["evaluation_sets"] or []:
-        rows[f"Set of kind {kept['kind']}"] = (
-            f"{kept['name']}, {kept['count']} images, SHA-256 {kept['digest']['sha256']}"
+    for evaluation_set in predicate["evaluation_sets"] or []:
+        rows[f"Set of kind {evaluation_set['kind']}"] = (
+            f"{evaluation_set['name']}, {evaluation_set['count']} images, SHA-256 {evaluation_set['digest']['sha256']}"
         )
-    for one in said.get("references") or []:  # certificates of earlier releases know of none
-        use = "SHA-256" if one["left_out"] is None else f"left out ({one['left_out'].replace('_', ' ')}), SHA-256"
-        rows[f"Reference model {one['name']}"] = f"{use} {one['digest']['sha256']}"
+    for reference in predicate.get("references") or []:  # certificates of earlier releases have no such key
+        use = (
+            "SHA-256"
+            if reference["left_out"] is None
+            else f"left out ({reference['left_out'].replace('_', ' ')}), SHA-256"
+        )
+        rows[f"Reference model {reference['name']}"] = f"{use} {reference['digest']['sha256']}"
     for name, value in leaves(environment):
         rows[f"Environment: {name}"] = unknown if value is None else value
     return _facts("What the measurements rest on", rows)
 
 
-def _everything(said: Mapping[str, Any]) -> Table:
+def _all_numbers(predicate: Mapping[str, Any]) -> Table:
     values = {
-        "measurements": said["measurements"],
-        "policy": said["gate"]["policy"],
-        "parameters": said["method"]["parameters"],
+        "measurements": predicate["measurements"],
+        "policy": predicate["gate"]["policy"],
+        "parameters": predicate["method"]["parameters"],
     }
     return Table("All numbers", ("", ""), [(path, shown(value)) for path, value in leaves(values)])
 
 
-def _proof(certificate: Certificate, statement: Mapping[str, Any], said: Mapping[str, Any]) -> Table:
+def _proof(certificate: Certificate, statement: Mapping[str, Any], predicate: Mapping[str, Any]) -> Table:
     rows = {
-        "Issued": said["issued"],
+        "Issued": predicate["issued"],
         "Certificate, SHA-256": certificate.sha256,
         "Signed by key": certificate.key_id,
         "Kind of statement": statement["predicateType"],
-        "Audit log, height": said["audit"]["chain_height"],
-        "Audit log, head": said["audit"]["head_sha256"],
+        "Audit log, height": predicate["audit"]["chain_height"],
+        "Audit log, head": predicate["audit"]["head_sha256"],
     }
     note = (
         "This page is a rendering. What is signed is the certificate itself, a JSON file; "

@@ -17,24 +17,24 @@ _STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decod
 
 _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; form-action 'none'"
 
-SECURITY = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": f"{_POLICY}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""Headers that go with the page. A page in a file has the policy, too, as far as a page can."""
+"""Headers of the page. Its `<meta>` has the policy too, but `frame-ancestors`, which works as a header only."""
 
 
 def page(document: Document) -> str:
-    """The page; the same for the same document."""
+    """The HTML; the same for the same document."""
     return _template().render(document=document, policy=_POLICY)
 
 
 @cache
 def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (few ever ask for a page)
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (loaded when first needed: few ask for a page)
     from markupsafe import Markup  # noqa: PLC0415
 
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
-    environment.globals["style"] = Markup(_STYLE)  # noqa: S704  (our own file, whose digest is in the policy)
+    environment.globals["style"] = Markup(_STYLE)  # noqa: S704  (a file of this package, whose digest is in the policy)
     return environment.get_template("certificate.html")

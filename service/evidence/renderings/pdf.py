@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 #: Shares of the width of the page, by the number of columns.
 _WIDTHS = {2: (35, 65), 4: (22, 12, 14, 52)}
 
-#: The standard fonts of PDF have the letters of Latin-1, with which all names are written that the service accepts. Of
-#: what else occurs in our own words there are stand-ins; any other letter is shown by its number, as \u0436.
-_STAND_INS = str.maketrans(
+#: The standard fonts of PDF have the letters of Latin-1 only. Punctuation of this program's texts is replaced by these;
+#: any other letter is shown by its number, as \u0436.
+_REPLACEMENTS = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "…": "...", "≥": ">="}
 )
 
 
 def pdf(document: Document, at: datetime) -> bytes:
-    """The file; the same for the same document. `at` is the time that it is dated."""
+    """The PDF, with `at` as its creation date; the same bytes for the same document and date."""
     from fpdf import FPDF  # noqa: PLC0415  (it takes a while to load, and few ever ask for a PDF)
 
     paper = FPDF(format="A4")
@@ -41,16 +41,16 @@ def pdf(document: Document, at: datetime) -> bytes:
     return bytes(paper.output())
 
 
-def _heading(paper: "FPDF", words: str, size: int = 12) -> None:
+def _heading(paper: "FPDF", text: str, size: int = 12) -> None:
     paper.ln(3)
     paper.set_font("helvetica", style="B", size=size)
-    paper.multi_cell(0, None, _latin(words), new_x="LMARGIN", new_y="NEXT")
+    paper.multi_cell(0, None, _latin(text), new_x="LMARGIN", new_y="NEXT")
     paper.ln(1)
 
 
-def _text(paper: "FPDF", words: str, size: int = 9) -> None:
+def _text(paper: "FPDF", text: str, size: int = 9) -> None:
     paper.set_font("helvetica", size=size)
-    paper.multi_cell(0, None, _latin(words), new_x="LMARGIN", new_y="NEXT")
+    paper.multi_cell(0, None, _latin(text), new_x="LMARGIN", new_y="NEXT")
 
 
 def _table(paper: "FPDF", table: Table) -> None:
@@ -66,5 +66,5 @@ def _table(paper: "FPDF", table: Table) -> None:
             grid.row([_latin(cell) for cell in row])
 
 
-def _latin(words: str) -> str:
-    return words.translate(_STAND_INS).encode("latin-1", "backslashreplace").decode("latin-1")
+def _latin(text: str) -> str:
+    return text.translate(_REPLACEMENTS).encode("latin-1", "backslashreplace").decode("latin-1")

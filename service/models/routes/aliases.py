@@ -1,4 +1,4 @@
-"""Names that point to versions of a model, and can be moved."""
+"""Routes of aliases: names that point to a version of a model, and can be moved."""
 
 from typing import Annotated
 
@@ -46,7 +46,7 @@ def read_alias(
 def point_alias(
     name: ModelName,
     alias: AliasName,
-    to: Pointer,
+    pointer: Pointer,
     caller: Registrar,
     session: WriteSession,
     response: Response,
@@ -58,7 +58,7 @@ def point_alias(
     """Make the alias, or move it. A version that did not pass the quality gate takes `override_gate`."""
     model = models.find_model(session, caller.tenant_id, name)
     try:
-        version = versions.find_version(session, model, to.version)
+        version = versions.find_version(session, model, pointer.version)
     except VersionNotFound as error:
         raise InvalidInput(Fault("#/version", error.detail)) from error
     row, is_new = aliases.point(
@@ -66,9 +66,9 @@ def point_alias(
         model,
         alias,
         version,
-        follows_gate=to.follows_gate,
-        override_gate=to.override_gate,
-        only_from=_only_from(if_match, if_none_match),
+        follows_gate=pointer.follows_gate,
+        override_gate=pointer.override_gate,
+        only_from=_expected_version(if_match, if_none_match),
         by=caller.subject,
     )
     response.status_code = 201 if is_new else 200
@@ -86,8 +86,11 @@ def _etag(version: int) -> str:
     return f'"{version}"'
 
 
-def _only_from(if_match: str | None, if_none_match: str | None) -> int | None:
-    """RFC 9110, sections 13.1.1 and 13.1.2. A tag that no version has never matches."""
+def _expected_version(if_match: str | None, if_none_match: str | None) -> int | None:
+    """The version that the alias has to point to now: 0 = no alias yet, -1 = never matches, `None` = any.
+
+    RFC 9110, sections 13.1.1 and 13.1.2.
+    """
     if if_none_match == "*":
         return 0
     if if_match is None or if_match == "*":

@@ -1,4 +1,4 @@
-"""Semantic anchors."""
+"""Routes of anchor sets: one vector for each class."""
 
 from fastapi import APIRouter, Response, UploadFile
 

@@ -1,4 +1,4 @@
-"""The networks that a checkpoint may be for."""
+"""Route that lists the networks that a checkpoint may be for."""
 
 from fastapi import APIRouter
 

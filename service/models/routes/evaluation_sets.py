@@ -1,4 +1,4 @@
-"""Labelled images that versions of a model are measured on."""
+"""Routes of evaluation sets: labelled images that versions of a model are measured on."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What versions were trained on."""
+"""Routes of training manifests: the records that a version was trained on."""
 
 from functools import partial
 from typing import Annotated

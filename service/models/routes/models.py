@@ -1,4 +1,4 @@
-"""Models."""
+"""Routes of models."""
 
 from fastapi import APIRouter, Response
 
@@ -64,17 +64,17 @@ def read_model(name: ModelName, caller: ModelReader, session: ReadSession) -> Mo
 
 @router.patch("/{name}", summary="Change a model", responses=documented(400, 404, 413, 422))
 def change_model(
-    name: ModelName, to: ModelChange, caller: Registrar, resources: ResourcesDep, session: WriteSession
+    name: ModelName, change: ModelChange, caller: Registrar, resources: ResourcesDep, session: WriteSession
 ) -> ModelAnswer:
     """Give its jobs to the workers of another pool, those too that wait already; one that runs goes on where it is."""
     model = models.find_model(session, caller.tenant_id, name)
-    if to.pool is not None:
-        _check_pool(to.pool, resources)
-        models.move_model(session, model, to.pool)
+    if change.pool is not None:
+        _check_pool(change.pool, resources)
+        models.move_model(session, model, change.pool)
     return ModelAnswer.of(model)
 
 
 def _check_pool(pool: str, resources: Resources) -> None:
-    known = sorted(resources.settings.pools)
-    if pool not in known:  # its jobs would wait for ever
-        raise InvalidInput(Fault("#/pool", f"must be a pool of workers that there is: {', '.join(known)}"))
+    pools = sorted(resources.settings.pools)
+    if pool not in pools:  # its jobs would wait for ever
+        raise InvalidInput(Fault("#/pool", f"must be a pool of workers that there is: {', '.join(pools)}"))

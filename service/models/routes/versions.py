@@ -1,4 +1,4 @@
-"""Versions of a model: uploading, reading and downloading them."""
+"""Routes of versions: uploading, reading, comparing and downloading them."""
 
 from functools import partial
 from typing import Annotated
@@ -97,18 +97,18 @@ def untag_version(
     responses=documented(400, 404, 409, 410, 413, 422),
 )
 def dispose_of_version(
-    name: ModelName, number: Reference, given: NewDisposition, caller: Registrar, session: WriteSession
+    name: ModelName, number: Reference, new: NewDisposition, caller: Registrar, session: WriteSession
 ) -> VersionAnswer:
     """Quarantine a version, keep it again, or delete it, which takes the scope `admin` and cannot be undone.
 
     Not while an alias points to it, or a run is to begin from it. The checkpoint of a deleted one is destroyed at the
     next sweep.
     """
-    if given.disposition is Disposition.DELETED and not caller.may([Scope.ADMIN]):
+    if new.disposition is Disposition.DELETED and not caller.may([Scope.ADMIN]):
         raise ScopeMissing([Scope.ADMIN])
     model = models.find_model(session, caller.tenant_id, name)
     version = versions.find_version(session, model, number)
-    dispositions.dispose(session, model, version, given.disposition)
+    dispositions.dispose(session, model, version, new.disposition)
     return VersionAnswer.of(model, version)
 
 
@@ -163,6 +163,6 @@ def download_checkpoint(
     version = versions.find_version(session, model, number)
     answer = downloads.checkpoint(request, model, version, resources.artifacts.path(version.checkpoint))
     if request.method == "GET" and answer.status_code != 304:
-        with resources.database.write() as writing:
-            downloads.log(writing, caller, version)
+        with resources.database.write() as write_session:
+            downloads.log(write_session, caller, version)
     return answer
