@@ -1,4 +1,4 @@
-"""The pages that an operator keeps open. Rendered here, readable without JavaScript, in the same words as the API.
+"""The dashboard: HTML pages for operators, rendered on the server and readable without JavaScript.
 
-An application of its own, below `/dashboard`: its visitors sign in with an API key, its errors are pages.
+An application of its own, mounted below `/dashboard`: its users sign in with an API key, its errors are pages.
 """

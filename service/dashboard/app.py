@@ -1,4 +1,4 @@
-"""The dashboard as an application: its pages, its files, and its errors as pages."""
+"""The dashboard's FastAPI application: routes, static files, and pages for errors."""
 
 from urllib.parse import urlencode
 
@@ -20,13 +20,13 @@ from service.settings import ServiceSettings
 from service.web import problem_types
 
 
-def install(around: FastAPI, settings: ServiceSettings) -> None:
-    """Put the dashboard below `/dashboard` of the service, whose resources it uses."""
-    around.mount("/dashboard", _dashboard(settings))
-    around.add_route("/dashboard", _to_first_page, include_in_schema=False)
+def install(service: FastAPI, settings: ServiceSettings) -> None:
+    """Mount the dashboard below `/dashboard` of the service, whose resources it uses."""
+    service.mount("/dashboard", _dashboard(settings))
+    service.add_route("/dashboard", _redirect_to_overview, include_in_schema=False)
 
 
-async def _to_first_page(request: Request) -> Response:  # noqa: ARG001
+async def _redirect_to_overview(request: Request) -> Response:  # noqa: ARG001
     return RedirectResponse("/dashboard/", 308)
 
 
@@ -49,34 +49,33 @@ def _dashboard(settings: ServiceSettings) -> FastAPI:
 async def _signed_out(request: Request, error: Exception) -> Response:  # noqa: ARG001
     is_new = cookie_name(request) not in request.cookies
     if request.method == "GET" and is_new and request.headers.get("sec-fetch-site") == "cross-site":
-        # A link from elsewhere: `SameSite=Strict` keeps the cookie back, but not when a page of ours asks again.
+        # A link from another site: `SameSite=Strict` withholds the cookie, but not if `again.html` repeats the request.
         return page(request, "again.html")
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    following = f"?{urlencode({'next': wanted})}" if request.method == "GET" and wanted != "/dashboard/" else ""
-    return RedirectResponse(f"/dashboard/sign-in{following}", 303)
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    query = f"?{urlencode({'next': target})}" if request.method == "GET" and target != "/dashboard/" else ""
+    return RedirectResponse(f"/dashboard/sign-in{query}", 303)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     kind = problem_types.kind_of(error) or problem_types.TABLE[500]
     detail = error.detail if isinstance(error, RegistryError) else ""
-    return _told(request, kind, detail)
+    return _error_page(request, kind, detail)
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    in_path = any(
-        item["loc"][0] == "path" for item in error.errors()
-    )  # what cannot be an identifier identifies nothing
-    return _told(request, problem_types.TABLE[404 if in_path else RequestValidationError], "")
+    # A path parameter that cannot be an identifier is answered like one that identifies nothing.
+    in_path = any(item["loc"][0] == "path" for item in error.errors())
+    return _error_page(request, problem_types.TABLE[404 if in_path else RequestValidationError], "")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = problem_types.TABLE.get(error.status_code, problem_types.TABLE[400])
-    return _told(request, kind, error.detail if error.status_code == 403 else "", status=error.status_code)
+    return _error_page(request, kind, error.detail if error.status_code == 403 else "", status=error.status_code)
 
 
-def _told(request: Request, kind: problem_types.Kind, detail: str, status: int | None = None) -> Response:
+def _error_page(request: Request, kind: problem_types.Kind, detail: str, status: int | None = None) -> Response:
     return page(
         request,
         "error.html",

@@ -1,22 +1,22 @@
-"""How often somebody may try to sign in. Keys are too long to guess; this is for whoever tries all the same."""
+"""Rate limit of failed sign-ins. Keys are too long to guess; this slows down whoever tries all the same."""
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-_MOST = RateLimitItemPerMinute(10)
+_LIMIT = RateLimitItemPerMinute(10)
 
 
 class Attempts:
-    """Counts what failed, by address, in this process and nowhere else: an address may stand for a person."""
+    """Counts failed sign-ins by address, in memory only: an address may identify a person."""
 
     def __init__(self) -> None:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
-    def are_left(self, address: str) -> bool:
-        """May it try again?"""
-        return self._limiter.test(_MOST, address)
+    def is_allowed(self, address: str) -> bool:
+        """Whether the address may try again."""
+        return self._limiter.test(_LIMIT, address)
 
-    def failed(self, address: str) -> None:
-        """It has tried, and the key was not good."""
-        self._limiter.hit(_MOST, address)
+    def record_failure(self, address: str) -> None:
+        """Count a sign-in with an invalid key."""
+        self._limiter.hit(_LIMIT, address)

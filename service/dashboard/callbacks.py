@@ -1,4 +1,4 @@
-"""How the callbacks of a tenant are doing."""
+"""The state of a tenant's webhooks, for their page."""
 
 import uuid
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from service.registry.states import DeliveryState
 from service.registry.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from service.registry.webhooks.outbox import IS_REGISTERED
 
-MOST = 1000
-"""Nobody counts on beyond it."""
+MAX_COUNT = 1000
+"""Messages are counted up to this; pages show `1,000+` for more."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,19 @@ class EndpointHealth:
 
 def health(session: Session, tenant_id: uuid.UUID) -> Sequence[EndpointHealth]:
     """All webhooks of a tenant, newest first. There are few: each was registered by hand."""
-    mine = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id, IS_REGISTERED)
-    return [_of(session, endpoint) for endpoint in session.scalars(mine.order_by(WebhookEndpoint.created_at.desc()))]
+    endpoints = select(WebhookEndpoint).where(WebhookEndpoint.tenant_id == tenant_id, IS_REGISTERED)
+    return [
+        _of(session, endpoint) for endpoint in session.scalars(endpoints.order_by(WebhookEndpoint.created_at.desc()))
+    ]
 
 
 def _of(session: Session, endpoint: WebhookEndpoint) -> EndpointHealth:
-    def counted(state: DeliveryState) -> int:
+    def count(state: DeliveryState) -> int:
         rows = select(literal(1)).where(WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == state)
-        return session.scalar(select(func.count()).select_from(rows.limit(MOST + 1).subquery())) or 0
+        return session.scalar(select(func.count()).select_from(rows.limit(MAX_COUNT + 1).subquery())) or 0
 
-    waiting = (WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == DeliveryState.PENDING)
-    tried = (
+    is_pending = (WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == DeliveryState.PENDING)
+    last_attempt = (
         select(WebhookAttempt)
         .join(WebhookDelivery, WebhookDelivery.id == WebhookAttempt.delivery_id)
         .where(WebhookDelivery.endpoint_id == endpoint.id)
@@ -48,8 +50,8 @@ def _of(session: Session, endpoint: WebhookEndpoint) -> EndpointHealth:
     )
     return EndpointHealth(
         endpoint=endpoint,
-        pending=counted(DeliveryState.PENDING),
-        failed=counted(DeliveryState.FAILED),
-        next_at=session.scalar(select(func.min(WebhookDelivery.next_at)).where(*waiting)),
-        last=session.scalar(tried),
+        pending=count(DeliveryState.PENDING),
+        failed=count(DeliveryState.FAILED),
+        next_at=session.scalar(select(func.min(WebhookDelivery.next_at)).where(*is_pending)),
+        last=session.scalar(last_attempt),
     )

@@ -1,9 +1,9 @@
-"""What browsers are told about every answer of the dashboard. Pure ASGI."""
+"""ASGI middleware that sets the security headers of the dashboard."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Nothing but what lies here, and nothing inline: a name that breaks out of its quotes runs nothing.
+#: Only files of this server and nothing inline, so that an escaped name cannot run a script.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -17,7 +17,7 @@ _POLICY = "; ".join(
     )
 )
 
-#: The same for a page that holds the images themselves: an address for each would be one more thing to guard.
+#: The same for the page of images, which are `data:` URIs: URLs would need authorization of their own.
 WITH_IMAGES = _POLICY.replace("img-src 'self'", "img-src 'self' data:")
 
 _HEADERS = {
@@ -31,18 +31,18 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
-#: The files of ours that pages load are the same for everybody; browsers ask whether they have changed.
+#: Static files are the same for everybody: browsers may keep them, and ask whether they have changed.
 _STATIC = "/dashboard/static/"
 
 
 class Headers:
-    """Sets them, unless a route has said otherwise."""
+    """Adds the headers to every response, unless the route has set its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
-        async def told(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -51,4 +51,4 @@ class Headers:
                     headers["Cache-Control"] = "no-cache"
             await send(message)
 
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, send_with_headers)

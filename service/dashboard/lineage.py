@@ -1,14 +1,14 @@
-"""The version tree as geometry: numbers go from left to right, each branch has a lane of its own."""
+"""Layout of the version tree: numbers go from left to right, each branch has a lane (row) of its own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-STEP, LANE, MARGIN = 56, 46, 42  # between two versions, between two lanes, around all
+STEP, LANE, MARGIN = 56, 46, 42  # pixels between two versions, between two lanes, around the tree
 
 
 @dataclass(frozen=True)
 class Node:
-    """A version, where it stands."""
+    """A version and its place, in pixels."""
 
     number: int
     x: int
@@ -19,7 +19,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Tree:
-    """Versions, and a path from each parent to its child."""
+    """Versions, and an SVG path from each parent to its child."""
 
     nodes: Sequence[Node]
     paths: Sequence[str]
@@ -28,9 +28,9 @@ class Tree:
 
 
 def tree(rows: Sequence[tuple[int, int | None, str | None]], aliases: Mapping[int, Sequence[str]]) -> Tree:
-    """Lay out versions `(number, parent's number, gate)`, in any order. Parents not among them lead nowhere."""
+    """Lay out versions `(number, parent's number, gate)`, in any order. Parents not among them get no path."""
     ordered = sorted((number, parent or 0, gate) for number, parent, gate in rows)
-    columns = {number: at for at, (number, _, _) in enumerate(ordered)}
+    columns = {number: column for column, (number, _, _) in enumerate(ordered)}
     lanes = _lanes(ordered, columns)
     top = MARGIN + 14  # the names of aliases stand above
 
@@ -50,13 +50,13 @@ def _lanes(ordered: Sequence[tuple[int, int, str | None]], columns: Mapping[int,
         if parent in columns:
             furthest[parent] = max(furthest[parent], furthest[number])
     lanes: dict[int, int] = {}
-    taken: list[int] = []  # by lane, the column up to which it is
+    taken: list[int] = []  # by lane, its last occupied column
     for number, parent, _ in ordered:
         last = columns[furthest[number]]
         if parent in columns and furthest[parent] == furthest[number]:
             lanes[number] = lanes[parent]
             continue
-        lane = next((at for at, until in enumerate(taken) if until < columns[number]), len(taken))
+        lane = next((free for free, until in enumerate(taken) if until < columns[number]), len(taken))
         taken[lane : lane + 1] = [last]
         lanes[number] = lane
     return lanes

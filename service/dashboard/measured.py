@@ -1,4 +1,4 @@
-"""What was measured before and after a run, row by row, beside what the gate allows."""
+"""Rows of measurements before and after a run, with the limits of the quality gate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from service.registry.options import Options
 
 @dataclass(frozen=True)
 class MeasurementRow:
-    """One row of the table: a measurement before and after."""
+    """One measurement, before and after."""
 
     name: str
     meaning: str
     before: float | None
     after: float | None
     unit: str
-    limit: str  #: what the gate asks for; empty where it asks for nothing
-    start: float | None  #: where `before` lies on the scale, in percent of it
-    end: float | None
+    limit: str  #: of the gate, in words; empty where it has none
+    start: float | None  #: `before` in percent of the largest possible value; `None` where there is no such value
+    end: float | None  #: the same of `after`
 
     @property
     def change(self) -> float | None:
@@ -37,24 +37,33 @@ class MeasurementRow:
 
     @property
     def digits(self) -> int:
-        """How many digits after the point say something."""
+        """Digits after the decimal point to show."""
         return 2 if self.unit else 3
 
 
 def side_by_side(
     before: Mapping[str, Any], after: Mapping[str, Any], limits: Mapping[str, str]
 ) -> list[MeasurementRow]:
-    """One row for each measurement that there is of either; `limits` are what the gate asks for, by path."""
+    """One row for each measurement that either version has; `limits` are those of the gate in words, by path."""
     rows = []
     for measurement in shown(Detail.PAGE):
         first, second = measurement.of(before), measurement.of(after)
         if first is None and second is None:
             continue
         most = measurement.maximum
-        start, end = (None if it is None or most is None else _share(it, most) for it in (first, second))
+        start, end = (None if value is None or most is None else _percent(value, most) for value in (first, second))
         limit = limits.get(measurement.path, "")
         rows.append(
-            MeasurementRow(measurement.label, measurement.phrase, first, second, measurement.unit, limit, start, end)
+            MeasurementRow(
+                name=measurement.label,
+                meaning=measurement.phrase,
+                before=first,
+                after=second,
+                unit=measurement.unit,
+                limit=limit,
+                start=start,
+                end=end,
+            )
         )
     return rows
 
@@ -62,12 +71,12 @@ def side_by_side(
 def before_and_after(
     metrics: Mapping[str, Any], policy: Mapping[str, Any], options: Mapping[str, Any]
 ) -> list[MeasurementRow]:
-    """One row for each measurement that there is; none before both versions were measured."""
+    """One row for each measurement of a request, with the limits of its model's gate; none before its run measured."""
     limits = _limits(Policy.model_validate(policy), Options.model_validate(options))
     return side_by_side(metrics.get("before") or {}, metrics.get("after") or {}, limits)
 
 
-def _share(amount: float, most: float) -> float:
+def _percent(amount: float, most: float) -> float:
     return round(100 * min(1.0, max(0.0, amount / most)), 1)
 
 

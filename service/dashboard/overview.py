@@ -1,4 +1,4 @@
-"""What there is to do: everything that the first page shows, from a few statements that look at open requests only."""
+"""The data of the first page, from a few statements whose cost depends on the number of open requests."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from service.registry.tables import DeletionRequest, Job
 SOON = timedelta(days=7)
 """How long before its deadline a request is due soon."""
 
-MOST = 1000
-"""Nobody counts on beyond it."""
+MAX_COUNT = 1000
+"""Requests in need of review are counted up to this; the page shows `1,000+` for more."""
 
-_SHOWN = 8  # rows of a list
+_MAX_ROWS = 8  # of each list
 
-#: In these nobody has been forgotten yet, and somebody still can be.
+#: States in which a request has not been carried out, and still can be.
 _OPEN = (State.RECEIVED, State.AWAITING_APPROVAL, State.QUEUED, State.RUNNING, State.FAILED)
 
 
@@ -34,10 +34,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Overview:
-    """What there is to do, most urgent first."""
+    """Counts and short lists of a tenant's requests, most urgent first."""
 
     now: datetime
-    counts: dict[State, int]  #: of open requests, and of those that need review, these up to `MOST`
+    counts: dict[State, int]  #: of open requests, and of those that need review, these up to `MAX_COUNT`
     overdue: int
     due_soon: int
     deadlines: Sequence[DeletionRequest]
@@ -45,15 +45,15 @@ class Overview:
     to_approve: Sequence[DeletionRequest]
     failed: Sequence[DeletionRequest]
     recent: Sequence[DeletionRequest]
-    is_empty: bool  #: nobody has asked for anything yet
+    is_empty: bool  #: the tenant has no request at all
 
 
-def look(session: Session, tenant_id: uuid.UUID) -> Overview:
-    """Look at everything of a tenant once."""
+def read(session: Session, tenant_id: uuid.UUID) -> Overview:
+    """Read the overview of a tenant."""
     now = clock(session)
-    mine = DeletionRequest.tenant_id == tenant_id
-    open_ = (mine, *is_open())
-    found = session.execute(
+    is_of_tenant = DeletionRequest.tenant_id == tenant_id
+    open_ = (is_of_tenant, *is_open())
+    rows = session.execute(
         select(
             DeletionRequest.state,
             func.count(),
@@ -63,18 +63,18 @@ def look(session: Session, tenant_id: uuid.UUID) -> Overview:
         .where(*open_)
         .group_by(DeletionRequest.state)
     ).all()
-    to_review = select(literal(1)).where(mine, DeletionRequest.state == State.NEEDS_REVIEW).limit(MOST + 1)
-    counts = {state: count for state, count, _, _ in found}
+    to_review = select(literal(1)).where(is_of_tenant, DeletionRequest.state == State.NEEDS_REVIEW).limit(MAX_COUNT + 1)
+    counts = {state: count for state, count, _, _ in rows}
     counts[State.NEEDS_REVIEW] = session.scalar(select(func.count()).select_from(to_review.subquery())) or 0
-    overdue, by_then = sum(late for *_, late, _ in found), sum(soon for *_, soon in found)
+    overdue, due_by_soon = sum(late for *_, late, _ in rows), sum(soon for *_, soon in rows)
 
-    def listed(rows: Select[DeletionRequest]) -> Sequence[DeletionRequest]:
-        return session.scalars(rows.options(joinedload(DeletionRequest.model)).limit(_SHOWN)).all()
+    def first(query: Select[DeletionRequest]) -> Sequence[DeletionRequest]:
+        return session.scalars(query.options(joinedload(DeletionRequest.model)).limit(_MAX_ROWS)).all()
 
-    waiting = select(DeletionRequest).where(mine, DeletionRequest.state == State.AWAITING_APPROVAL)
-    failed = select(DeletionRequest).where(mine, *is_open(State.FAILED))
+    waiting = select(DeletionRequest).where(is_of_tenant, DeletionRequest.state == State.AWAITING_APPROVAL)
+    failed = select(DeletionRequest).where(is_of_tenant, *is_open(State.FAILED))
     ended = select(DeletionRequest).where(
-        mine,
+        is_of_tenant,
         DeletionRequest.ended_at.is_not(None),
         DeletionRequest.state.in_((State.COMPLETED, State.NEEDS_REVIEW)),
     )
@@ -83,18 +83,18 @@ def look(session: Session, tenant_id: uuid.UUID) -> Overview:
         now=now,
         counts=counts,
         overdue=overdue,
-        due_soon=by_then - overdue,
-        deadlines=listed(select(DeletionRequest).where(*open_).order_by(DeletionRequest.due_at, DeletionRequest.id)),
+        due_soon=due_by_soon - overdue,
+        deadlines=first(select(DeletionRequest).where(*open_).order_by(DeletionRequest.due_at, DeletionRequest.id)),
         running=_running(session, tenant_id),
-        to_approve=listed(waiting.order_by(DeletionRequest.received_at, DeletionRequest.id)),
-        failed=listed(failed.order_by(DeletionRequest.ended_at.desc(), DeletionRequest.id)),
-        recent=listed(ended.order_by(DeletionRequest.ended_at.desc()).options(of_run)),
-        is_empty=session.scalar(select(literal(1)).where(mine).limit(1)) is None,
+        to_approve=first(waiting.order_by(DeletionRequest.received_at, DeletionRequest.id)),
+        failed=first(failed.order_by(DeletionRequest.ended_at.desc(), DeletionRequest.id)),
+        recent=first(ended.order_by(DeletionRequest.ended_at.desc()).options(of_run)),
+        is_empty=session.scalar(select(literal(1)).where(is_of_tenant).limit(1)) is None,
     )
 
 
 def is_open(*states: State) -> tuple[ColumnElement[bool], ...]:
-    """Of requests: nobody was forgotten yet, and somebody still can be. Open requests have their images."""
+    """Conditions on requests: in these states (by default all open ones), with images, so that they can be run."""
     return DeletionRequest.samples.is_not(None), DeletionRequest.state.in_(states or _OPEN)
 
 
@@ -104,7 +104,7 @@ def _running(session: Session, tenant_id: uuid.UUID) -> list[Running]:
         .where(Job.tenant_id == tenant_id, Job.state == State.RUNNING)
         .options(joinedload(Job.model))
         .order_by(Job.started_at)
-        .limit(_SHOWN)
+        .limit(_MAX_ROWS)
     ).all()
     served: dict[uuid.UUID, list[uuid.UUID]] = {job.id: [] for job in jobs}
     rows = select(DeletionRequest.job_id, DeletionRequest.id).where(DeletionRequest.job_id.in_(served))

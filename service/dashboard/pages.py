@@ -1,4 +1,4 @@
-"""Templates, and what all pages have in common."""
+"""Rendering of templates, with the variables and filters that all pages share."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -22,18 +22,18 @@ STATIC = _HERE / "static"
 def page(
     request: Request, template: str, /, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any
 ) -> HTMLResponse:
-    """Render a page; `now` is this machine's time unless it is given."""
+    """Render a template as a response; `now` is this machine's time unless `values` has it."""
     common = {
         "visitor": getattr(request.state, "visitor", None),
         "now": datetime.now(UTC),
-        "here": request.url.path,
-        "done": _DONE.get(request.query_params.get("done", "")),
+        "current_path": request.url.path,
+        "notice": _NOTICES.get(request.query_params.get("done", "")),
     }
     return HTMLResponse(_environment().get_template(template).render(common | values), status, headers)
 
 
-#: What a form has done, told by the page that follows it. The address holds the word only.
-_DONE = {
+#: Shown by the page that follows a form, by the word in the query parameter `done`.
+_NOTICES = {
     "cancelled": "Withdrawn. A run in progress stops at its next step.",
     "retried": "Queued again. Its deadline stays.",
     "approved": "Approved and queued.",
@@ -49,7 +49,7 @@ def _environment() -> "Environment":
 
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,  # of everything: names were chosen by others
+        autoescape=True,  # everywhere: names are the callers' texts
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,4 +1,4 @@
-"""The images to forget, decrypted and made small enough to look at, and who has looked at them."""
+"""Thumbnails of the images to forget, decrypted in memory, and the record of who has viewed them."""
 
 import base64
 import io
@@ -17,66 +17,66 @@ from service.registry.storage.artifacts import Artifacts
 from service.registry.storage.database import clock
 from service.registry.tables import ApiKey, DeletionRequest, ImageView
 
-ON_A_PAGE = 24
-_SIDE = 256  # pixels; what is smaller stays as it is
+PAGE_SIZE = 24
+_SIDE = 256  # pixels of a thumbnail's longer side; smaller images are not enlarged
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image, as a `data:` URI: it exists in the answer and nowhere else."""
+    """A thumbnail as a `data:` URI, which exists in the response and nowhere else."""
 
     position: int
     label: int
     width: int  #: pixels of the original
     height: int
-    source: str
+    data_uri: str
 
 
-def view(session: Session, request: DeletionRequest, *, by: str, first: int) -> ImageView:
-    """Write down who looks at which images, before they do.
+def record_view(session: Session, request: DeletionRequest, *, by: str, first: int) -> ImageView:
+    """Record who views which images, as a row and in the audit log, before they are shown.
 
     Raises:
-        ImagesDestroyed: there are none any more.
+        ImagesDestroyed: the request has no images any more.
     """
     if request.samples is None:
         raise ImagesDestroyed
-    last = max(first, min(first + ON_A_PAGE, request.sample_count) - 1)
-    seen = ImageView(request_id=request.id, at=clock(session), by=by, first=first, last=last)
-    session.add(seen)
+    last = max(first, min(first + PAGE_SIZE, request.sample_count) - 1)
+    image_view = ImageView(request_id=request.id, at=clock(session), by=by, first=first, last=last)
+    session.add(image_view)
     session.flush()
     audit_log.append(
         session, request.tenant_id, "deletion_request.images_viewed", about=request.id, by=by, first=first, last=last
     )
-    return seen
+    return image_view
 
 
-def pictures(
+def decrypt_page(
     request: DeletionRequest, artifacts: Artifacts, settings: RegistrySettings, first: int
 ) -> Sequence[Picture]:
-    """Decrypt a page of images, in memory.
+    """Decrypt a page of images, in memory, from the position `first` on.
 
     Raises:
         ImagesMissing, MasterKeyUnusable, OtherMasterKey, SealBroken: they cannot be decrypted.
     """
     assert request.samples is not None
-    found = []
+    pictures = []
     with archive.open_images(request, artifacts.path(request.samples), settings) as source:
-        for at, (image, label) in enumerate(archive.read(source, range(first, first + ON_A_PAGE)), first):
+        for position, (image, label) in enumerate(archive.read(source, range(first, first + PAGE_SIZE)), first):
             width, height = image.size
             small = image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
             small.thumbnail((_SIDE, _SIDE))
             file = io.BytesIO()
             small.save(file, "PNG")
-            source_ = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-            found.append(Picture(at, label, width, height, source_))
-    return found
+            data_uri = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+            pictures.append(Picture(position, label, width, height, data_uri))
+    return pictures
 
 
-def views(session: Session, request_id: uuid.UUID) -> Sequence[tuple[ImageView, str]]:
-    """Who has looked, newest first, each with the name of their key."""
-    seen = session.scalars(
+def list_views(session: Session, request_id: uuid.UUID) -> Sequence[tuple[ImageView, str]]:
+    """The 50 newest views of a request's images, each with the name of the viewer's key."""
+    image_views = session.scalars(
         select(ImageView).where(ImageView.request_id == request_id).order_by(ImageView.id.desc()).limit(50)
     ).all()
-    keys = {one.by: uuid.UUID(one.by.removeprefix("key:")) for one in seen if one.by.startswith("key:")}
+    keys = {view.by: uuid.UUID(view.by.removeprefix("key:")) for view in image_views if view.by.startswith("key:")}
     names = {f"key:{row.id}": row.name for row in session.scalars(select(ApiKey).where(ApiKey.id.in_(keys.values())))}
-    return [(one, names.get(one.by, one.by)) for one in seen]
+    return [(view, names.get(view.by, view.by)) for view in image_views]

@@ -1,4 +1,4 @@
-"""Who is signed in. The browser holds a random secret and nothing else; the row says whose key it stands for."""
+"""Sessions of the dashboard. The cookie holds a random secret; a row maps its hash to an API key."""
 
 import hashlib
 import hmac
@@ -19,19 +19,19 @@ from service.registry.tables import ApiKey, DashboardSession, Tenant
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who is signed in."""
+    """A signed-in user of the dashboard."""
 
     caller: Caller
     key_name: str
-    csrf: str  #: what their forms have to bring along
+    csrf: str  #: the token that their forms have to send
 
     def may(self, scope: str) -> bool:
-        """Has their key this scope?"""
+        """Whether their key has this scope."""
         return self.caller.may((scope,))
 
 
 def sign_in(session: Session, key: str, lifetime: timedelta) -> str | None:
-    """Begin a session with an API key; the cookie's secret, or nothing if the key is not good."""
+    """Begin a session with an API key; the secret for the cookie, or `None` if the key is not valid."""
     caller = api_keys.authenticate(session, key)
     if caller is None:
         return None
@@ -45,20 +45,20 @@ def sign_in(session: Session, key: str, lifetime: timedelta) -> str | None:
 
 
 def visitor_of(session: Session, token: str) -> Visitor | None:
-    """Whose session it is; nobody's once it has expired, or its key has, or was revoked."""
-    found = session.execute(
+    """The user of a session; `None` if it or its key has expired, or the key was revoked."""
+    row = session.execute(
         select(DashboardSession.expires_at.label("ends_at"), ApiKey, Tenant.pseudonym_key)
         .join(ApiKey, ApiKey.id == DashboardSession.key_id)
         .join(Tenant, Tenant.id == ApiKey.tenant_id)
         .where(DashboardSession.digest == _digest(token))
     ).one_or_none()
-    if found is None:
+    if row is None:
         return None
-    now, key = clock(session), found.ApiKey
-    if found.ends_at <= now or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+    now, key = clock(session), row.ApiKey
+    if row.ends_at <= now or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         return None
     scopes = frozenset(Scope(scope) for scope in key.scopes)
-    caller = Caller(key.tenant_id, f"key:{key.id}", scopes, Pseudonyms(found.pseudonym_key))
+    caller = Caller(key.tenant_id, f"key:{key.id}", scopes, Pseudonyms(row.pseudonym_key))
     return Visitor(caller, key.name, csrf_of(token))
 
 
@@ -68,7 +68,7 @@ def sign_out(session: Session, token: str) -> None:
 
 
 def csrf_of(token: str) -> str:
-    """What a form has to bring along to come from a page of ours: no other site can read it, or compute it."""
+    """The CSRF token of a session's forms: an HMAC under the cookie's secret, which no other site can compute."""
     return hmac.digest(token.encode(), b"form", "sha256").hex()
 
 

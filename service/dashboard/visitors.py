@@ -1,4 +1,4 @@
-"""What the pages ask for, by name: who is there, what they may do, and that a form is one of ours."""
+"""Dependencies of the dashboard's routes: the signed-in user, their scopes, and the CSRF check."""
 
 import hmac
 from typing import Annotated, Any
@@ -12,15 +12,15 @@ from service.registry.errors import ScopeMissing
 from service.web.dependencies import ResourcesDep
 
 COOKIE = "structguard"
-_SECURE_COOKIE = "__Host-structguard"  # browsers take it over TLS only, and from no other host
+_SECURE_COOKIE = "__Host-structguard"  # by its prefix browsers accept it over TLS only, and from this host only
 
 
 class SignedOut(Exception):
-    """Nobody is signed in, or no longer."""
+    """There is no session, or it has ended."""
 
 
 def cookie_name(request: Request) -> str:
-    """How the cookie is called here."""
+    """Name of the session's cookie; over TLS with the prefix `__Host-`."""
     return _SECURE_COOKIE if request.url.scheme == "https" else COOKIE
 
 
@@ -28,11 +28,11 @@ def _visitor(request: Request, resources: ResourcesDep) -> Visitor:
     token = request.cookies.get(cookie_name(request))
     if token:
         with resources.database.read() as session:
-            found = visitor_of(session, token)
-        if found is not None:
-            request.state.visitor = found
-            request.state.caller = found.caller  # as whom the audit log knows them
-            return found
+            visitor = visitor_of(session, token)
+        if visitor is not None:
+            request.state.visitor = visitor
+            request.state.caller = visitor.caller  # the audit log names it
+            return visitor
     raise SignedOut
 
 
@@ -57,16 +57,16 @@ ModelReader = Annotated[Visitor, _needs(Scope.MODELS_READ)]
 Admin = Annotated[Visitor, _needs(Scope.ADMIN)]
 
 
-def check_origin(request: Request, expected: str, brought: str) -> None:
-    """Raise 403 unless the form came from a page of ours, as its token says, and the browser if it says anything."""
-    is_ours = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
-    if not is_ours or not hmac.compare_digest(expected.encode(), brought.encode()):
+def check_origin(request: Request, expected: str, token: str) -> None:
+    """Raise 403 unless the form's CSRF token is the expected one, and `Sec-Fetch-Site`, if sent, is `same-origin`."""
+    is_same_origin = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    if not is_same_origin or not hmac.compare_digest(expected.encode(), token.encode()):
         raise HTTPException(403, "The form was not sent from this page, or the page is from another session.")
 
 
-def _from_our_page(request: Request, visitor: VisitorDep, csrf: Annotated[str, Form()] = "") -> None:
+def _check_csrf(request: Request, visitor: VisitorDep, csrf: Annotated[str, Form()] = "") -> None:
     check_origin(request, visitor.csrf, csrf)
 
 
-FROM_OUR_PAGE: Any = Depends(_from_our_page)
-"""Goes with every POST."""
+CSRF_CHECKED: Any = Depends(_check_csrf)
+"""Dependency of every POST of a signed-in user."""

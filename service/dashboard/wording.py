@@ -1,4 +1,4 @@
-"""How pages say things: states, times, numbers. Pure functions; templates use them as filters."""
+"""Template filters that format states, times and numbers."""
 
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ PHASES = {
     Phase.PUBLISH: "publish",
 }
 
-#: What the colour of a state stands for; its word says it, too.
+#: CSS class that colours a state; the word beside it has the same meaning.
 TONES = {
     State.RUNNING: "active",
     State.COMPLETED: "good",
@@ -52,7 +52,7 @@ def since(at: datetime, now: datetime) -> str:
 
 
 def until(due: datetime, now: datetime) -> str:
-    """What is left until a deadline."""
+    """The time until a deadline, or since: `due in 3 days`, `overdue by 2 hours`."""
     return f"due in {span(due - now)}" if due > now else f"overdue by {span(now - due)}"
 
 
@@ -71,13 +71,13 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """A change."""
+    """A change, with its sign."""
     if value is None:
         return "–"
     text = number(value, digits)
     return text if value <= 0 or text == "0" else f"+{text}"
 
 
-def capped(count: int, most: int) -> str:
-    """A count that nobody went on with after `most`."""
-    return f"{most:,}+" if count > most else f"{count:,}"
+def capped(count: int, maximum: int) -> str:
+    """A count; `1,000+` for one beyond the maximum, at which counting ended."""
+    return f"{maximum:,}+" if count > maximum else f"{count:,}"

@@ -1,4 +1,4 @@
-"""Models: the list, one of them with its version tree, and two versions side by side."""
+"""Pages of models: the list, one model with its version tree, and the comparison of two versions."""
 
 from typing import Annotated
 
@@ -21,8 +21,8 @@ Cursor = Annotated[str | None, Query(max_length=500)]
 @router.get("")
 def show_all(request: Request, visitor: ModelReader, session: ReadSession, cursor: Cursor = None) -> Response:
     """All models, newest first."""
-    rows, following = listed.model_rows(session, visitor.caller.tenant_id, cursor=cursor)
-    return page(request, "models.html", rows=rows, next=following, now=clock(session), is_later=cursor is not None)
+    rows, next_cursor = listed.model_rows(session, visitor.caller.tenant_id, cursor=cursor)
+    return page(request, "models.html", rows=rows, next=next_cursor, now=clock(session), is_later=cursor is not None)
 
 
 @router.get("/{name}")
@@ -42,7 +42,7 @@ def show(request: Request, name: str, visitor: ModelReader, session: ReadSession
         family=family,
         parents={version.number: parent for version, (_, parent, _) in zip(family.versions, rows, strict=True)},
         tree=lineage.tree(rows, family.aliases),
-        charts=curves.of_versions({one.number: family.metrics[one.id] for one in family.versions})
+        charts=curves.of_versions({version.number: family.metrics[version.id] for version in family.versions})
         if len(family.versions) > 1
         else [],
         now=clock(session),
@@ -62,7 +62,9 @@ def compare(
 ) -> Response:
     """Two versions: metrics, digests, and how far the parameters moved. Reads both checkpoints."""
     model = models.find_model(session, visitor.caller.tenant_id, name)
-    one, other = (versions.find_version(session, model, number) for number in (first, second))
-    found = comparison.compare(session, model, one, other, resources.artifacts)
-    rows = measured.side_by_side(*comparison.measurements_of(session, one, other), {})
-    return page(request, "compare.html", model=model, found=found, rows=rows, one=one, other=other)
+    first_version, second_version = (versions.find_version(session, model, number) for number in (first, second))
+    answer = comparison.compare(session, model, first_version, second_version, resources.artifacts)
+    rows = measured.side_by_side(*comparison.measurements_of(session, first_version, second_version), {})
+    return page(
+        request, "compare.html", model=model, comparison=answer, rows=rows, first=first_version, second=second_version
+    )

@@ -1,4 +1,4 @@
-"""The first page: what there is to do."""
+"""The first page: counts, deadlines, runs, failures, approvals and results."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -14,14 +14,14 @@ router = APIRouter()
 @router.get("/")
 def show(request: Request, visitor: RequestReader, session: ReadSession) -> Response:
     """Queue and deadlines, runs, failures, approvals, results."""
-    seen = overview.look(session, visitor.caller.tenant_id)
+    data = overview.read(session, visitor.caller.tenant_id)
     return page(
         request,
         "overview.html",
-        seen=seen,
-        now=seen.now,
+        overview=data,
+        now=data.now,
         explain=explain,
         soon=overview.SOON,
-        most=overview.MOST,
-        refresh=2 if seen.running else 5,
+        max_count=overview.MAX_COUNT,
+        refresh=2 if data.running else 5,
     )

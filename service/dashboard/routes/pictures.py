@@ -1,4 +1,4 @@
-"""The images to forget, for those who may see them."""
+"""The page of images to forget, for users with the scope `requests:images`."""
 
 import logging
 import uuid
@@ -27,26 +27,30 @@ def show(
     resources: ResourcesDep,
     first: Annotated[int, Query(ge=0, lt=10**6)] = 0,
 ) -> Response:
-    """A page of images. That somebody looks is committed before anything is decrypted."""
+    """A page of images. The record of the view is committed before anything is decrypted."""
     by = visitor.caller.subject
     with resources.database.write() as session:
-        found = lifecycle.find(session, visitor.caller.tenant_id, request_id)
-        classes = versions.require_latest_version(session, found.model).classes
-        if found.samples is not None:
-            pictures.view(session, found, by=by, first=first)
+        deletion_request = lifecycle.find(session, visitor.caller.tenant_id, request_id)
+        classes = versions.require_latest_version(session, deletion_request.model).classes
+        if deletion_request.samples is not None:
+            pictures.record_view(session, deletion_request, by=by, first=first)
             logger.info("request %s: images from %d on are shown to %s", request_id, first, by)
-    shown = () if found.samples is None else pictures.pictures(found, resources.artifacts, resources.settings, first)
+    shown = (
+        ()
+        if deletion_request.samples is None
+        else pictures.decrypt_page(deletion_request, resources.artifacts, resources.settings, first)
+    )
     with resources.database.read() as session:
-        seen = pictures.views(session, request_id)
+        views = pictures.list_views(session, request_id)
     return page(
         request,
         "images.html",
         headers={"Content-Security-Policy": WITH_IMAGES},
-        request=found,
+        request=deletion_request,
         pictures=shown,
         classes=classes,
         first=first,
-        following=first + pictures.ON_A_PAGE if first + pictures.ON_A_PAGE < found.sample_count else None,
-        before=max(0, first - pictures.ON_A_PAGE) if first else None,
-        views=seen,
+        following=first + pictures.PAGE_SIZE if first + pictures.PAGE_SIZE < deletion_request.sample_count else None,
+        before=max(0, first - pictures.PAGE_SIZE) if first else None,
+        views=views,
     )

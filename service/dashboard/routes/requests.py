@@ -1,4 +1,4 @@
-"""Deletion requests: the list, one of them, and what can be done with it."""
+"""Pages of deletion requests: the list, one request, and the forms that cancel, retry, approve or reject it."""
 
 import uuid
 from typing import Annotated
@@ -6,11 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from service.dashboard import curves, listed, measured
-from service.dashboard import pictures as looked_at
+from service.dashboard import curves, listed, measured, pictures
 from service.dashboard.failures import explain
 from service.dashboard.pages import page
-from service.dashboard.visitors import FROM_OUR_PAGE, Approver, Canceller, Creator, RequestReader
+from service.dashboard.visitors import CSRF_CHECKED, Approver, Canceller, Creator, RequestReader
 from service.deletion_requests.schemas import RequestAnswer
 from service.registry.access.scopes import Scope
 from service.registry.deletion_requests import lifecycle
@@ -38,31 +37,33 @@ def show_all(
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> Response:
     """All requests, newest first, as filtered."""
-    wanted = State(state) if state in set(State) else None
-    of, is_unknown = None, False
+    chosen = State(state) if state in set(State) else None
+    chosen_model, is_unknown_model = None, False
     if model:
         try:
-            of = models.find_model(session, visitor.caller.tenant_id, model)
+            chosen_model = models.find_model(session, visitor.caller.tenant_id, model)
         except ModelNotFound:
-            is_unknown = True
-    found = (
+            is_unknown_model = True
+    requests = (
         Page((), None)
-        if is_unknown
-        else listed.requests(session, visitor.caller.tenant_id, model=of, state=wanted, overdue=overdue, cursor=cursor)
+        if is_unknown_model
+        else listed.requests(
+            session, visitor.caller.tenant_id, model=chosen_model, state=chosen, overdue=overdue, cursor=cursor
+        )
     )
-    model = "" if is_unknown else model  # what is no model's name may be a person's, and is not repeated
-    filters = {"model": model, "state": wanted, "overdue": "true" if overdue else ""}
+    model = "" if is_unknown_model else model  # it may be a person's name, and is not repeated
+    filters = {"model": model, "state": chosen, "overdue": "true" if overdue else ""}
     return page(
         request,
         "requests.html",
-        filters={name: kept for name, kept in filters.items() if kept},
-        found=found,
+        filters={name: value for name, value in filters.items() if value},
+        requests=requests,
         now=clock(session),
         names=listed.model_names(session, visitor.caller.tenant_id),
         states=State,
         model=model,
-        is_unknown=is_unknown,
-        chosen=wanted,
+        is_unknown_model=is_unknown_model,
+        chosen=chosen,
         overdue=overdue,
         is_later=cursor is not None,
     )
@@ -71,58 +72,58 @@ def show_all(
 @router.get("/{request_id}")
 def show(request: Request, request_id: uuid.UUID, visitor: RequestReader, session: ReadSession) -> Response:
     """Everything about one request."""
-    found = lifecycle.find(session, visitor.caller.tenant_id, request_id)
-    answer = RequestAnswer.of(found)
+    deletion_request = lifecycle.find(session, visitor.caller.tenant_id, request_id)
+    answer = RequestAnswer.of(deletion_request)
     return page(
         request,
         "request.html",
-        request=found,
+        request=deletion_request,
         answer=answer,
         now=clock(session),
         moves=lifecycle.transitions(session, request_id),
-        charts=curves.of_run(jobs.curve(session, found.job)),
-        rows=measured.before_and_after(answer.metrics, found.model.policy, found.job.options),
-        failure=explain(found) if found.state is State.FAILED else None,
-        objections=_objections(found) if found.state is State.NEEDS_REVIEW else [],
-        views=looked_at.views(session, request_id) if visitor.may(Scope.REQUESTS_IMAGES) else [],
-        is_own=found.submitted_by == visitor.caller.subject,
-        refresh=None if found.state in ENDED else 1 if found.state is State.RUNNING else 3,
+        charts=curves.of_run(jobs.curve(session, deletion_request.job)),
+        rows=measured.before_and_after(answer.metrics, deletion_request.model.policy, deletion_request.job.options),
+        failure=explain(deletion_request) if deletion_request.state is State.FAILED else None,
+        objections=_objections(deletion_request) if deletion_request.state is State.NEEDS_REVIEW else [],
+        views=pictures.list_views(session, request_id) if visitor.may(Scope.REQUESTS_IMAGES) else [],
+        is_own=deletion_request.submitted_by == visitor.caller.subject,
+        refresh=None if deletion_request.state in ENDED else 1 if deletion_request.state is State.RUNNING else 3,
     )
 
 
-@router.post("/{request_id}/cancel", dependencies=[FROM_OUR_PAGE])
+@router.post("/{request_id}/cancel", dependencies=[CSRF_CHECKED])
 def cancel(request_id: uuid.UUID, visitor: Canceller, session: WriteSession) -> Response:
-    """Withdraw it."""
+    """Withdraw a request."""
     lifecycle.withdraw(session, lifecycle.find(session, visitor.caller.tenant_id, request_id))
-    return _back(request_id, "cancelled")
+    return _redirect(request_id, "cancelled")
 
 
-@router.post("/{request_id}/retry", dependencies=[FROM_OUR_PAGE])
+@router.post("/{request_id}/retry", dependencies=[CSRF_CHECKED])
 def retry(request_id: uuid.UUID, visitor: Creator, session: WriteSession) -> Response:
-    """Queue it again."""
+    """Queue a failed request again."""
     lifecycle.retry(session, lifecycle.find(session, visitor.caller.tenant_id, request_id))
-    return _back(request_id, "retried")
+    return _redirect(request_id, "retried")
 
 
-@router.post("/{request_id}/approve", dependencies=[FROM_OUR_PAGE])
+@router.post("/{request_id}/approve", dependencies=[CSRF_CHECKED])
 def approve(request_id: uuid.UUID, visitor: Approver, session: WriteSession) -> Response:
-    """Agree to it."""
+    """Approve a request."""
     request = lifecycle.find(session, visitor.caller.tenant_id, request_id)
     lifecycle.approve(session, request, by=visitor.caller.subject)
-    return _back(request_id, "approved")
+    return _redirect(request_id, "approved")
 
 
-@router.post("/{request_id}/reject", dependencies=[FROM_OUR_PAGE])
+@router.post("/{request_id}/reject", dependencies=[CSRF_CHECKED])
 def reject(
     request_id: uuid.UUID,
     visitor: Approver,
     session: WriteSession,
     reason: Annotated[Text, Form(min_length=1, max_length=500)],
 ) -> Response:
-    """Decline it."""
+    """Decline a request, and destroy its images."""
     request = lifecycle.find(session, visitor.caller.tenant_id, request_id)
     lifecycle.reject(session, request, by=visitor.caller.subject, reason=reason)
-    return _back(request_id, "rejected")
+    return _redirect(request_id, "rejected")
 
 
 def _objections(request: DeletionRequest) -> list[str]:
@@ -130,5 +131,5 @@ def _objections(request: DeletionRequest) -> list[str]:
     return [str(one) for one in request.why.objections] if request.why else [request.reason or ""]
 
 
-def _back(request_id: uuid.UUID, done: str) -> Response:
+def _redirect(request_id: uuid.UUID, done: str) -> Response:
     return RedirectResponse(f"/dashboard/requests/{request_id}?done={done}", 303)

@@ -1,4 +1,4 @@
-"""Whether callbacks arrive."""
+"""The page of webhooks, and whether their messages arrive."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -15,4 +15,4 @@ router = APIRouter(prefix="/webhooks")
 def show(request: Request, visitor: Admin, session: ReadSession) -> Response:
     """Each webhook of the tenant, what waits to be sent to it, and how the last attempt ended."""
     rows = callbacks.health(session, visitor.caller.tenant_id)
-    return page(request, "webhooks.html", rows=rows, now=clock(session), most=callbacks.MOST, refresh=10)
+    return page(request, "webhooks.html", rows=rows, now=clock(session), max_count=callbacks.MAX_COUNT, refresh=10)

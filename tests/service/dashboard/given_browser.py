@@ -14,8 +14,8 @@ class Browser:
         self._http = client.http
         self._http.cookies.clear()
 
-    def get(self, path, **more):
-        return self._http.get(f"/dashboard/{path}", follow_redirects=False, **more)
+    def get(self, path, **options):
+        return self._http.get(f"/dashboard/{path}", follow_redirects=False, **options)
 
     def send(self, path, form=None, **headers):
         """Send a form as it is."""

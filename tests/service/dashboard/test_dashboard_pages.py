@@ -96,8 +96,8 @@ def test_a_run_shows_its_phase_and_its_steps(signed_in, request_id, work):
 def test_a_failure_says_where_what_and_what_to_do_and_is_retried(signed_in, request_id, work, database):
     work.fail(work.claim(), Reason(ReasonCode.OUT_OF_MEMORY, Phase.UNLEARN))
     page = signed_in.get(f"requests/{request_id}").text
-    for told in ("unlearn</span>", "Out of memory on the device.", "more memory"):
-        assert told in page
+    for text in ("unlearn</span>", "Out of memory on the device.", "more memory"):
+        assert text in page
     assert f"/dashboard/requests/{request_id}/retry" in signed_in.get("").text
     answer = signed_in.submit(f"requests/{request_id}/retry")
     assert answer.headers["location"] == f"/dashboard/requests/{request_id}?done=retried"
@@ -157,10 +157,10 @@ def test_one_does_not_approve_ones_own(client, browser, database):
     client.http.headers["Authorization"] = f"Bearer {secret}"
     client.post("/v1/models", json={"name": "careful", "approval_required": True})
     client.version("careful")
-    mine = client.deletion_request(model="careful").json()["id"]
+    own = client.deletion_request(model="careful").json()["id"]
     browser.sign_in(secret)
     assert "Your own request" in browser.get("").text
-    assert browser.submit(f"requests/{mine}/approve").status_code == 403
+    assert browser.submit(f"requests/{own}/approve").status_code == 403
 
 
 def test_without_the_scope_there_is_no_button_and_no_way(browser, client, request_id, work, database):
@@ -190,7 +190,7 @@ def test_results_show_what_was_measured_before_and_after(signed_in, request_id, 
         provenance=PROVENANCE | {"references": REFERENCES},
     )
     page = signed_in.get(f"requests/{request_id}").text
-    for told in (
+    for text in (
         f"<li>structural collapse is 0.310, 0.25 is allowed</li><li>{A_TEST_FELL}</li>",
         "93.5",
         "91.25",
@@ -200,7 +200,7 @@ def test_results_show_what_was_measured_before_and_after(signed_in, request_id, 
         "Loss: deletion",
         "<dt>Reference models</dt><dd>1 of 2</dd>",
     ):
-        assert told in page
+        assert text in page
     assert page.count('<path class="line" d="M') >= 3
     assert "data-refresh" not in page
     assert "91.25" in signed_in.get("models").text
@@ -240,14 +240,14 @@ def test_requests_come_in_pages_and_keep_their_filter(signed_in, database):
         pets, others = (given_rows.model_with_version(session, name) for name in ("pets", "others"))
         made = {str(given_rows.request(session, pets).id) for _ in range(110)}
         given_rows.request(session, others)
-    seen, path = [], "requests?model=pets"
+    pages, path = [], "requests?model=pets"
     while path:
         text = signed_in.get(path).text
-        seen.append(set(re.findall(r'title="([0-9a-f-]{36})"', text)))
+        pages.append(set(re.findall(r'title="([0-9a-f-]{36})"', text)))
         following = re.search(r'rel="next" href="/dashboard/([^"]+)"', text)
         path = following and following[1].replace("&amp;", "&")
-    assert [len(page) for page in seen] == [50, 50, 10]
-    assert set.union(*seen) == made
+    assert [len(page) for page in pages] == [50, 50, 10]
+    assert set.union(*pages) == made
 
 
 def test_another_tenant_sees_nothing(client, browser, request_id, database):
@@ -271,13 +271,13 @@ def test_images_are_shown_to_those_who_may_and_it_is_written_down(browser, clien
     assert "img-src 'self' data:;" in answer.headers["content-security-policy"]
     assert "class cat" in answer.text
     with database.read() as session:
-        seen = session.scalars(select(ImageView)).one()
+        image_view = session.scalars(select(ImageView)).one()
         events = {event.event: event for event in session.scalars(select(AuditEvent))}
-    assert (seen.first, seen.last, seen.by[:4]) == (0, 1, "key:")
+    assert (image_view.first, image_view.last, image_view.by[:4]) == (0, 1, "key:")
     viewed = events["deletion_request.images_viewed"]
-    assert (viewed.by, str(viewed.about), viewed.facts) == (seen.by, request_id, {"first": 0, "last": 1})
+    assert (viewed.by, str(viewed.about), viewed.facts) == (image_view.by, request_id, {"first": 0, "last": 1})
     assert "api_key.signed_in" in events
-    assert f"request {request_id}: images from 0 on are shown to {seen.by}" in caplog.text
+    assert f"request {request_id}: images from 0 on are shown to {image_view.by}" in caplog.text
     assert "privacy desk" in browser.get(f"requests/{request_id}").text
 
 

@@ -6,8 +6,12 @@ from service.dashboard.lineage import LANE, STEP, tree
 def test_a_version_that_needs_review_leaves_the_line_and_the_next_goes_on():
     """1 – 2 – 4 – 5 in a line, 3 beside it; 6 has no parent."""
     rows = [
-        *((1, None, None), (2, 1, "passed"), (3, 2, "needs_review")),
-        *((4, 2, "passed"), (5, 4, "passed"), (6, None, None)),
+        (1, None, None),
+        (2, 1, "passed"),
+        (3, 2, "needs_review"),
+        (4, 2, "passed"),
+        (5, 4, "passed"),
+        (6, None, None),
     ]
     drawn = tree(rows, {5: ["production"]})
     lanes = {node.number: (node.y - drawn.nodes[0].y) // LANE for node in drawn.nodes}

@@ -23,8 +23,8 @@ def test_whoever_is_not_signed_in_is_asked_to(browser, page):
 
 
 def test_a_key_lets_in_and_one_comes_back_to_where_one_was(browser, database):
-    wanted = browser.get("requests?state=failed").headers["location"]
-    assert wanted == "/dashboard/sign-in?next=%2Fdashboard%2Frequests%3Fstate%3Dfailed"
+    location = browser.get("requests?state=failed").headers["location"]
+    assert location == "/dashboard/sign-in?next=%2Fdashboard%2Frequests%3Fstate%3Dfailed"
     answer = browser.sign_in(key(database), "/dashboard/requests?state=failed")
     assert (answer.status_code, answer.headers["location"]) == (303, "/dashboard/requests?state=failed")
     assert browser.get("").status_code == 200

@@ -11,7 +11,7 @@ NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("ahead", "told"),
+    ("ahead", "expected"),
     [
         (timedelta(days=3, hours=5), "due in 3 days"),
         (timedelta(hours=1), "due in 1 hour"),
@@ -19,12 +19,12 @@ NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
         (timedelta(seconds=-0.5), "overdue by a moment"),
     ],
 )
-def test_deadlines(ahead, told):
-    assert wording.until(NOW + ahead, NOW) == told
+def test_deadlines(ahead, expected):
+    assert wording.until(NOW + ahead, NOW) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "digits", "told"),
+    ("value", "digits", "expected"),
     [
         (None, 2, "–"),
         (98.99, 2, "98.99"),
@@ -34,8 +34,8 @@ def test_deadlines(ahead, told):
         (12345.6, 1, "12,345.6"),
     ],
 )
-def test_numbers(value, digits, told):
-    assert wording.number(value, digits) == told
+def test_numbers(value, digits, expected):
+    assert wording.number(value, digits) == expected
 
 
 def test_changes_have_a_sign():

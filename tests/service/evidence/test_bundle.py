@@ -55,8 +55,8 @@ def test_it_holds_all_that_there_is_to_show_about_a_request(client, database):
     assert files["curves.svg"].count(b'class="line"') == 2
     keys = keys_in(files)
     certificate = files["certificate.json"]
-    said = dsse.verify(certificate, keys[dsse.key_id(certificate)])["predicate"]
-    assert said["request_ids"] == [request["id"]]
+    predicate = dsse.verify(certificate, keys[dsse.key_id(certificate)])["predicate"]
+    assert predicate["request_ids"] == [request["id"]]
     assert files["certificate.pdf"].startswith(b"%PDF-")
     assert request["id"] in files["certificate.html"].decode()
     assert not PROMISES.search(readme)

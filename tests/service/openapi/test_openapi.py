@@ -85,13 +85,13 @@ def test_every_example_is_valid(document):
 
 def test_links_lead_to_operations(document):
     """With parameters that these have, out of fields that the answer has."""
-    known = {operation["operationId"]: operation for operation in operations(document)}
+    by_id = {operation["operationId"]: operation for operation in operations(document)}
     linked = set()
-    for operation in known.values():
+    for operation in by_id.values():
         for response in operation["responses"].values():
             for link in response.get("links", {}).values():
-                wanted = {p["name"] for p in known[link["operationId"]].get("parameters", []) if p["in"] == "path"}
-                assert link["parameters"].keys() == wanted
+                expected = {p["name"] for p in by_id[link["operationId"]].get("parameters", []) if p["in"] == "path"}
+                assert link["parameters"].keys() == expected
                 linked.add(link["operationId"])
     assert {"read_model", "register_version", "cancel_deletion_request", "download_checkpoint"} <= linked
 

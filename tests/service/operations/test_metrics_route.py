@@ -42,11 +42,11 @@ def scraped(client, settings):
 
 def samples(text):
     """Each sample's value by its name and labels."""
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[sample.name, *sorted(sample.labels.items())] = sample.value
-    return found
+            values[sample.name, *sorted(sample.labels.items())] = sample.value
+    return values
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
@@ -94,25 +94,25 @@ def test_it_says_how_the_installation_stands(scraped, database):
     by_hand = Jobs(database)
     by_hand.publish(by_hand.claim(), measured={"after": {"forget_accuracy": 100.0, "collapse": 0.01}})
     by_hand.publish(by_hand.claim(), A_TEST_FELL)
-    found = samples(http.get("/metrics").text)
-    assert found["structguard_database_up",] == 1
-    assert found["structguard_requests", ("state", "queued")] == 1
-    assert found["structguard_queued_jobs",] == 1
-    assert found["structguard_jobs_ended_total", ("outcome", "completed")] == 1
-    assert found["structguard_jobs_ended_total", ("outcome", "needs_review")] == 1
-    assert found["structguard_jobs_ended_total", ("outcome", "failed")] == 0
+    values = samples(http.get("/metrics").text)
+    assert values["structguard_database_up",] == 1
+    assert values["structguard_requests", ("state", "queued")] == 1
+    assert values["structguard_queued_jobs",] == 1
+    assert values["structguard_jobs_ended_total", ("outcome", "completed")] == 1
+    assert values["structguard_jobs_ended_total", ("outcome", "needs_review")] == 1
+    assert values["structguard_jobs_ended_total", ("outcome", "failed")] == 0
     production = [("alias", "production"), ("model", "pets"), ("tenant", "acme")]
-    assert found["structguard_alias_version", *production] == 2
-    assert found["structguard_alias_forget_accuracy_ratio", *production] == 1
-    assert found["structguard_alias_structural_collapse", *production] == 0.01
-    assert ("structguard_alias_test_accuracy_ratio", *production) not in found  # nobody measured it
-    assert found["structguard_gate_failures_in_a_row", ("model", "pets"), ("tenant", "acme")] == 1
-    assert found["structguard_phase_duration_seconds_sum", ("phase", "load")] == 1.0
+    assert values["structguard_alias_version", *production] == 2
+    assert values["structguard_alias_forget_accuracy_ratio", *production] == 1
+    assert values["structguard_alias_structural_collapse", *production] == 0.01
+    assert ("structguard_alias_test_accuracy_ratio", *production) not in values  # nobody measured it
+    assert values["structguard_gate_failures_in_a_row", ("model", "pets"), ("tenant", "acme")] == 1
+    assert values["structguard_phase_duration_seconds_sum", ("phase", "load")] == 1.0
     below, above = (("le", "0.25"), ("phase", "load")), (("le", "0.5"), ("phase", "load"))
-    assert found["structguard_phase_duration_seconds_bucket", *below] == 0
-    assert found["structguard_phase_duration_seconds_bucket", *above] == 2
-    assert 29 * 86400 < found["structguard_deadline_remaining_seconds",] <= 31 * 86400
-    assert found["structguard_disk_free_bytes", ("folder", "data")] > 0
+    assert values["structguard_phase_duration_seconds_bucket", *below] == 0
+    assert values["structguard_phase_duration_seconds_bucket", *above] == 2
+    assert 29 * 86400 < values["structguard_deadline_remaining_seconds",] <= 31 * 86400
+    assert values["structguard_disk_free_bytes", ("folder", "data")] > 0
 
 
 def test_requests_are_measured_by_route_and_never_by_path(scraped):
@@ -122,11 +122,11 @@ def test_requests_are_measured_by_route_and_never_by_path(scraped):
     http.http.request("JANE-DOE", "/v1/models")
     text = http.get("/metrics").text
     assert "jane-doe" not in text.lower()
-    found = samples(text)
+    values = samples(text)
     name = "structguard_http_request_duration_seconds_count"
-    assert found[name, ("method", "GET"), ("route", "/v1/models/{name}"), ("status", "404")] == 1
-    assert found[name, ("method", "GET"), ("route", "-"), ("status", "404")] == 1
-    assert found[name, ("method", "-"), ("route", "/v1/models"), ("status", "405")] == 1
+    assert values[name, ("method", "GET"), ("route", "/v1/models/{name}"), ("status", "404")] == 1
+    assert values[name, ("method", "GET"), ("route", "-"), ("status", "404")] == 1
+    assert values[name, ("method", "-"), ("route", "/v1/models"), ("status", "405")] == 1
 
 
 def test_every_background_thread_tells_when_it_last_succeeded(scraped):
@@ -144,18 +144,18 @@ def test_every_background_thread_tells_when_it_last_succeeded(scraped):
 def test_a_database_that_is_away_is_said_and_hides_nothing_else(scraped, tmp_path):
     http = scraped(database_url=SecretStr(f"sqlite:///{tmp_path}/nowhere/x.sqlite"))
     http.get("/livez")
-    found = samples(http.get("/metrics").text)
-    assert found["structguard_database_up",] == 0
-    assert ("structguard_queued_jobs",) not in found
+    values = samples(http.get("/metrics").text)
+    assert values["structguard_database_up",] == 0
+    assert ("structguard_queued_jobs",) not in values
     livez = [("method", "GET"), ("route", "/livez"), ("status", "200")]
-    assert found["structguard_http_request_duration_seconds_count", *livez] == 1
+    assert values["structguard_http_request_duration_seconds_count", *livez] == 1
 
 
-@pytest.mark.parametrize(("fresh", "reads"), [(3600.0, 1), (0.0, 5)])
-def test_however_many_ask_the_database_is_read_once_in_a_while(database, settings, monkeypatch, fresh, reads):
+@pytest.mark.parametrize(("max_age", "reads"), [(3600.0, 1), (0.0, 5)])
+def test_however_many_ask_the_database_is_read_once_in_a_while(database, settings, monkeypatch, max_age, reads):
     read, times = installation_status.read, []
     monkeypatch.setattr(installation_status, "read", lambda *given: times.append(1) or read(*given))
-    monkeypatch.setattr(collector, "_FRESH", fresh)
+    monkeypatch.setattr(collector, "_MAX_AGE", max_age)
     asked = collector.InstallationCollector(database, timedelta(seconds=30), settings.data_dir)
     for _ in range(5):
         list(asked.collect())
