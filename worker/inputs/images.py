@@ -1,6 +1,5 @@
 """Stored images as batches of pixels, prepared the way the version's owner prepares them."""
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from service.registry.images import archive
 from service.registry.images.archive import LabelledImage
+from service.registry.images.decoding import reduced_to_8_bits, rgba_digest
 from service.registry.models.preprocessing import Preprocessing
 from worker.unlearning import Batch
 
@@ -30,7 +30,7 @@ def pixels(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
     Raises `KeyError` when the network has a number of channels that no image has.
     """
     height, width = preprocessing.size
-    image = image.convert(_MODES[len(preprocessing.mean)])
+    image = reduced_to_8_bits(image).convert(_MODES[len(preprocessing.mean)])
     filter_ = _RESAMPLING[preprocessing.interpolation]
     if preprocessing.resize == "crop":
         image = ImageOps.fit(image, (width, height), filter_, bleed=(1 - preprocessing.crop_pct) / 2)
@@ -59,16 +59,16 @@ def distinct_images(
 ) -> tuple[list[LabelledImage], dict[uuid.UUID, list[int]]]:
     """The images to forget of one or more requests, each distinct image once, and which of them are each request's."""
     distinct: list[LabelledImage] = []
-    indices: dict[bytes, int] = {}
+    indices: dict[tuple[bytes, int], int] = {}
     own: dict[uuid.UUID, list[int]] = {}
     for request_id, request_images in images.items():
         positions = set()
         for image, label in request_images:
-            digest = hashlib.sha256(f"{image.mode} {image.size} {label} ".encode() + image.tobytes()).digest()
-            if digest not in indices:
-                indices[digest] = len(distinct)
+            key = rgba_digest(image), label
+            if key not in indices:
+                indices[key] = len(distinct)
                 distinct.append((image, label))
-            positions.add(indices[digest])
+            positions.add(indices[key])
         own[request_id] = sorted(positions)
     return distinct, own
 

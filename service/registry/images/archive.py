@@ -60,6 +60,11 @@ class ImageArchiveWriter:
         self._index.append((name, label))
 
 
+def image_of(pixels: np.ndarray) -> Image.Image:
+    """One row of the array `images`: (H, W) and (H, W, 1) are grey, (H, W, 3) is RGB."""
+    return Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels)
+
+
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     """Shape, whether the order is Fortran's, and type of an array in NumPy's format."""
     version = npy.read_magic(file)
@@ -109,4 +114,4 @@ def read(source: Path | BinaryIO, indices: Sequence[int] | None = None) -> Itera
         images, labels = arrays["images"], arrays["labels"]
         for at in range(len(labels)) if indices is None else (at for at in indices if at < len(labels)):
             pixels, label = images[at], labels[at]
-            yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), int(label)
+            yield image_of(pixels), int(label)

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.lib import format as npy
 
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
-from service.registry.images.archive import BROKEN_ZIP, Target, copy_arrays, read_npy_header
+from service.registry.images.archive import BROKEN_ZIP, Target, copy_arrays, image_of, read_npy_header
+from service.registry.images.decoding import rgba_digest
 from service.registry.images.validation import (
     CheckedImages,
     ReceivedImage,
     UploadLimits,
     check_images,
     fingerprint,
-    pixel_digest,
 )
 from service.registry.storage.disk_full import is_disk_full
 
@@ -163,12 +163,13 @@ def _check_npz(archive: zipfile.ZipFile, classes: int, limits: UploadLimits) -> 
 
 def _check_rows(file: IO[bytes], shape: tuple[int, ...], labels: np.ndarray) -> dict[bytes, int]:
     digests: dict[bytes, int] = {}
-    size, mode = math.prod(shape), "RGB" if shape[2:] == (3,) else "L"
+    size = math.prod(shape)
     for at, label in enumerate(labels.tolist()):
         pixels = file.read(size)
         if len(pixels) != size:
             raise EOFError
-        if digests.setdefault(pixel_digest(mode, (shape[1], shape[0]), pixels), label) != label:
+        image = image_of(np.frombuffer(pixels, np.uint8).reshape(shape))
+        if digests.setdefault(rgba_digest(image), label) != label:
             raise InvalidInput(Fault(f"{_ARCHIVE}/labels/{at}", "the same image has another label earlier in this npz"))
     if file.read(1):
         raise ValueError

@@ -13,6 +13,7 @@ from PIL import Image
 from service.registry.errors import MOST_FAULTS, Fault, InvalidInput
 from service.registry.images import strip_metadata
 from service.registry.images.archive import ImageArchiveWriter, Target
+from service.registry.images.decoding import rgba_digest
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
@@ -87,18 +88,13 @@ def check_images(images: Iterable[ReceivedImage], target: Target, limits: Upload
     return CheckedImages(count, fingerprint(labels))
 
 
-def pixel_digest(mode: str, size: tuple[int, int], pixels: bytes) -> bytes:
-    """SHA-256 of an image's pixels, whatever format it came in; `mode` is Pillow's, `size` is width and height."""
-    return hashlib.sha256(f"{mode} {size} ".encode() + pixels).digest()
-
-
 def fingerprint(labels: Mapping[bytes, int]) -> bytes:
-    """SHA-256 of a set of images, given the label of each by its `pixel_digest`."""
+    """SHA-256 of a set of images, given the label of each by its `rgba_digest`."""
     return hashlib.sha256(b"".join(sorted(digest + label.to_bytes(8) for digest, label in labels.items()))).digest()
 
 
 def _check_image(content: bytes, limits: UploadLimits) -> tuple[bytes, bytes]:
-    """The file without its metadata, and the `pixel_digest` of the image."""
+    """The file without its metadata, and the `rgba_digest` of the image."""
     if not content:
         raise ImageRejected("the file is empty")
     if len(content) > limits.encoded:
@@ -117,4 +113,4 @@ def _check_image(content: bytes, limits: UploadLimits) -> tuple[bytes, bytes]:
             image.load()
         except (OSError, ValueError, SyntaxError, EOFError):
             raise ImageRejected("the image is damaged") from None
-        return stripped or strip_metadata.encode(image), pixel_digest(image.mode, image.size, image.tobytes())
+        return stripped or strip_metadata.encode(image), rgba_digest(image)

@@ -90,6 +90,27 @@ def test_an_image_that_two_requests_name_is_forgotten_once(tmp_path: Path) -> No
     assert (as_batch(distinct, GRAY).images[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
 
 
+def test_two_palettes_are_two_images_to_forget(tmp_path: Path) -> None:
+    """Pillow's pixels of a palette image are indices, and say nothing of what is seen."""
+    indices = Image.fromarray(np.array([[0, 40, 80], [120, 160, 200]], np.uint8), "P")
+    with ImageArchiveWriter(tmp_path / "a") as writer:
+        for shades in (range(256), range(255, -1, -1)):
+            indices.putpalette([value for shade in shades for value in (shade, shade, shade)])
+            file = io.BytesIO()
+            indices.save(file, "PNG")
+            writer.add(file.getvalue(), 0)
+    request_id = uuid.uuid4()
+    distinct, own = distinct_images({request_id: archive.read(tmp_path / "a")})
+    assert own == {request_id: [0, 1]}
+    assert (as_batch(distinct, GRAY).images[:, 0, 0, 1] * 255).round().tolist() == [40, 215]
+
+
+def test_sixteen_bit_grey_is_scaled_to_what_the_network_takes() -> None:
+    """It was clipped: everything above 255 of 65,535 was white."""
+    image = Image.fromarray(np.array([[0, 257 * 10, 257 * 128], [257, 257 * 254, 65_535]], np.uint16))
+    assert (pixels(image, GRAY)[0] * 255).round().tolist() == [[0, 10, 128], [1, 254, 255]]
+
+
 def png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
