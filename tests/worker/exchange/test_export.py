@@ -104,5 +104,7 @@ def test_what_was_exported_is_imported_as_it_was(tmp_path, checkpoint, name):
 
     found = folders.read(tmp_path / "exported", tmp_path / "work")
 
-    assert found.said == {key: described[key] for key in ("architecture", "classes", "preprocessing", "attributes")}
+    assert found.description == {
+        key: described[key] for key in ("architecture", "classes", "preprocessing", "attributes")
+    }
     assert found.checkpoint.read_bytes() == file.read_bytes()

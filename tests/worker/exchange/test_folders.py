@@ -34,15 +34,15 @@ def work(tmp_path):
 
 def registered(found):
     """The network, as a worker would load what the service has accepted."""
-    architecture = Architecture.model_validate(found.said["architecture"])
-    shape = {"num_classes": len(CLASSES), "image_size": tuple(found.said["preprocessing"]["size"])}
+    architecture = Architecture.model_validate(found.description["architecture"])
+    shape = {"num_classes": len(CLASSES), "image_size": tuple(found.description["preprocessing"]["size"])}
     inspect(found.checkpoint, expected_tensors(architecture, **shape))
     return architectures.load(architecture, found.checkpoint, **shape)
 
 
 def noise(found):
     torch.manual_seed(1)
-    return torch.randn(2, found.said["architecture"]["in_channels"], *found.said["preprocessing"]["size"])
+    return torch.randn(2, found.description["architecture"]["in_channels"], *found.description["preprocessing"]["size"])
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_a_folder_of_timm_is_the_same_network_with_the_same_bytes(tmp_path, work
     found = folders.read(tmp_path / "theirs", work)
 
     assert found.checkpoint.read_bytes() == (tmp_path / "theirs" / "model.safetensors").read_bytes()
-    assert found.said["architecture"] == {"name": f"timm/{name}", "in_channels": arguments.get("in_chans", 3)}
-    assert found.said["classes"] == CLASSES
+    assert found.description["architecture"] == {"name": f"timm/{name}", "in_channels": arguments.get("in_chans", 3)}
+    assert found.description["classes"] == CLASSES
     with torch.inference_mode():
         torch.testing.assert_close(registered(found)(noise(found)), network(noise(found)))
 
@@ -73,7 +73,7 @@ def test_a_pickled_folder_of_timm_is_converted(tmp_path, work):
     found = folders.read(tmp_path / "theirs", work)
 
     assert torch.equal(load_file(found.checkpoint)["fc.weight"], network.fc.weight)
-    assert "classes" not in found.said
+    assert "classes" not in found.description
 
 
 def test_arguments_that_make_it_another_network_are_refused(tmp_path, work):
@@ -156,8 +156,8 @@ def test_a_folder_of_transformers_is_the_same_network_under_other_names(tmp_path
 
     found = folders.read(tmp_path / "theirs", work)
 
-    assert found.said["architecture"]["name"] == name
-    assert found.said["classes"] == CLASSES
+    assert found.description["architecture"]["name"] == name
+    assert found.description["classes"] == CLASSES
     with torch.inference_mode():
         expected = theirs(pixel_values=noise(found)).logits
         torch.testing.assert_close(registered(found)(noise(found)), expected, rtol=1e-3, atol=1e-3)
@@ -170,7 +170,7 @@ def test_the_processor_of_transformers_says_how_images_are_prepared(tmp_path, wo
     older = {"feature_extractor_type": "ConvNextFeatureExtractor", "size": 224, "crop_pct": 0.875, "resample": 3}
     statistics = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(older | statistics))
-    assert folders.read(tmp_path, work).said["preprocessing"] == {
+    assert folders.read(tmp_path, work).description["preprocessing"] == {
         "size": [224, 224],
         "mean": [0.1, 0.2, 0.3],
         "std": [0.4, 0.5, 0.6],

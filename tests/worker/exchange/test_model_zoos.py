@@ -106,7 +106,7 @@ def test_a_model_of_torchvision_comes_with_its_classes_and_transforms(cache, wor
     found = model_zoos.torchvision_model("resnet18", None, work)
 
     assert torch.equal(load_file(found.checkpoint)["fc.weight"], network.fc.weight)
-    assert found.said == {
+    assert found.description == {
         "architecture": {"name": "torchvision/resnet18", "in_channels": 3},
         "classes": weights.meta["categories"],
         "preprocessing": {
@@ -147,8 +147,8 @@ def test_a_checkpoint_of_ones_own_is_no_imagenet(tmp_path, work, source, named):
     found = find(name, tmp_path / "mine.safetensors", work)
 
     assert load_file(found.checkpoint)["fc.bias"].tolist() == [1, 1, 1]
-    assert found.said["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
-    assert ("classes" in found.said) is named
+    assert found.description["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+    assert ("classes" in found.description) is named
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 
 from service.registry.crypto.canonical_json import leaves
-from worker.recompute.certified_records import told
-from worker.recompute.remeasure import compared
+from worker.recompute.certified_records import certified_facts
+from worker.recompute.remeasure import compare_values
 
 VERSION = {"name": "pets/1", "digest": {"sha256": "a"}, "state": "presumed", "disposition": "kept", "aliases": ["live"]}
 STATEMENT = {
@@ -26,9 +26,9 @@ STATEMENT = {
 
 def verdicts(*changes, was=STATEMENT):
     """What is not the same once these places hold something else; nothing: they are gone."""
-    certified = dict(leaves(told(was)))
+    certified = dict(leaves(certified_facts(was)))
     now = {place: it for place, it in (certified | dict(changes)).items() if it is not ...}
-    return {one.place: one.verdict for one in compared(certified, now, 1e-4) if one.verdict != "same"}
+    return {one.place: one.verdict for one in compare_values(certified, now, 1e-4) if one.verdict != "same"}
 
 
 def test_what_is_the_same_is_told_so():
