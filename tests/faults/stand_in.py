@@ -41,9 +41,9 @@ def main() -> None:
     with database.read() as session:
         is_real = jobs.read(session, claim.job_id).model.name == REAL
     if is_real:
-        from tests.faults.worker import job  # noqa: PLC0415  (torch)
+        from worker.job import attempt  # noqa: PLC0415  (torch)
 
-        job.main()
+        attempt.main()
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     try:
         run(database, Artifacts(settings.data_dir), claim, ProgressReport(database, claim))

@@ -4,8 +4,8 @@ import os
 from functools import cache
 
 from tests.faults.nursery import Nursery
-from tests.faults.worker import supervisor
 from worker.__main__ import main
+from worker.supervision import supervisor
 
 if "STRUCTGUARD_BROKER_URL" in os.environ:
     from worker.app import app  # noqa: F401  (Celery looks for it here)
