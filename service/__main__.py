@@ -20,10 +20,10 @@ def main() -> None:
     logs.configure(settings.log_format)
     traces.start("service")
     # An upload may be a thousand files, each of them open while it is checked.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     app = create_app(settings)
-    # What is loaded by now stays: to look through it for garbage again and again would take a part of every answer.
+    # What is loaded by now stays loaded: the garbage collector need not look through it during requests.
     gc.collect()
     gc.freeze()
     uvicorn.run(

@@ -38,7 +38,7 @@ from service.settings import ServiceSettings
 from service.web import problems
 from service.web.dependencies import Resources
 from service.web.fields import MAX_TEXT_PART
-from service.web.middleware import BodyLimit, Lingering, RequestIdentity, UploadSlots
+from service.web.middleware import BodyLimit, LingeringClose, RequestIdentity, UploadSlots
 from service.webhooks import messages
 from service.webhooks import routes as webhooks
 from service.webhooks.sender import WebhookSender
@@ -50,26 +50,26 @@ class _State(TypedDict):
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
-    """The application with these settings; it opens database and folders when it starts, not here."""
-    measured = ProcessMetrics(settings.max_concurrent_uploads)
+    """The application with these settings. Database and data folder are opened when it starts (lifespan), not here."""
+    metrics = ProcessMetrics(settings.max_concurrent_uploads)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[_State]:
         silence_stores()
-        # Each upload keeps a thread while it is worked on, and all others shall find as many as if there were none.
+        # Each upload keeps a thread while it is processed; all other requests have as many threads as without uploads.
         current_default_thread_limiter().total_tokens += settings.max_concurrent_uploads
         database = Database.of(settings)
         artifacts = Artifacts(settings.data_dir)
         master_key = MasterKey(settings)
         processor = Processor(settings)
-        succeeded = measured.last_success
+        succeeded = metrics.last_success
         sweeper = Sweeper(database, artifacts, settings, succeeded)
         auditor = Auditor(database, settings, succeeded)
         webhook_sender = WebhookSender(database, settings, processor.headers, master_key, succeeded)
         idempotency_leases = IdempotencyLeases(database, succeeded)
         threads = (sweeper, auditor, webhook_sender, idempotency_leases)
         installation = InstallationCollector(database, settings.lease, settings.data_dir)
-        signing_keys.signer(settings)  # who cannot sign shall not start
+        signing_keys.signer(settings)  # fails now if the key cannot be used
         for thread in threads:
             thread.start()
         try:
@@ -82,13 +82,13 @@ def create_app(settings: ServiceSettings) -> FastAPI:
                 sweeper=sweeper,
                 webhook_sender=webhook_sender,
                 idempotency_leases=idempotency_leases,
-                metrics=measured.registry,
+                metrics=metrics.registry,
                 callers=callers,
             )
-            measured.registry.register(installation)
+            metrics.registry.register(installation)
             yield {"resources": resources, "processor": processor}
         finally:
-            measured.registry.unregister(installation)
+            metrics.registry.unregister(installation)
             for thread in threads:
                 thread.stop()
             database.close()
@@ -110,17 +110,17 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(
         UploadSlots,
         slots=settings.max_concurrent_uploads,
-        patience=settings.upload_idle_timeout,
-        in_progress=measured.uploads,
+        idle_timeout=settings.upload_idle_timeout,
+        in_progress=metrics.uploads,
     )
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(OpenDsrErrors)
-    app.add_middleware(RequestIdentity, answered=measured.answered)
-    app.add_middleware(Lingering)
+    app.add_middleware(RequestIdentity, durations=metrics.answered)
+    app.add_middleware(LingeringClose)
     problems.install(app)
     for routes in (
-        # First, because they are asked for most, and each is tried in turn.
+        # First, because most requests are for them, and routes are tried in turn.
         *(deletion_requests, subject_routes, job_routes),
         *(evidence, report_routes),
         *(models, versions, manifests, aliases, evaluation_sets, anchor_sets, architectures),

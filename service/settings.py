@@ -1,4 +1,4 @@
-"""What the HTTP service needs to know beyond the registry."""
+"""Settings of the HTTP service, in addition to those of the registry."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -33,11 +33,12 @@ Identity = Annotated[str, StringConstraints(pattern="^[a-z_]+:(raw|sha1|md5|sha2
 """A kind of identity, by type and format (OpenDSR 2.0, sections 5.1 and 5.2)."""
 
 Scheme = Literal["file", "s3", "gs", "az", "abfs"]
-"""What images may be fetched by: stores that hold files, and none that calls an address of the manifest's choosing."""
+"""URI schemes that images may be fetched by: file stores only. `http` would let a manifest make the service call any
+address (SSRF)."""
 
 
 class ServiceSettings(RegistrySettings):
-    """Where it listens, and how much one request may bring."""
+    """Address, limits, identity provider, callbacks and OpenDSR. A wrong setting raises `pydantic.ValidationError`."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -49,7 +50,7 @@ class ServiceSettings(RegistrySettings):
     """Addresses and networks, with commas between, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
 
     audit_interval: timedelta = Field(default=timedelta(seconds=1), gt=timedelta(0))
-    """How often what has happened is chained in the audit log."""
+    """How often pending events are chained in the audit log."""
 
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024)
     """Largest request body, and largest archive once unpacked, in bytes."""
@@ -58,7 +59,7 @@ class ServiceSettings(RegistrySettings):
     """How many uploads one process receives and works on at once."""
 
     upload_idle_timeout: timedelta = Field(default=timedelta(seconds=60), gt=timedelta(0))
-    """How long an upload may pause."""
+    """How long an upload may send nothing."""
 
     max_queued_requests: int = Field(default=10_000, ge=0)
     """How many deletion requests of one tenant may wait at once for a worker or an approval; 0 = any number. Those that
@@ -107,7 +108,7 @@ class ServiceSettings(RegistrySettings):
     """Whether callbacks may go to private addresses, and over plain HTTP. For development."""
 
     metrics_token: SecretStr | None = None
-    """What Prometheus sends as a bearer token to `/metrics`. Default: only callers on this machine may look."""
+    """What Prometheus sends as a bearer token to `/metrics`. Default: only callers on this machine may read them."""
 
     opendsr_url: Annotated[str, AfterValidator(_origin)] | None = None
     """Public address of the OpenDSR endpoints, such as `https://dsr.example.com`; its host is the processor's domain.
@@ -142,7 +143,7 @@ class ServiceSettings(RegistrySettings):
         return self
 
     @model_validator(mode="after")
-    def _tokens_are_for_us(self) -> Self:
+    def _tokens_have_issuer_and_audience(self) -> Self:
         if self.jwks_url and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("jwks_url needs jwt_issuer and jwt_audience: a token for somebody else must not do here")
         return self

@@ -89,7 +89,7 @@ class Authentication:
             problem_types.TABLE[429],
             "The quota of this window is used up.",
             headers={"Retry-After": str(window.reset_seconds), "Connection": "close"},
-            more={"violated-policies": [POLICY]},
+            extensions={"violated-policies": [POLICY]},
         )(scope, receive, send_with_headers)
 
     async def _identify(self, resources: Resources, credentials: str | None) -> Caller | None:

@@ -1,4 +1,4 @@
-"""The service's thread for audit logs: it chains what has happened, signs the heads, and verifies the chains."""
+"""The background thread for audit logs: it chains pending events, signs the heads, and verifies the chains."""
 
 from prometheus_client import Gauge
 
@@ -10,7 +10,7 @@ from service.settings import ServiceSettings
 
 
 class Auditor(PeriodicThread):
-    """Every `settings.audit_interval`. Any number of processes may have one."""
+    """Works every `settings.audit_interval`. Any number of processes may run one."""
 
     def __init__(self, database: Database, settings: ServiceSettings, last_success: Gauge) -> None:
         # Steps of their own: a chain that cannot be verified must not keep others from growing.
@@ -19,11 +19,11 @@ class Auditor(PeriodicThread):
         self._settings = settings
 
     def _chain(self) -> None:
-        more = True
-        while more and not self.stopping:
+        is_unfinished = True
+        while is_unfinished and not self.stopping:
             with self._database.read() as session:
                 tenants = audit_log.unchained_tenants(session)
-            more = bool(tenants)
+            is_unfinished = bool(tenants)
             for tenant_id in tenants:
                 with self._database.write() as session:
                     audit_log.chain(session, tenant_id)

@@ -1,6 +1,6 @@
-"""Keeps the `Idempotency-Key`s that this process works on reserved, for as long as it does and no longer.
+"""Keeps the `Idempotency-Key`s of requests in progress reserved.
 
-A reservation is a lease: nobody has to find out that a process has died, its keys are free a moment later.
+A reservation is a lease: when a process dies, its keys are free once their leases have run out.
 """
 
 from collections.abc import Iterator
@@ -16,28 +16,29 @@ from service.registry.storage.database import Database
 
 
 class IdempotencyLeases(PeriodicThread):
-    """Renews the leases that are held when its turn comes; most creations end before.
+    """Renews the leases of this process every third of a lease; most requests have ended before.
 
-    Whoever loses its lease to somebody else, because the database did not answer, finds out before it creates anything.
+    A request that loses its lease, because the database did not answer, fails when it stores its response, in the
+    transaction that creates: nothing is created twice.
     """
 
     def __init__(self, database: Database, last_success: Gauge) -> None:
         # No back-off: a lease would not outlast it.
-        interval, none = idempotency_keys.RESERVATION_LEASE / 3, timedelta(0)
-        super().__init__("idempotency_leases", (self._renew,), interval, last_success, max_back_off=none)
+        interval = idempotency_keys.RESERVATION_LEASE / 3
+        super().__init__("idempotency_leases", (self._renew,), interval, last_success, max_back_off=timedelta(0))
         self._database = database
         self._held: set[Reservation] = set()
 
     @contextmanager
-    def hold(self, once: Reservation) -> Iterator[None]:
-        """This process works on it until the block ends. What is held when the thread stops is free a lease later."""
-        self._held.add(once)
+    def hold(self, reservation: Reservation) -> Iterator[None]:
+        """Renew the lease until the block ends. After the thread stops, leases run out."""
+        self._held.add(reservation)
         try:
             yield
         finally:
-            self._held.discard(once)
+            self._held.discard(reservation)
 
     def _renew(self) -> None:
-        for once in self._held.copy():
+        for reservation in self._held.copy():
             with self._database.write() as session:
-                idempotency_keys.renew(session, once)
+                idempotency_keys.renew(session, reservation)

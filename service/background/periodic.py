@@ -67,14 +67,14 @@ class PeriodicThread:
     def _run(self) -> None:
         pause, due = self._interval, time.monotonic()
         while True:
-            # Before both looks, at the flag and at the work: what comes after one of them must cause the next turn.
+            # Cleared before `stopping` and the work are read: whatever changes after that causes another turn.
             self._woken.clear()
             if self.stopping:
                 return
             if time.monotonic() < due:  # a wake does not put off the next regular turn, however many there are
-                self._succeed(self._when_woken)
+                self._run_steps(self._when_woken)
             else:
-                if self._succeed(self._steps):
+                if self._run_steps(self._steps):
                     self._last_success.set_to_current_time()
                     pause = self._interval
                 else:
@@ -82,7 +82,7 @@ class PeriodicThread:
                 due = time.monotonic() + pause * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  (no secret)
             self._woken.wait(max(0, due - time.monotonic()))
 
-    def _succeed(self, steps: Sequence[Step]) -> bool:
+    def _run_steps(self, steps: Sequence[Step]) -> bool:
         failures = 0
         for step in steps:
             try:

@@ -1,4 +1,4 @@
-"""The service's background thread: it tidies up, and tells workers about waiting jobs."""
+"""The background thread for housekeeping and for announcing waiting jobs to the workers."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -41,12 +41,16 @@ class Sweeper(PeriodicThread):
         self._celery = _celery(settings)
 
     def wake(self) -> None:
-        """Something was committed that a worker may want to hear of."""
+        """Announce waiting jobs now. Without a broker workers poll, and this does nothing."""
         if self._celery is not None:
             super().wake()
 
     def check_broker(self) -> None:
-        """Raise something when a broker is configured and does not answer."""
+        """Connect to the broker, if one is configured.
+
+        Raises:
+            Exception: of the broker's client, when it does not answer.
+        """
         if self._celery is not None:
             with self._celery.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, timeout=1)

@@ -57,7 +57,7 @@ async def _signed_out(request: Request, error: Exception) -> Response:  # noqa: 
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    kind = problem_types.kind_of(error) or problem_types.TABLE[500]
+    kind = problem_types.problem_type_of(error) or problem_types.TABLE[500]
     detail = error.detail if isinstance(error, RegistryError) else ""
     return _error_page(request, kind, detail)
 
@@ -75,7 +75,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _error_page(request, kind, error.detail if error.status_code == 403 else "", status=error.status_code)
 
 
-def _error_page(request: Request, kind: problem_types.Kind, detail: str, status: int | None = None) -> Response:
+def _error_page(request: Request, kind: problem_types.ProblemType, detail: str, status: int | None = None) -> Response:
     return page(
         request,
         "error.html",

@@ -1,7 +1,7 @@
 """Problem documents: media type and examples. FastAPI's own 422, which is never sent, is removed."""
 
 from service.openapi.operations import Node
-from service.web.problem_types import TABLE, Kind
+from service.web.problem_types import TABLE, ProblemType
 from service.web.problems import MEDIA_TYPE, Problem
 
 _UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
@@ -30,7 +30,7 @@ def _complete_response(responses: Node, status: str, response: Node) -> None:
                 body["example"] = _example(kinds.pop())
 
 
-def _example(kind: Kind) -> Node:
+def _example(kind: ProblemType) -> Node:
     instance = "urn:uuid:0b9f5d0e-5c0e-4b57-9a53-0d8f0f6f3a5e"
     return Problem(
         type=f"/problems/{kind.slug}", title=kind.title, status=kind.status, detail=kind.advice, instance=instance

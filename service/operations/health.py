@@ -42,7 +42,7 @@ def read_readiness(request: Request, resources: ResourcesDep) -> Health | Respon
         problem_types.TABLE[503],
         f"Not ready: {failed}.",
         headers={"Retry-After": "5"},
-        more={"checks": results},
+        extensions={"checks": results},
     )
 
 

@@ -7,15 +7,15 @@ from html import escape
 
 WIDTH, HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 12, 28  # room for the labels of the axes
-_MOST_POINTS = 160  # of a line: more are not told apart
-_MOST_DOTS = 40
+_MAX_POINTS = 160  # of a line: more cannot be told apart
+_MAX_DOTS = 40
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """What a line shows, by name."""
+    """The name and the points of a line."""
 
     name: str
     points: Sequence[Point]
@@ -40,7 +40,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Line:
-    """A series, drawn."""
+    """A series as an SVG path."""
 
     name: str
     path: str
@@ -50,14 +50,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """All of a chart."""
+    """A chart, laid out in the units of its view box."""
 
     title: str
     lines: Sequence[Line]
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
     x_name: str
-    summary: str  #: in words, for whoever does not see it
+    summary: str  #: text alternative, for screen readers
     width: int
     height: int
 
@@ -89,16 +89,16 @@ def line_chart(
     width: int = WIDTH,
     height: int = HEIGHT,
 ) -> Chart | None:
-    """A chart of these series, or nothing without a point. `low` and `high` are limits that the y axis reaches."""
+    """A chart of these series; None without a point. The y axis includes `low` and `high`, if they are given."""
     shown = [Series(one.name, thinned(one.points)) for one in series if one.points]
     if not shown:
         return None
     xs = [x for one in shown for x, _ in one.points]
     ys = [y for one in shown for _, y in one.points]
     y_marks = ticks(min(ys) if low is None else min(low, *ys), max(ys) if high is None else max(high, *ys))
-    across = _Scale(min(xs), max(xs), _LEFT + 4, width - _RIGHT - 4)
-    up = _Scale(y_marks[0], y_marks[-1], height - _BOTTOM, _TOP)
-    lines = [_line(one, x_name, across, up) for one in shown]
+    x_scale = _Scale(min(xs), max(xs), _LEFT + 4, width - _RIGHT - 4)
+    y_scale = _Scale(y_marks[0], y_marks[-1], height - _BOTTOM, _TOP)
+    lines = [_line(one, x_name, x_scale, y_scale) for one in shown]
     summary = ". ".join(
         f"{one.name}: from {brief(one.points[0][1])} to {brief(one.points[-1][1])} over {len(one.points)} points"
         for one in shown
@@ -106,8 +106,8 @@ def line_chart(
     return Chart(
         title=title,
         lines=lines,
-        x_ticks=[Tick(across(x), brief(x)) for x in _ends(min(xs), max(xs))],
-        y_ticks=[Tick(up(y), brief(y)) for y in y_marks],
+        x_ticks=[Tick(x_scale(x), brief(x)) for x in _ends(min(xs), max(xs))],
+        y_ticks=[Tick(y_scale(y), brief(y)) for y in y_marks],
         x_name=x_name,
         summary=f"{summary}.",
         width=width,
@@ -115,27 +115,27 @@ def line_chart(
     )
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Round numbers around all that lies between, at steps of 1, 2 or 5 times a power of ten."""
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """About `count` round numbers that cover `low` to `high`, at steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         low, high = (low - 0.5, high + 0.5) if low else (0.0, 1.0)
-    rough = (high - low) / about
+    rough = (high - low) / count
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [at * step for at in range(first, last + 1)]
 
 
-def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
-    """At most so many points, or a few more: of each stretch the lowest and the highest, so that no peak is lost."""
-    if len(points) <= most:
+def thinned(points: Sequence[Point], limit: int = _MAX_POINTS) -> list[Point]:
+    """At most `limit` points, or a few more: the lowest and the highest of each stretch, so that no peak is lost."""
+    if len(points) <= limit:
         return list(points)
-    length = math.ceil(2 * len(points) / (most - 2))
-    kept = {0, len(points) - 1}
+    length = math.ceil(2 * len(points) / (limit - 2))
+    indices = {0, len(points) - 1}
     for start in range(0, len(points), length):
         stretch = range(start, min(start + length, len(points)))
-        kept |= {min(stretch, key=lambda at: points[at][1]), max(stretch, key=lambda at: points[at][1])}
-    return [points[at] for at in sorted(kept)]
+        indices |= {min(stretch, key=lambda at: points[at][1]), max(stretch, key=lambda at: points[at][1])}
+    return [points[at] for at in sorted(indices)]
 
 
 def brief(value: float) -> str:
@@ -157,15 +157,15 @@ class _Scale:
         return round(self.start + share * (self.end - self.start), 1)
 
 
-def _line(series: Series, x_name: str, across: _Scale, up: _Scale) -> Line:
-    placed = [(across(x), up(y)) for x, y in series.points]
-    path = "M" + "L".join(f"{x:g} {y:g}" for x, y in placed)
+def _line(series: Series, x_name: str, x_scale: _Scale, y_scale: _Scale) -> Line:
+    positions = [(x_scale(x), y_scale(y)) for x, y in series.points]
+    path = "M" + "L".join(f"{x:g} {y:g}" for x, y in positions)
     dots = [
         Dot(x, y, f"{series.name} {brief(value)}, {x_name} {brief(at)}")
-        for (x, y), (at, value) in zip(placed, series.points, strict=True)
+        for (x, y), (at, value) in zip(positions, series.points, strict=True)
     ]
     last = brief(series.points[-1][1])
-    return Line(series.name, path, dots if len(dots) <= _MOST_DOTS else dots[-1:], last)
+    return Line(series.name, path, dots if len(dots) <= _MAX_DOTS else dots[-1:], last)
 
 
 def _circles(dots: Sequence[Dot]) -> str:
@@ -180,5 +180,5 @@ def _circles(dots: Sequence[Dot]) -> str:
 def _ends(low: float, high: float) -> list[float]:
     if low == high:
         return [low]
-    whole = (at for at in ticks(low, high)[1:-1] if at == int(at))  # steps and versions are numbered
-    return [low, *(at for at in whole if 0.12 < (at - low) / (high - low) < 0.88), high]
+    integers = (at for at in ticks(low, high)[1:-1] if at == int(at))  # steps and versions are numbered
+    return [low, *(at for at in integers if 0.12 < (at - low) / (high - low) < 0.88), high]

@@ -1,4 +1,4 @@
-"""What routes ask for, by name."""
+"""Dependencies and parameter types that the routes share."""
 
 import uuid
 from collections.abc import Iterator
@@ -40,14 +40,14 @@ class Resources:
     idempotency_leases: IdempotencyLeases
     metrics: CollectorRegistry
     callers: TTLCache[str, Caller]
-    """By their keys, who have called within the last second. It belongs to the event loop's thread."""
+    """Authenticated callers of the last second, by credential. For the event loop's thread only."""
 
     def image_limits(self, images: int) -> UploadLimits:
-        """At most so many images, of the sizes that the settings allow."""
+        """Limits of an upload of at most `images` images, with the sizes that the settings allow."""
         return UploadLimits(images=images, pixels=self.settings.max_image_pixels, bytes=self.settings.max_upload_bytes)
 
     def committed(self, session: Session) -> None:
-        """Something was committed that others may be waiting for."""
+        """Call this after a commit: it wakes the sweeper, and the webhook sender if deliveries are due."""
         self.sweeper.wake()
         if outbox.are_due(session):
             self.webhook_sender.wake()
@@ -61,27 +61,27 @@ async def _resources(request: Request) -> Resources:
 
 
 ResourcesDep = Annotated[Resources, Depends(_resources)]
-"""For whatever needs files, or manages its transactions itself because it handles files between them."""
+"""For routes that need files, or manage their transactions themselves because they handle files between them."""
 
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, or a token of the configured identity provider.")
 
 
 async def signed_in(request: Request) -> Caller:
-    """Whoever is calling: `service.access.authentication` lets nobody through without."""
+    """The caller, whom the middleware of `service.access.authentication` has authenticated."""
     caller: Caller = request.state.caller
     return caller
 
 
-async def _caller(request: Request, wanted: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Caller:
+async def _caller(request: Request, required: SecurityScopes, _: Annotated[object, Depends(_bearer)]) -> Caller:
     caller = await signed_in(request)
-    if not caller.may(wanted.scopes):
-        raise ScopeMissing(wanted.scopes)
+    if not caller.may(required.scopes):
+        raise ScopeMissing(required.scopes)
     return caller
 
 
 def needs(*scopes: Scope) -> Any:
-    """The caller, who must have these scopes."""
+    """A dependency that gives the caller, or raises `ScopeMissing` unless they have all these scopes."""
     return Security(_caller, scopes=scopes)
 
 

@@ -1,4 +1,4 @@
-"""Kinds of fields, and forms of bodies, that several routes share."""
+"""Field types and base models of bodies that several routes share."""
 
 import re
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def _without_nul(text: str) -> str:
 
 
 def _moment(text: object) -> object:
-    """RFC 3339: pydantic takes seconds since 1970, too, and guesses from their number that some are milliseconds."""
+    """Only RFC 3339: pydantic would also take numbers, as seconds or milliseconds since 1970 by their size."""
     if not (isinstance(text, str) and _RFC3339.fullmatch(text)):
         raise ValueError("must be a date and time as of RFC 3339")
     return text
@@ -75,13 +75,13 @@ Labels = Annotated[
 
 
 class RequestBody(BaseModel):
-    """What a JSON body is: nothing in it that is not asked for, and no number that is none."""
+    """Base of JSON bodies: unknown fields, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Answer(BaseModel):
-    """What is answered about a row: `model_validate(row)` reads each field from the attribute of the same name."""
+    """Base of answers about a row: `model_validate(row)` reads each field from the attribute of the same name."""
 
     model_config = ConfigDict(from_attributes=True)
 

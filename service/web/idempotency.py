@@ -33,34 +33,34 @@ _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class Replay(Exception):
-    """The request was answered before."""
+    """The request was answered before, with this response."""
 
-    def __init__(self, answered: StoredResponse) -> None:
-        self.answered = answered
+    def __init__(self, stored: StoredResponse) -> None:
+        self.stored = stored
 
 
 class IdempotentAnswer:
     """Builds the response of a creating route and stores it under the caller's key, in the same transaction."""
 
-    def __init__(self, once: Reservation | None) -> None:
-        self._once = once
+    def __init__(self, reservation: Reservation | None) -> None:
+        self._reservation = reservation
 
     def answer(
         self, session: Session, document: BaseModel, status: int, *, location: str | None = None, **headers: str
     ) -> Response:
         """The response, stored in the transaction of `session` if the caller sent a key."""
-        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if location is not None:
-            told["location"] = location
+            fields["location"] = location
         body = document.model_dump_json().encode()
-        if self._once is not None:
-            idempotency_keys.finish(session, self._once, status=status, headers=told, body=body)
-        return _response(status, told, body)
+        if self._reservation is not None:
+            idempotency_keys.finish(session, self._reservation, status=status, headers=fields, body=body)
+        return _response(status, fields, body)
 
 
-def replayed(answered: StoredResponse) -> Response:
-    """The stored answer."""
-    return _response(answered.status, answered.headers | {"idempotent-replayed": "true"}, answered.body)
+def replayed(stored: StoredResponse) -> Response:
+    """The stored response again, with the header `Idempotent-Replayed: true`."""
+    return _response(stored.status, stored.headers | {"idempotent-replayed": "true"}, stored.body)
 
 
 def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
@@ -68,7 +68,7 @@ def _response(status: int, headers: dict[str, str], body: bytes) -> Response:
 
 
 async def sent_body(request: Request) -> FormData | bytes:
-    """What the framework has read already, and keeps with the request.
+    """The body, which the framework has read already: a form, or the bytes of any other body.
 
     Raises:
         RequestValidationError: a form has parts that the route does not know; what is JSON may not have such fields.
@@ -77,16 +77,16 @@ async def sent_body(request: Request) -> FormData | bytes:
         return await request.body()
     form = await request.form()
     route: APIRoute = request.scope["route"]
-    if strangers := sorted(form.keys() - set(_parts(route.dependant))):
+    if unknown_fields := sorted(form.keys() - set(_part_names(route.dependant))):
         extra = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted"}
-        raise RequestValidationError([{**extra, "loc": ("body", name)} for name in strangers])
+        raise RequestValidationError([{**extra, "loc": ("body", name)} for name in unknown_fields])
     return form
 
 
-def _parts(dependant: Dependant) -> Iterator[str]:
+def _part_names(dependant: Dependant) -> Iterator[str]:
     yield from (part.alias for part in dependant.body_params)
-    for further in dependant.dependencies:
-        yield from _parts(further)
+    for dependency in dependant.dependencies:
+        yield from _part_names(dependency)
 
 
 # A coroutine: most callers send no key, and the framework takes two threads for any other generator.
@@ -94,7 +94,7 @@ async def _creation(
     request: Request,
     resources: ResourcesDep,
     caller: Annotated[Caller, Depends(signed_in)],
-    sent: Annotated[Any, Depends(sent_body)],
+    body: Annotated[Any, Depends(sent_body)],
     key: Annotated[
         str | None,
         Header(
@@ -109,38 +109,39 @@ async def _creation(
     if key is None:
         yield IdempotentAnswer(None)
         return
-    # Some callers make their keys of what they ask for.
-    pseudonym = caller.pseudonyms.content(_read(key).encode())
-    once = Reservation(caller.tenant_id, f"{request.method} {request.url.path}", pseudonym, attempt=uuid.uuid4())
-    answered = await run_in_threadpool(_begin, resources.database, once, caller.pseudonyms, sent)
-    if answered is not None:
-        raise Replay(answered)
+    # Some callers derive their keys from personal data.
+    pseudonym = caller.pseudonyms.content(_unquoted(key).encode())
+    reservation = Reservation(caller.tenant_id, f"{request.method} {request.url.path}", pseudonym, attempt=uuid.uuid4())
+    stored = await run_in_threadpool(_begin, resources.database, reservation, caller.pseudonyms, body)
+    if stored is not None:
+        raise Replay(stored)
     try:
-        with resources.idempotency_leases.hold(once):
-            yield IdempotentAnswer(once)
+        with resources.idempotency_leases.hold(reservation):
+            yield IdempotentAnswer(reservation)
     except BaseException:
-        await run_in_threadpool(_abandon, resources.database, once)
+        await run_in_threadpool(_abandon, resources.database, reservation)
         raise
 
 
 def _begin(
-    database: Database, once: Reservation, pseudonyms: Pseudonyms, sent: FormData | bytes
+    database: Database, reservation: Reservation, pseudonyms: Pseudonyms, body: FormData | bytes
 ) -> StoredResponse | None:
-    fingerprint = pseudonyms.content(_digest(sent))
+    fingerprint = pseudonyms.content(_digest(body))
     with database.write() as session:
-        return idempotency_keys.begin(session, once, fingerprint)
+        return idempotency_keys.begin(session, reservation, fingerprint)
 
 
-def _abandon(database: Database, once: Reservation) -> None:
+def _abandon(database: Database, reservation: Reservation) -> None:
     with database.write() as session:
-        idempotency_keys.abandon(session, once)
+        idempotency_keys.abandon(session, reservation)
 
 
 CreationDep = Annotated[IdempotentAnswer, Depends(_creation, scope="function")]
-"""For every route that creates. Declare it before a session, which must have ended when a failed try is given up."""
+"""For every route that creates something. Declare it before a session: the session ends first, and a failed attempt can
+then release its reservation."""
 
 
-def _read(key: str) -> str:
+def _unquoted(key: str) -> str:
     if quoted := _QUOTED.fullmatch(key):
         return re.sub(r"\\(.)", r"\1", quoted[1])
     if _BARE.fullmatch(key):
@@ -148,18 +149,18 @@ def _read(key: str) -> str:
     raise InvalidInput(Fault("#/Idempotency-Key", "must be 1 to 255 printable ASCII characters, in quotes or without"))
 
 
-def _digest(sent: FormData | bytes) -> bytes:
-    """SHA-256 over what was sent; of a form over its parts, since each client separates them differently.
+def _digest(body: FormData | bytes) -> bytes:
+    """SHA-256 of a body; of a form over its parts, since each client chooses another boundary between them.
 
     It is stored with a key only: a body that names a person is short enough to be guessed from its digest.
     """
-    if isinstance(sent, bytes):
-        return hashlib.sha256(sent).digest()
-    whole = hashlib.sha256()
-    for name, part in sent.multi_items():
+    if isinstance(body, bytes):
+        return hashlib.sha256(body).digest()
+    total = hashlib.sha256()
+    for name, part in body.multi_items():
         digest = _file_digest(part) if isinstance(part, UploadFile) else hashlib.sha256(part.encode()).digest()
-        whole.update(hashlib.sha256(name.encode()).digest() + digest)
-    return whole.digest()
+        total.update(hashlib.sha256(name.encode()).digest() + digest)
+    return total.digest()
 
 
 def _file_digest(part: UploadFile) -> bytes:

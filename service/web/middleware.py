@@ -1,4 +1,4 @@
-"""What surrounds every request: an identity, a line in the log, and limits on its body. Pure ASGI."""
+"""Middleware around every request: identifier, access log, metrics, span, and limits on the body. Pure ASGI."""
 
 import asyncio
 import logging
@@ -19,22 +19,22 @@ from service.web import problem_types, problems
 
 logger = logging.getLogger("service.access")
 
-_LINGERS = 2.0  # seconds that a body may go on arriving after the answer
-_SLOWEST = 1000  # bytes a second of an upload, on average
+_LINGERING_TIMEOUT = 2.0  # seconds that a body may go on arriving after the response
+_MIN_RATE = 1000  # bytes a second of an upload, on average
 _JSON_BYTES = 1 << 20  # a body that is no upload is held in memory
 _METHODS = frozenset(HTTPMethod)
-_NOBODY_WAITS = 499  # there was no answer, because the caller has gone; nginx has this number for it
-_POLLED = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds, and nobody wants to see it traced
-_DETAIL = "The body has more than {} bytes."
+_CLIENT_CLOSED_REQUEST = 499  # as in nginx: the caller closed the connection before there was a response
+_POLLED = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds: not traced
+_TOO_LARGE = "The body has more than {} bytes."
 #: The client may still be sending: what follows on this connection would not be a request.
 _CLOSE = {"Connection": "close"}
 
 
-class Lingering:
-    """Reads on for a moment where an answer ends a connection and the body is still arriving (RFC 9112, section 9.6).
+class LingeringClose:
+    """Reads on for up to 2 seconds if a response closes the connection before the body has arrived (RFC 9112, 9.6).
 
-    A connection that is closed with something unread is reset, and a reset overtakes the answer: a client would see a
-    broken connection, and a proxy take this replica for a broken one.
+    A connection that is closed with unread data is reset, and the reset overtakes the response: a client would see a
+    broken connection, and a proxy would take this replica for a broken one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -43,13 +43,13 @@ class Lingering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
         has_arrived = is_last = is_withheld = False
 
-        async def noted() -> Message:
+        async def receive_noting_end() -> Message:
             nonlocal has_arrived
             message = await receive()
             has_arrived = not message.get("more_body", False)
             return message
 
-        async def unfinished(message: Message) -> None:
+        async def send_without_end(message: Message) -> None:
             nonlocal is_last, is_withheld
             if message["type"] == "http.response.start":
                 is_last = (b"connection", b"close") in message.get("headers", [])
@@ -57,24 +57,27 @@ class Lingering:
                 is_withheld, message = True, {**message, "more_body": True}
             await send(message)
 
-        await self._app(scope, noted, unfinished)
-        if is_withheld:  # whoever answered is done: the wait is in no log, and keeps no upload from its slot
+        await self._app(scope, receive_noting_end, send_without_end)
+        if is_withheld:  # the request is logged and its upload slot free: neither includes this wait
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LINGERS):
+                async with asyncio.timeout(_LINGERING_TIMEOUT):
                     while not has_arrived:
-                        await noted()
+                        await receive_noting_end()
             await send({"type": "http.response.body"})
 
 
 class RequestIdentity:
-    """Gives each request an identifier, and logs, counts and traces it by route: a path or an address may hold a name.
+    """Gives each request an identifier, and logs, times and traces it by route template, since a path may hold a name.
 
-    So may a method: the server lets every word pass (RFC 9110, section 9.1).
+    So may a method, which can be any token (RFC 9110, section 9.1): one that is not standard is recorded as `-`.
+
+    Args:
+        durations: seconds of each request, with the labels method, route and status.
     """
 
-    def __init__(self, app: ASGIApp, answered: Histogram) -> None:
+    def __init__(self, app: ASGIApp, durations: Histogram) -> None:
         self._app = app
-        self._answered = answered
+        self._durations = durations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
         if scope["type"] != "http":
@@ -84,9 +87,9 @@ class RequestIdentity:
         scope.setdefault("state", {})["request_id"] = request_id
         method = scope["method"] if scope["method"] in _METHODS else "-"
         began = time.monotonic()
-        status = _NOBODY_WAITS
+        status = _CLIENT_CLOSED_REQUEST
 
-        async def noted(message: Message) -> None:
+        async def send_identified(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -95,11 +98,11 @@ class RequestIdentity:
 
         with logs.context(request=str(request_id)), _span(scope) as span:
             try:
-                await self._app(scope, receive, noted)
+                await self._app(scope, receive, send_identified)
             finally:
                 route = _route(scope)
                 seconds = time.monotonic() - began
-                self._answered.labels(method, route, status).observe(seconds)
+                self._durations.labels(method, route, status).observe(seconds)
                 span.update_name(f"{method} {route}")
                 span.set_attributes(
                     {
@@ -116,7 +119,8 @@ class RequestIdentity:
                 text = " ".join(f"{name}={value}" for name, value in fields.items())
                 logger.info(
                     "%s request=%s",
-                    *(text, request_id),
+                    text,
+                    request_id,
                     extra=fields | ({"tenant": str(caller.tenant_id)} if caller else {}),
                 )
 
@@ -134,7 +138,10 @@ def _span(scope: Scope) -> AbstractContextManager[Span]:
 
 
 class BodyLimit:
-    """Refuses bodies of more than `limit` bytes: by their declared length at once, otherwise once they pass it."""
+    """Answers 413 to uploads of more than `limit` bytes, and to other bodies of more than 1 MiB (or `limit`, if less).
+
+    Without `Content-Length` this is raised (`HTTPException`) where the body is read.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -148,36 +155,36 @@ class BodyLimit:
         limit = self._limit if _is_upload(headers) else min(self._limit, _JSON_BYTES)
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > limit:
-            detail = _DETAIL.format(limit)
+            detail = _TOO_LARGE.format(limit)
             refusal = problems.answer(scope["state"]["request_id"], problem_types.TABLE[413], detail, headers=_CLOSE)
             await refusal(scope, receive, send)
             return
         received = 0
 
-        async def counted() -> Message:
+        async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                # Whoever reads the body lets this pass, after removing what it has written.
-                raise HTTPException(413, _DETAIL.format(limit), _CLOSE)
+                # The reader of the body removes what it has written, and lets this pass.
+                raise HTTPException(413, _TOO_LARGE.format(limit), _CLOSE)
             return message
 
-        await self._app(scope, counted, send)
+        await self._app(scope, receive_counted, send)
 
 
 class UploadSlots:
-    """Lets so many uploads be received and worked on at once, and none of them pause for longer than `patience`.
+    """Limits how many uploads are received and processed at once: 503 when all `slots` are taken.
 
-    Nor may one fall back behind a slow pace for that long: a byte a minute would keep a slot for ever. Whatever else is
-    asked for needs no slot.
+    408 (raised where the body is read) for an upload that sends nothing for `idle_timeout`, or falls behind 1000 bytes
+    a second by as much: a byte a minute would keep a slot for ever. Other requests need no slot.
     """
 
-    def __init__(self, app: ASGIApp, slots: int, patience: timedelta, in_progress: Gauge) -> None:
+    def __init__(self, app: ASGIApp, slots: int, idle_timeout: timedelta, in_progress: Gauge) -> None:
         self._app = app
         self._in_progress = in_progress
         self._slots = slots
-        self._patience = patience.total_seconds()
+        self._idle_timeout = idle_timeout.total_seconds()
         self._taken = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
@@ -190,26 +197,28 @@ class UploadSlots:
             refusal = problems.answer(scope["state"]["request_id"], problem_types.TABLE[503], detail, headers=headers)
             await refusal(scope, receive, send)
             return
-        is_arriving, late = True, time.monotonic() + self._patience
+        is_arriving, deadline = True, time.monotonic() + self._idle_timeout
 
-        async def patient() -> Message:
-            nonlocal is_arriving, late
+        async def receive_in_time() -> Message:
+            nonlocal is_arriving, deadline
             if not is_arriving:  # all that can come now is the end of the connection
                 return await receive()
             try:
-                async with asyncio.timeout(late - time.monotonic()):
+                async with asyncio.timeout(deadline - time.monotonic()):
                     message = await receive()
             except TimeoutError:
-                detail = f"Nothing has arrived for {self._patience:g} seconds, or less than {_SLOWEST} bytes a second."
+                detail = (
+                    f"Nothing has arrived for {self._idle_timeout:g} seconds, or less than {_MIN_RATE} bytes a second."
+                )
                 raise HTTPException(408, detail, _CLOSE) from None
             is_arriving = message.get("more_body", False)
-            late = min(time.monotonic() + self._patience, late + len(message.get("body", b"")) / _SLOWEST)
+            deadline = min(time.monotonic() + self._idle_timeout, deadline + len(message.get("body", b"")) / _MIN_RATE)
             return message
 
         self._taken += 1
         self._in_progress.set(self._taken)
         try:
-            await self._app(scope, patient, send)
+            await self._app(scope, receive_in_time, send)
         finally:
             self._taken -= 1
             self._in_progress.set(self._taken)

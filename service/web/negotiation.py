@@ -1,8 +1,8 @@
-"""What a caller would rather have: which form of an answer, and whether it has the answer already."""
+"""Content negotiation and conditional requests: the headers `Accept` and `If-None-Match` (RFC 9110)."""
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
-    """RFC 9110, section 13.1.2: a list of tags, compared weakly, or `*`."""
+    """Whether `If-None-Match` has `etag` (weak comparison) or `*`: answer 304 then (RFC 9110, section 13.1.2)."""
     tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
     return bool(tags & {etag, "*"})
 
@@ -11,12 +11,12 @@ JSON, HTML, PDF = "application/json", "text/html", "application/pdf"
 
 
 def preferred(accept: str) -> str:
-    """Of JSON, HTML and PDF the one that `Accept` likes best (RFC 9110, section 12.5.1); JSON if it likes none."""
-    liked = dict(_weight(part) for part in accept.lower().split(","))
+    """The type among JSON, HTML and PDF that `Accept` weighs highest (RFC 9110, section 12.5.1); else JSON."""
+    weights = dict(_weight(part) for part in accept.lower().split(","))
 
     def weight(kind: str) -> float:
         family = f"{kind.partition('/')[0]}/*"
-        return next((liked[one] for one in (kind, family, "*/*") if one in liked), 0.0)
+        return next((weights[one] for one in (kind, family, "*/*") if one in weights), 0.0)
 
     return max((JSON, HTML, PDF), key=weight)
 

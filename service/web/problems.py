@@ -24,7 +24,7 @@ from service.registry.models.architectures import ImageSizeUnsupported
 from service.registry.models.checkpoint_files import CheckpointRejected
 from service.registry.storage.disk_full import is_disk_full
 from service.web.idempotency import Replay, replayed
-from service.web.problem_types import INTERNAL, INVALID, NOT_FOUND, TABLE, UNAVAILABLE, Kind, kind_of
+from service.web.problem_types import INTERNAL, INVALID, NOT_FOUND, TABLE, UNAVAILABLE, ProblemType, problem_type_of
 
 MEDIA_TYPE = "application/problem+json"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -59,13 +59,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def answer(
     request_id: uuid.UUID,
-    kind: Kind,
+    kind: ProblemType,
     detail: str,
     faults: Iterable[Fault] = (),
     headers: Mapping[str, str] | None = None,
-    more: Mapping[str, Any] | None = None,
+    extensions: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
-    """The response for one problem; `more` are extension members."""
+    """The response for one problem; `extensions` are extension members (RFC 9457, section 3.2)."""
     body = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,
@@ -74,11 +74,11 @@ def answer(
         "instance": request_id.urn,
         "errors": [asdict(fault) for fault in faults],
     }
-    return JSONResponse(body | dict(more or {}), kind.status, headers, MEDIA_TYPE)
+    return JSONResponse(body | dict(extensions or {}), kind.status, headers, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem."""
+    """Add the exception handlers that answer every error of `app` with a problem."""
     app.add_exception_handler(Replay, _replay)
     app.add_exception_handler(RegistryError, _registry_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -91,12 +91,12 @@ def install(app: FastAPI) -> None:
 
 async def _replay(request: Request, error: Exception) -> Response:  # noqa: ARG001
     assert isinstance(error, Replay)
-    return replayed(error.answered)
+    return replayed(error.stored)
 
 
 async def _registry_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RegistryError)
-    kind = kind_of(error)
+    kind = problem_type_of(error)
     if kind is None:
         raise error
     headers = {}
@@ -126,21 +126,21 @@ def _faults(error: RegistryError) -> Iterable[Fault]:
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    if any(item["loc"][0] == "path" for item in found):  # what cannot be an identifier identifies nothing
+    items = error.errors()
+    if any(item["loc"][0] == "path" for item in items):  # a malformed identifier is one that does not exist
         return answer(request.state.request_id, NOT_FOUND, (errors.NotFound.__doc__ or "").strip())
-    faults = dict.fromkeys(Fault(pointer(_place(item)), _message(item)) for item in found[: errors.MOST_FAULTS])
+    faults = dict.fromkeys(Fault(pointer(_location(item)), _message(item)) for item in items[: errors.MOST_FAULTS])
     return answer(request.state.request_id, INVALID, (errors.InvalidInput.__doc__ or "").strip(), faults)
 
 
-def _place(item: Mapping[str, Any]) -> tuple[str | int, ...]:
-    """What a fault points to. An unknown key was made up by the caller and may be a name: its object stands for it."""
+def _location(item: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """Where the error is. An unknown key may be personal data: the location is then that of the object around it."""
     location: tuple[str | int, ...] = item["loc"]
     return location[:-1] if item["type"] == "extra_forbidden" else location
 
 
 def pointer(location: tuple[str | int, ...]) -> str:
-    """Where FastAPI found something, as a JSON Pointer: `("body", "metadata", "labels", 0)` is `#/labels/0`."""
+    """The location of a validation error as a JSON Pointer: `("body", "metadata", "labels", 0)` is `#/labels/0`."""
     source, *steps = location
     if source == "body" and steps[:1] == ["metadata"] and len(steps) > 1:
         steps = steps[1:]
@@ -191,7 +191,7 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
 
 
 def unavailable(request_id: uuid.UUID, error: Exception) -> JSONResponse:
-    """The answer while the database is away, or has no room to write."""
+    """503: the database does not answer, or its disk is full."""
     detail = "The database has no room left." if is_disk_full(error) else "The database does not answer."
     return answer(request_id, UNAVAILABLE, detail, headers={"Retry-After": "5"})
 
