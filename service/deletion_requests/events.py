@@ -1,4 +1,4 @@
-"""What happens to a deletion request, as server-sent events that go on where a broken connection ended."""
+"""The server-sent events of a deletion request, which a client can resume after a broken connection."""
 
 import re
 import uuid
@@ -37,14 +37,14 @@ data: {"state":"completed","reason":null,"version":2}
 id: 3.1.400
 
 """
-"""What a stream may look like."""
+"""Example of a stream, for OpenAPI."""
 
-_EVERY = 0.5  # seconds between two looks at the database
+_POLL_INTERVAL = 0.5  # seconds between two reads of the database
 
 
 @dataclass(frozen=True)
 class Position:
-    """How much of a request's story has been told: up to this transition, and this step of this attempt's curves."""
+    """The last events that were sent: a transition (its id), and a step of the attempt with this fence."""
 
     transition: int = 0
     fence: int = 0
@@ -52,9 +52,9 @@ class Position:
 
     @classmethod
     def parse(cls, last_event_id: str | None) -> Self:
-        """From `Last-Event-ID`; from the beginning if it is none of ours."""
-        found = re.fullmatch(r"([0-9]{1,18})\.([0-9]{1,9})\.(-1|[0-9]{1,9})", last_event_id or "")
-        return cls(*(int(part) for part in found.groups())) if found else cls()
+        """From `Last-Event-ID`; the beginning if there is none, or it is malformed."""
+        match = re.fullmatch(r"([0-9]{1,18})\.([0-9]{1,9})\.(-1|[0-9]{1,9})", last_event_id or "")
+        return cls(*(int(part) for part in match.groups())) if match else cls()
 
     def __str__(self) -> str:
         return f"{self.transition}.{self.fence}.{self.step}"
@@ -66,16 +66,16 @@ async def follow(
     """Everything after `position`, as it happens: `state`, `step` and `progress`, and `end` when it has ended."""
     progress: Progress | None = None
 
-    def look() -> tuple[list[ServerSentEvent], Position, Progress, Ended | None]:
+    def poll() -> tuple[list[ServerSentEvent], Position, Progress, Ended | None]:
         with database.read() as session:
             request = lifecycle.find(session, tenant_id, request_id)
-            events, reached = _since(session, request, position)
+            events, after = _since(session, request, position)
             version = request.job.version.number if request.job.version else None
             ended = Ended(state=request.state, reason=request.reason, version=version)
-            return events, reached, Progress.model_validate(request.job), ended if request.state in ENDED else None
+            return events, after, Progress.model_validate(request.job), ended if request.state in ENDED else None
 
     while True:
-        events, position, now, ended = await run_in_threadpool(look)
+        events, position, now, ended = await run_in_threadpool(poll)
         for event in events:
             yield event
         if ended is not None:
@@ -84,23 +84,23 @@ async def follow(
         if now != progress:
             progress = now
             yield ServerSentEvent(event="progress", data=now)
-        await anyio.sleep(_EVERY)
+        await anyio.sleep(_POLL_INTERVAL)
 
 
 def _since(session: Session, request: DeletionRequest, position: Position) -> tuple[list[ServerSentEvent], Position]:
-    """The events after `position`, steps before the move that ended them, and the position after them."""
+    """The events after `position`, steps before the transition that ends the request, and the position after them."""
     moves = lifecycle.transitions(session, request.id, after=position.transition)
-    last = [moves.pop()] if moves and moves[-1].after in ENDED else []
+    final_moves = [moves.pop()] if moves and moves[-1].after in ENDED else []
     events = []
 
-    def told(kind: str, data: BaseModel, reached: Position) -> Position:
-        events.append(ServerSentEvent(event=kind, data=data, id=str(reached)))
-        return reached
+    def append(kind: str, data: BaseModel, after: Position) -> Position:
+        events.append(ServerSentEvent(event=kind, data=data, id=str(after)))
+        return after
 
     for move in moves:
-        position = told("state", Move.model_validate(move), replace(position, transition=move.id))
+        position = append("state", Move.model_validate(move), replace(position, transition=move.id))
     for point in jobs.curve_after(session, request.job, fence=position.fence, step=position.step):
-        position = told("step", StepAnswer.of(point), replace(position, fence=point.fence, step=point.step))
-    for move in last:
-        position = told("state", Move.model_validate(move), replace(position, transition=move.id))
+        position = append("step", StepAnswer.of(point), replace(position, fence=point.fence, step=point.step))
+    for move in final_moves:
+        position = append("state", Move.model_validate(move), replace(position, transition=move.id))
     return events, position

@@ -1,4 +1,4 @@
-"""Images from where a training manifest says they are, through fsspec. No address is logged: it may hold a name."""
+"""Fetching images by the URIs of training manifests, with fsspec. URIs are not logged: they may hold a name."""
 
 import logging
 import re
@@ -9,17 +9,17 @@ from service.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-#: What has paths in its log: fsspec, the stores, and the clients that these are made of.
-_TALKATIVE = ("fsspec", "s3fs", "gcsfs", "adlfs", "botocore", "aiobotocore", "azure")
+#: Loggers that write paths: fsspec, its file systems, and their client libraries.
+_STORE_LOGGERS = ("fsspec", "s3fs", "gcsfs", "adlfs", "botocore", "aiobotocore", "azure")
 
 _URI = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)")
 
 
-def fetch(uri: str, settings: ServiceSettings, most: int) -> bytes:
-    """The first `most` bytes of what lies at `uri`. Its path is taken as it stands; `%20` is no blank.
+def fetch(uri: str, settings: ServiceSettings, max_bytes: int) -> bytes:
+    """The first `max_bytes` bytes of the file at `uri`, whose path is not percent-decoded.
 
     Raises:
-        ImageRejected: the operator has not allowed to look there, or it is not there.
+        ImageRejected: the settings do not allow this URI, or the file cannot be read.
     """
     parts = _URI.fullmatch(uri)
     # fsspec reads `a::b` as a chain of stores, of which the last may be anything.
@@ -31,7 +31,7 @@ def fetch(uri: str, settings: ServiceSettings, most: int) -> bytes:
     import fsspec  # noqa: PLC0415  (as in `service.settings`)
 
     try:
-        content: bytes = fsspec.filesystem(scheme).cat_file(path, 0, most)
+        content: bytes = fsspec.filesystem(scheme).cat_file(path, 0, max_bytes)
     except Exception as error:  # noqa: BLE001  (each store has errors of its own, and they quote the path)
         logger.warning("an image that a manifest names cannot be fetched by %s: %s", scheme, type(error).__name__)
         raise ImageRejected("cannot be fetched") from None
@@ -39,13 +39,13 @@ def fetch(uri: str, settings: ServiceSettings, most: int) -> bytes:
 
 
 def silence_stores() -> None:
-    """Keep the libraries from logging paths, at whatever level; `fetch` says itself what went wrong."""
-    for name in _TALKATIVE:
+    """Keep fsspec and its clients from logging paths; `fetch` logs failures itself."""
+    for name in _STORE_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _below(root: Path | None, path: str) -> str:
-    """The file that is meant once all links are followed; what lies outside of `root` is not there."""
+    """The real path of a file below `root`, with all symbolic links resolved."""
     assert root is not None
     try:
         real = Path(path).resolve()
@@ -53,5 +53,5 @@ def _below(root: Path | None, path: str) -> str:
     except (OSError, RuntimeError):  # a name that is too long, a link to itself
         is_there = False
     if not is_there:
-        raise ImageRejected("cannot be fetched")  # the same for all: it tells nothing about other folders
+        raise ImageRejected("cannot be fetched")  # the same for all, so that it reveals nothing about other folders
     return str(real)

@@ -1,4 +1,4 @@
-"""Unlearning runs."""
+"""Routes of jobs, the unlearning runs."""
 
 from fastapi import APIRouter
 

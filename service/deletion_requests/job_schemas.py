@@ -38,10 +38,15 @@ class ReferenceAnswer(BaseModel):
     def of_run(cls, job: tables.Job) -> list[Self]:
         """From the job's row."""
         references = []
-        for kept in (job.provenance or {}).get("references", ()):
-            model, _, version = kept["name"].rpartition("/")
+        for reference in (job.provenance or {}).get("references", ()):
+            model, _, version = reference["name"].rpartition("/")
             references.append(
-                cls(model=model, version=int(version), sha256=kept["digest"]["sha256"], left_out=kept["left_out"])
+                cls(
+                    model=model,
+                    version=int(version),
+                    sha256=reference["digest"]["sha256"],
+                    left_out=reference["left_out"],
+                )
             )
         return references
 
@@ -93,7 +98,7 @@ class StepAnswer(BaseModel, extra="allow"):
 
 
 def job_links(job: tables.Job, model: tables.Model) -> dict[str, str]:
-    """Where a job, loaded with its version, and what belongs to it are found."""
+    """Paths of a job (loaded with its version), its steps, its model, and its version with the checkpoint."""
     here = f"/v1/jobs/{job.id}"
     links = {"self": here, "steps": f"{here}/steps", "model": f"/v1/models/{model.name}"}
     if job.version is not None:

@@ -1,4 +1,4 @@
-"""What a deletion request means that brings no images: records of training manifests, and the images they stand for."""
+"""The records of training manifests that a deletion request without images names, and the images of those records."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from service.web.dependencies import Resources
 
 
 @dataclass(frozen=True)
-class Named:
-    """Whom and what a request names, as pseudonyms, and the images that are meant; nothing if it brings its own."""
+class NamedRecords:
+    """Pseudonyms of the subjects and records that a request names, and their images; empty if images were uploaded."""
 
     subjects: Sequence[bytes] = ()
     records: Sequence[bytes] = ()
@@ -27,67 +27,69 @@ class Named:
 
 
 def look_up(
-    session: Session, resources: Resources, pseudonyms: Pseudonyms, version: Version, given: NewDeletionRequest
-) -> Named:
-    """Find the records in the manifests of `version` and its ancestors. Their images are fetched as they are read.
+    session: Session, resources: Resources, pseudonyms: Pseudonyms, version: Version, content: NewDeletionRequest
+) -> NamedRecords:
+    """Find the named records in the manifests of `version` and its ancestors. An image is fetched when it is read.
 
     Raises:
-        InvalidInput: there are none, or too many.
+        InvalidInput: a subject has no record, a record is missing, or there are more than `max_images`.
     """
-    if given.subject_id is not None:
-        subject = pseudonyms.subject(given.subject_id)
+    if content.subject_id is not None:
+        subject = pseudonyms.subject(content.subject_id)
         named = of_subjects(session, resources, version, {subject: "#/subject_id"})
         if not named.records:
             raise InvalidInput(Fault("#/subject_id", "no manifest of the model's lineage has a record of this subject"))
         return named
     pointers = {
-        pseudonyms.record(sample_id): f"#/sample_ids/{at}" for at, sample_id in enumerate(given.sample_ids or ())
+        pseudonyms.record(sample_id): f"#/sample_ids/{at}" for at, sample_id in enumerate(content.sample_ids or ())
     }
     _check_count(resources, len(pointers), "#/sample_ids")
-    found = manifests.records(session, version, list(pointers))
-    _check_all_found(pointers, found)
-    return Named((), list(pointers), _images(resources, found, pointers))
+    records = manifests.records(session, version, list(pointers))
+    _check_none_missing(pointers, records)
+    return NamedRecords((), list(pointers), _images(resources, records, pointers))
 
 
-def of_subjects(session: Session, resources: Resources, version: Version, subjects: Mapping[bytes, str]) -> Named:
-    """Like `look_up`, of these people; each with the pointer to where they are named. It may find no record.
+def of_subjects(
+    session: Session, resources: Resources, version: Version, subjects: Mapping[bytes, str]
+) -> NamedRecords:
+    """Like `look_up`, for subjects by pseudonym, each with the JSON Pointer to its field. There may be no records.
 
     Raises:
-        InvalidInput: there are too many.
+        InvalidInput: there are more records than `max_images`.
     """
-    found = manifests.records_of_subjects(session, version, list(subjects))
-    pointers = {record.sample_hmac: subjects[record.subject_hmac] for record in found if record.subject_hmac}
+    records = manifests.records_of_subjects(session, version, list(subjects))
+    pointers = {record.sample_hmac: subjects[record.subject_hmac] for record in records if record.subject_hmac}
     _check_count(resources, len(pointers), next(iter(subjects.values())))
-    return Named(list(subjects), list(pointers), _images(resources, found, pointers))
+    return NamedRecords(list(subjects), list(pointers), _images(resources, records, pointers))
 
 
 def _check_count(resources: Resources, count: int, pointer: str) -> None:
-    most = resources.settings.max_images
-    if count > most:
-        raise InvalidInput(Fault(pointer, f"means {count} records; at most {most} are allowed"))
+    limit = resources.settings.max_images
+    if count > limit:
+        raise InvalidInput(Fault(pointer, f"means {count} records; at most {limit} are allowed"))
 
 
-def _check_all_found(pointers: dict[bytes, str], found: Sequence[Record]) -> None:
-    there = {record.sample_hmac for record in found}
-    missing = [pointer for sample, pointer in pointers.items() if sample not in there]
+def _check_none_missing(pointers: dict[bytes, str], records: Sequence[Record]) -> None:
+    existing = {record.sample_hmac for record in records}
+    missing = [pointer for sample, pointer in pointers.items() if sample not in existing]
     if missing:
         detail = "no manifest of the model's lineage has this record"
         raise InvalidInput(*(Fault(pointer, detail) for pointer in missing[:MOST_FAULTS]))
 
 
-def _images(resources: Resources, found: Sequence[Record], pointers: dict[bytes, str]) -> list[ReceivedImage]:
-    """The image of each record; of a record with one image in several manifests the newest one knows the label."""
+def _images(resources: Resources, records: Sequence[Record], pointers: dict[bytes, str]) -> list[ReceivedImage]:
+    """The images of the records, once for each URI: if several manifests have it, the newest one gives the label."""
     rows = defaultdict[Manifest, set[int]](set)
-    for record in found:
+    for record in records:
         rows[record.manifest].add(record.row)
     uris = {
         manifest: manifest_files.read_uris(
-            manifests.open_uris(manifest, resources.artifacts, resources.master_key), wanted
+            manifests.open_uris(manifest, resources.artifacts, resources.master_key), indices
         )
-        for manifest, wanted in rows.items()
+        for manifest, indices in rows.items()
     }
     images: dict[tuple[bytes, str], ReceivedImage] = {}
-    for record in found:
+    for record in records:
         manifest, pointer = record.manifest, pointers[record.sample_hmac]
         uri = uris[manifest][record.row]
         image = ReceivedImage(

@@ -1,4 +1,4 @@
-"""Deletion requests: the reason for all of this."""
+"""Routes of deletion requests: submit, list, read, follow, withdraw, approve, reject and retry."""
 
 import uuid
 from collections.abc import AsyncIterable
@@ -59,8 +59,8 @@ def submit_deletion_request(caller: Creator, body: BodyDep, creation: CreationDe
     They come along as a form: PNG, JPEG or WebP files, or one zip or npz of them. Or they are fetched from where the
     training manifests say they are: all of a `subject_id`, or those of `sample_ids`, in a form or as plain JSON.
     """
-    given, images = body
-    return submission.submit_deletion_request(resources, creation, caller, given, images)
+    content, images = body
+    return submission.submit_deletion_request(resources, creation, caller, content, images)
 
 
 @router.get("", summary="List deletion requests", responses=documented(404, 422))
@@ -73,8 +73,8 @@ def list_deletion_requests(
     limit: Limit = 50,
 ) -> Listing[RequestAnswer]:
     """All deletion requests of the tenant, newest first; those of one model or in one state, if asked for."""
-    of = models.find_model(session, caller.tenant_id, model) if model is not None else None
-    page = lifecycle.list_requests(session, caller.tenant_id, model=of, state=state, cursor=cursor, limit=limit)
+    model_row = models.find_model(session, caller.tenant_id, model) if model is not None else None
+    page = lifecycle.list_requests(session, caller.tenant_id, model=model_row, state=state, cursor=cursor, limit=limit)
     return Listing.of(page, RequestAnswer.of)
 
 
@@ -90,8 +90,8 @@ def read_deletion_request(
     return RequestDetails.with_history(request, moves, affected_versions.of_request(session, request))
 
 
-def _watched(request_id: Identifier, caller: RequestReader, resources: ResourcesDep) -> uuid.UUID:
-    """Look it up before the answer begins: afterwards it could no longer become a 404."""
+def _existing_request_id(request_id: Identifier, caller: RequestReader, resources: ResourcesDep) -> uuid.UUID:
+    """Looked up before the stream begins: after that the response could no longer be a 404."""
     with resources.database.read() as session:
         return lifecycle.find(session, caller.tenant_id, request_id).id
 
@@ -109,7 +109,7 @@ def _watched(request_id: Identifier, caller: RequestReader, resources: Resources
     },
 )
 async def follow_deletion_request(
-    request_id: Annotated[uuid.UUID, Depends(_watched)],
+    request_id: Annotated[uuid.UUID, Depends(_existing_request_id)],
     caller: RequestReader,
     resources: ResourcesDep,
     last_event_id: Annotated[
@@ -157,7 +157,7 @@ def reject_deletion_request(
 @router.post("/retry", summary="Retry many deletion requests", status_code=202, responses=documented(400, 413, 422))
 def retry_deletion_requests(retries: Retries, caller: Creator, session: WriteSession) -> Everything[Retried]:
     """Queue many failed requests again, in one transaction. Those that cannot be are told apart, and hold up none."""
-    # In one order, whatever the caller's: two that lock the same rows must not wait for each other.
+    # Locked in the order of their identifiers: two calls with the same ones must not wait for each other.
     outcomes = {request_id: _retried(session, caller, request_id) for request_id in sorted(set(retries.ids))}
     return Everything(items=[outcomes[request_id] for request_id in retries.ids])
 
@@ -170,8 +170,8 @@ def _retried(session: Session, caller: Caller, request_id: uuid.UUID) -> Retried
         return Retried(id=request_id, outcome="not-found", request=None)
     except NotRetriable:
         outcome = "not-retriable"
-    now = lifecycle.find(session, caller.tenant_id, request_id)
-    return Retried(id=request_id, outcome=outcome, request=RequestAnswer.of(now))
+    request = lifecycle.find(session, caller.tenant_id, request_id)
+    return Retried(id=request_id, outcome=outcome, request=RequestAnswer.of(request))
 
 
 @router.post("/{request_id}/retry", summary="Retry a deletion request", status_code=202, responses=documented(404, 409))

@@ -59,7 +59,7 @@ class Retries(RequestBody):
     ids: list[uuid.UUID] = Field(min_length=1, max_length=100)
 
 
-#: Who has to act next. Nobody, while it runs or when it has come to its end.
+#: Who has to act next; nobody in the states that are missing.
 _WAITING_ON = {
     State.QUEUED: "worker",
     State.AWAITING_APPROVAL: "approver",
@@ -101,14 +101,14 @@ class ReachedVersion(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, reached: AffectedVersion) -> Self:
+    def of(cls, affected: AffectedVersion) -> Self:
         """From its row, loaded with the model and the aliases."""
-        version, name = reached.version, reached.version.model.name
+        version, name = affected.version, affected.version.model.name
         return cls(
             model=name,
             number=version.number,
             aliases=[alias.name for alias in version.aliases],
-            state=reached.state,
+            state=affected.state,
             disposition=version.disposition,
             links={"version": f"/v1/models/{name}/versions/{version.number}"},
         )
@@ -158,7 +158,7 @@ class RequestAnswer(Answer):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, row: tables.DeletionRequest, **more: Any) -> Self:
+    def of(cls, row: tables.DeletionRequest, **values: Any) -> Self:
         """From its row, loaded with the model, the job and the version."""
         job = row.job
         return cls.from_row(
@@ -172,7 +172,7 @@ class RequestAnswer(Answer):
             base_version=job.base_number,
             version=job.version.number if job.version else None,
             links=_request_links(row),
-            **more,
+            **values,
         )
 
 
@@ -185,10 +185,12 @@ class AcceptedRequest(RequestAnswer):
     )
 
     @classmethod
-    def with_reach(cls, row: tables.DeletionRequest, reached: Sequence[AffectedVersion] | None, **more: Any) -> Self:
-        """From its row and its reach."""
-        reach = None if reached is None else [ReachedVersion.of(found) for found in reached]
-        return cls.of(row, reach=reach, **more)
+    def with_affected_versions(
+        cls, row: tables.DeletionRequest, affected: Sequence[AffectedVersion] | None, **values: Any
+    ) -> Self:
+        """From its row and the affected versions (None for uploaded images)."""
+        reach = None if affected is None else [ReachedVersion.of(version) for version in affected]
+        return cls.of(row, reach=reach, **values)
 
 
 class RequestDetails(AcceptedRequest):
@@ -198,10 +200,10 @@ class RequestDetails(AcceptedRequest):
 
     @classmethod
     def with_history(
-        cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition], reached: Sequence[AffectedVersion] | None
+        cls, row: tables.DeletionRequest, moves: Sequence[tables.Transition], affected: Sequence[AffectedVersion] | None
     ) -> Self:
-        """From its row, its moves and its reach."""
-        return cls.with_reach(row, reached, history=moves)
+        """From its row, its transitions (oldest first) and the affected versions (None for uploaded images)."""
+        return cls.with_affected_versions(row, affected, history=moves)
 
 
 class Retried(BaseModel):

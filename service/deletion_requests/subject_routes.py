@@ -1,4 +1,4 @@
-"""The people in training manifests: what has learned from them, and who shall not be learned from again."""
+"""Routes about subjects of training manifests: the versions they affect, and the suppression list."""
 
 from fastapi import APIRouter
 
@@ -11,7 +11,7 @@ from service.web.problems import documented
 router = APIRouter(prefix="/v1", tags=["Subjects"])
 
 
-# Read by POST: a path is written down by every proxy on the way.
+# A POST although it only reads: proxies log paths and queries.
 @router.post("/subjects/reach", summary="Ask what has learned from a subject", responses=documented(400, 413, 422))
 def read_subject_reach(subject: Subject, caller: RequestReader, session: ReadSession) -> Everything[ReachedVersion]:
     """Every version of every model whose lineage has a record of the subject, and whether it still knows it.
@@ -19,8 +19,8 @@ def read_subject_reach(subject: Subject, caller: RequestReader, session: ReadSes
     Changes nothing.
     """
     pseudonym = caller.pseudonyms.subject(subject.subject_id)
-    reached = affected_versions.of_subject(session, caller.tenant_id, pseudonym)
-    return Everything(items=[ReachedVersion.of(found) for found in reached])
+    affected = affected_versions.of_subject(session, caller.tenant_id, pseudonym)
+    return Everything(items=[ReachedVersion.of(version) for version in affected])
 
 
 @router.get("/suppressions", summary="List suppressed subjects and records", responses=documented(422))

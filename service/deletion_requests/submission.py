@@ -1,4 +1,4 @@
-"""The body of a deletion request, in either of its forms: multipart with images, or plain JSON that names records."""
+"""Accepting a deletion request: its body (a form, or JSON), its images, and its rows."""
 
 import uuid
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from service.deletion_requests.named_records import Named, look_up
+from service.deletion_requests.named_records import NamedRecords, look_up
 from service.deletion_requests.schemas import RETRY_AFTER, AcceptedRequest, NewDeletionRequest
 from service.registry.access.scopes import Caller
 from service.registry.crypto.encrypted_files import EncryptedWriter
@@ -32,7 +32,7 @@ JSON_BODY: dict[str, Any] = {
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{NewDeletionRequest.__name__}"}}}
     }
 }
-"""What the framework does not see by itself: it only finds the form."""
+"""Added to the OpenAPI operation, for which FastAPI only finds the form."""
 
 
 async def _body(
@@ -40,7 +40,7 @@ async def _body(
     metadata: Metadata[NewDeletionRequest] | None = None,
     images: list[UploadFile] | None = None,
 ) -> tuple[NewDeletionRequest, list[BinaryIO]]:
-    """Declared as a form, the framework reads one if one was sent, and leaves any other body alone."""
+    """Declared as a form: FastAPI parses one if one was sent, and leaves any other body unread."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         return _parsed(await request.body()), []
     if metadata is None:
@@ -49,60 +49,60 @@ async def _body(
 
 
 BodyDep = Annotated[tuple[NewDeletionRequest, list[BinaryIO]], Depends(_body)]
-"""Either form of the body of `POST /v1/deletion-requests`: what is to be forgotten, and the images of a form."""
+"""The body of `POST /v1/deletion-requests`, multipart or JSON: its fields, and the images of a form."""
 
 
 def _parsed(body: bytes) -> NewDeletionRequest:
     try:
         return NewDeletionRequest.model_validate_json(body)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from error
+        items = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in items]) from error
 
 
 def submit_deletion_request(
     resources: Resources,
     creation: IdempotentAnswer,
     caller: Caller,
-    given: NewDeletionRequest,
+    content: NewDeletionRequest,
     images: Sequence[BinaryIO],
 ) -> Response:
-    """Keep the images to forget, and store the request; the answer. Once this returns, it cannot be lost.
+    """Encrypt and keep the images, store the request, and build the response. After this returns, it cannot be lost.
 
-    Images that the caller only names are fetched here, so that the request does not depend on where they lie.
+    Images that the request only names are fetched here, so that it does not depend on their store later.
 
     Raises:
         InvalidInput: with a fault for every field, file and label that is wrong.
-        QueueFull: too many wait already.
+        QueueFull: too many deletion requests of the tenant wait already.
     """
-    _check_one_way(given, images)
+    _check_single_source(content, images)
     with resources.database.read() as session:
         try:
             model, version = lifecycle.find_model_to_unlearn(
-                session, caller.tenant_id, given.model, most_waiting=resources.settings.max_queued_requests
+                session, caller.tenant_id, content.model, most_waiting=resources.settings.max_queued_requests
             )
         except ModelNotFound as error:  # the path exists; a field of the body is wrong
             raise InvalidInput(Fault("#/model", error.detail)) from error
         classes = version.classes
-        _check_anchors(session, caller.tenant_id, given.options, classes)
-        named = Named() if images else look_up(session, resources, caller.pseudonyms, version, given)
+        _check_anchors(session, caller.tenant_id, content.options, classes)
+        named = NamedRecords() if images else look_up(session, resources, caller.pseudonyms, version, content)
         reference_models.check(
-            session, model, version, given.options.references, subjects=named.subjects, records=named.records
+            session, model, version, content.options.references, subjects=named.subjects, records=named.records
         )
     with resources.artifacts.stage() as staged:
         if images:
             limits = resources.image_limits(resources.settings.max_images)
             with EncryptedWriter(staged.path) as target:
-                checked = upload_formats.check_upload(images, given.labels, target, classes=classes, limits=limits)
+                checked = upload_formats.check_upload(images, content.labels, target, classes=classes, limits=limits)
             stored = StoredImages(staged, target.key, checked)
         else:
             stored = fetch_images(resources, named, staged)
         with resources.database.write() as session:
             request = store_deletion_request(
-                resources, session, caller, model, stored, named, given.regulation, given.options
+                resources, session, caller, model, stored, named, content.regulation, content.options
             )
-            # Where else uploaded images are, nobody knows.
-            answer = AcceptedRequest.with_reach(
+            # Uploaded images have no identifiers by which to find them in training manifests.
+            answer = AcceptedRequest.with_affected_versions(
                 request, None if images else affected_versions.of_request(session, request)
             )
             response = creation.answer(
@@ -117,15 +117,15 @@ class StoredImages:
     """Checked images of one deletion request in an encrypted file, which `store_deletion_request` makes durable."""
 
     staged: StagedFile
-    key: bytes = field(repr=False)  # that decrypts the file; not wrapped yet
+    key: bytes = field(repr=False)  # decrypts the file; not wrapped yet
     checked: CheckedImages
 
 
-def fetch_images(resources: Resources, named: Named, staged: StagedFile) -> StoredImages:
-    """Fetch the images of the records that are named.
+def fetch_images(resources: Resources, named: NamedRecords, staged: StagedFile) -> StoredImages:
+    """Fetch the images of the named records, check them, and write them to `staged`, encrypted.
 
     Raises:
-        InvalidInput: with a fault for every one that cannot be fetched, or is no image.
+        InvalidInput: with a fault for every image that cannot be fetched or decoded.
     """
     limits = resources.image_limits(resources.settings.max_images)
     with EncryptedWriter(staged.path) as target:
@@ -139,13 +139,13 @@ def store_deletion_request(
     caller: Caller,
     model: Model,
     images: StoredImages,
-    named: Named,
+    named: NamedRecords,
     regulation: str,
     options: Options,
 ) -> DeletionRequest:
-    """Write the request, its job and whom it names, and make the images durable; all with the caller's transaction.
+    """Write the request, its job and its suppressions, and keep the images; all with the transaction of `session`.
 
-    The model has a version; it may come from another session.
+    `model` must have a version; it may come from another session.
     """
     request_id = uuid.uuid4()
     key = f"samples/{request_id}"
@@ -166,13 +166,17 @@ def store_deletion_request(
     return request
 
 
-def _check_one_way(given: NewDeletionRequest, images: Sequence[BinaryIO]) -> None:
-    ways = {"images": bool(images), "subject_id": given.subject_id is not None, "sample_ids": bool(given.sample_ids)}
-    if not any(ways.values()):
+def _check_single_source(content: NewDeletionRequest, images: Sequence[BinaryIO]) -> None:
+    sources = {
+        "images": bool(images),
+        "subject_id": content.subject_id is not None,
+        "sample_ids": bool(content.sample_ids),
+    }
+    if not any(sources.values()):
         raise InvalidInput(Fault("#/images", "images are needed, or a `subject_id`, or `sample_ids`"))
-    taken = [way for way, is_taken in ways.items() if is_taken]
-    faults = [Fault(f"#/{way}", f"cannot go with `{taken[0]}`") for way in taken[1:]]
-    if not images and given.labels is not None:
+    used = [source for source, is_used in sources.items() if is_used]
+    faults = [Fault(f"#/{source}", f"cannot go with `{used[0]}`") for source in used[1:]]
+    if not images and content.labels is not None:
         faults.append(Fault("#/labels", "stand in the manifest, leave these out"))
     if faults:
         raise InvalidInput(*faults)

@@ -1,4 +1,4 @@
-"""The RSA key that signs what we say as an OpenDSR processor, with its certificate for our domain.
+"""The RSA key that signs answers and callbacks of the OpenDSR processor, with the certificate for its domain.
 
 What is signed are the bytes that are sent, by RSASSA-PKCS1-v1_5 with SHA-256 (FIPS 186-4, section 5; RFC 8017,
 section 8.2): OpenDSR 2.0 leaves the padding open, and docs/opendsr.md settles it.
@@ -24,20 +24,20 @@ _SELF_SIGNED_FOR = timedelta(days=3650)
 
 
 class CertifiedKey:
-    """The configured key, or one of our own, which is made when there is none.
+    """The configured key, or else one that is generated with a self-signed certificate and kept in the data folder.
 
     Raises:
         ValueError: the configured key and certificate do not fit each other, or the domain.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        key_file = settings.opendsr_key or _own(settings.data_dir, settings.opendsr_domain)
+        key_file = settings.opendsr_key or _generated_once(settings.data_dir, settings.opendsr_domain)
         self._key = _rsa_key(key_file)
         self._certificates = x509.load_pem_x509_certificates((settings.opendsr_certificate or key_file).read_bytes())
         _check(self._key, self._certificates, settings.opendsr_domain)
 
     def sign(self, body: bytes) -> bytes:
-        """The signature of a body."""
+        """The signature over the bytes of a body."""
         return self._key.sign(body, PKCS1v15(), SHA256())
 
     @property
@@ -53,8 +53,8 @@ def _rsa_key(file: Path) -> RSAPrivateKey:
     return key
 
 
-def _own(folder: Path, domain: str) -> Path:
-    """A key and a self-signed certificate."""
+def _generated_once(folder: Path, domain: str) -> Path:
+    """PEM file with a key and a self-signed certificate."""
     return create_once(folder / "opendsr" / f"{domain}.pem", lambda: _self_signed(domain))
 
 
@@ -90,6 +90,6 @@ def _check(key: RSAPrivateKey, certificates: list[x509.Certificate], domain: str
         names = list(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         names = []
-    wanted = {_general_name(domain), _general_name("*." + domain.partition(".")[2])}
-    if wanted.isdisjoint(names):
+    acceptable = {_general_name(domain), _general_name("*." + domain.partition(".")[2])}
+    if acceptable.isdisjoint(names):
         raise ValueError("opendsr_certificate is not for the host of opendsr_url")

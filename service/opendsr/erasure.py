@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from sqlalchemy.orm import Session
 
 from service.deletion_requests import named_records, submission
-from service.deletion_requests.named_records import Named
+from service.deletion_requests.named_records import NamedRecords
 from service.opendsr.schemas import SubjectRequestBody
 from service.registry.access.scopes import Caller
 from service.registry.audit import audit_log
@@ -24,11 +24,15 @@ from service.web.dependencies import Resources
 from service.webhooks import addresses
 
 ERASURE = "erasure"
-"""The only type of request that there is here: the others ask for data, and a model holds none that can be given."""
+"""The only supported type of request. The others ask for the person's data, which cannot be read from a model."""
 
 
-def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body: bytes) -> SubjectRequest:
-    """Store the request and its deletion requests, all or nothing. After this returns, it cannot be lost.
+def accept(resources: Resources, caller: Caller, content: SubjectRequestBody, body: bytes) -> SubjectRequest:
+    """Store the request and its deletion requests in one transaction. After this returns, they cannot be lost.
+
+    Args:
+        content: the parsed body.
+        body: the same as bytes. A request that is sent again with the same bytes is answered with its row.
 
     Raises:
         SubjectRequestReused: its identifier was used for another request.
@@ -36,52 +40,52 @@ def accept(resources: Resources, caller: Caller, given: SubjectRequestBody, body
         QueueFull: too many deletion requests wait already.
     """
     with resources.database.read() as session:
-        same = (caller.tenant_id, given.subject_request_id, caller.pseudonyms.content(hashlib.sha256(body).digest()))
-        known = subject_requests.repeated(session, *same)
-        if known is not None:
-            return known
-        _check(given, resources.settings)
-        subjects = _subjects(given, caller.pseudonyms, resources.settings)
-        wanted = _models(session, caller, given, list(subjects), resources.settings.opendsr_domain)
-        named = _named(session, resources, wanted, subjects)
+        fingerprint = caller.pseudonyms.content(hashlib.sha256(body).digest())
+        existing = subject_requests.repeated(session, caller.tenant_id, content.subject_request_id, fingerprint)
+        if existing is not None:
+            return existing
+        _check(content, resources.settings)
+        subjects = _subjects(content, caller.pseudonyms, resources.settings)
+        models_to_unlearn = _models(session, caller, content, list(subjects), resources.settings.opendsr_domain)
+        named = _named(session, resources, models_to_unlearn, subjects)
         if named:
             jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
     with ExitStack() as stages:
         stored = {
-            model: submission.fetch_images(resources, of_model, stages.enter_context(resources.artifacts.stage()))
-            for model, of_model in named.items()
+            model: submission.fetch_images(resources, records, stages.enter_context(resources.artifacts.stage()))
+            for model, records in named.items()
         }
         with resources.database.write() as session:
             audit_log.set_actor(session, caller.subject)
-            whole = subject_requests.accept(
+            subject_request = subject_requests.accept(
                 session,
                 caller.tenant_id,
-                subject_request_id=given.subject_request_id,
-                fingerprint=same[-1],
+                subject_request_id=content.subject_request_id,
+                fingerprint=fingerprint,
                 domain=resources.settings.opendsr_domain,
-                regulation=given.regulation,
+                regulation=content.regulation,
                 subjects=subjects,
-                callbacks=given.status_callback_urls,
+                callbacks=content.status_callback_urls,
             )
-            if whole is None:  # the same request, at the same moment
-                known = subject_requests.repeated(session, *same)
-                assert known is not None
-                return known
+            if subject_request is None:  # another process has just stored the same one
+                existing = subject_requests.repeated(session, caller.tenant_id, content.subject_request_id, fingerprint)
+                assert existing is not None
+                return existing
             for model, images in stored.items():
                 request = submission.store_deletion_request(
-                    resources, session, caller, model, images, named[model], given.regulation, Options()
+                    resources, session, caller, model, images, named[model], content.regulation, Options()
                 )
-                subject_requests.serve(session, whole, request)
-            opendsr_status.settle(session, whole, at=whole.received_at)
+                subject_requests.serve(session, subject_request, request)
+            opendsr_status.settle(session, subject_request, at=subject_request.received_at)
     resources.committed(session)
-    return whole
+    return subject_request
 
 
-def _check(given: SubjectRequestBody, settings: ServiceSettings) -> None:
+def _check(content: SubjectRequestBody, settings: ServiceSettings) -> None:
     faults = []
-    if given.subject_request_type != ERASURE:
+    if content.subject_request_type != ERASURE:
         faults.append(Fault("#/subject_request_type", f"only `{ERASURE}` is supported, as the discovery document says"))
-    for at, url in enumerate(given.status_callback_urls):
+    for at, url in enumerate(content.status_callback_urls):
         try:
             addresses.check(url, private=settings.webhook_private)
         except addresses.NotAllowed as error:
@@ -90,11 +94,11 @@ def _check(given: SubjectRequestBody, settings: ServiceSettings) -> None:
         raise InvalidInput(*faults)
 
 
-def _subjects(given: SubjectRequestBody, pseudonyms: Pseudonyms, settings: ServiceSettings) -> dict[bytes, str]:
-    """Whom the request names, by pseudonym, with pointers."""
+def _subjects(content: SubjectRequestBody, pseudonyms: Pseudonyms, settings: ServiceSettings) -> dict[bytes, str]:
+    """The JSON Pointer to each identity of a supported kind, by the pseudonym of its value."""
     subjects = {
         pseudonyms.subject(identity.subject_id): f"#/subject_identities/{at}"
-        for at, identity in enumerate(given.subject_identities)
+        for at, identity in enumerate(content.subject_identities)
         if identity.kind in settings.opendsr_identities
     }
     if not subjects:
@@ -103,30 +107,30 @@ def _subjects(given: SubjectRequestBody, pseudonyms: Pseudonyms, settings: Servi
 
 
 def _models(
-    session: Session, caller: Caller, given: SubjectRequestBody, subjects: list[bytes], domain: str
+    session: Session, caller: Caller, content: SubjectRequestBody, subjects: list[bytes], domain: str
 ) -> list[Model]:
-    """Those that our extension names, or all that have learned from the person."""
-    held = manifests.models_of_subjects(session, caller.tenant_id, subjects)
-    only = given.erasing(domain)
-    if only is None:
-        return held
+    """The models that have learned from the person; of these only what the request's extension names, if it has one."""
+    affected = manifests.models_of_subjects(session, caller.tenant_id, subjects)
+    extension = content.extension(domain)
+    if extension is None:
+        return affected
     faults = []
-    for at, name in enumerate(only.models):
+    for at, name in enumerate(extension.models):
         try:
             models.find_model(session, caller.tenant_id, name)
         except ModelNotFound as error:
             faults.append(Fault(f"#/extensions/{domain}/models/{at}", error.detail))
     if faults:
         raise InvalidInput(*faults)
-    return [model for model in held if model.name in only.models]
+    return [model for model in affected if model.name in extension.models]
 
 
 def _named(
-    session: Session, resources: Resources, wanted: list[Model], subjects: dict[bytes, str]
-) -> dict[Model, Named]:
-    """What is to be forgotten by the newest version of each model; nothing of one that never learned it."""
-    found = {
+    session: Session, resources: Resources, models_to_unlearn: list[Model], subjects: dict[bytes, str]
+) -> dict[Model, NamedRecords]:
+    """The records that the newest version of each model has to forget; models without any are left out."""
+    named = {
         model: named_records.of_subjects(session, resources, versions.require_latest_version(session, model), subjects)
-        for model in wanted
+        for model in models_to_unlearn
     }
-    return {model: named for model, named in found.items() if named.records}
+    return {model: records for model, records in named.items() if records.records}

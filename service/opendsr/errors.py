@@ -1,4 +1,4 @@
-"""Errors as OpenDSR has them (section 7.6), made of the problems that the rest of the service answers with."""
+"""Problems (RFC 9457) translated into the error format of OpenDSR (section 7.6)."""
 
 import json
 import re
@@ -44,20 +44,20 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 class OpenDsrErrors:
-    """Turns problems into OpenDSR errors on the paths of OpenDSR, for whoever has not asked for problems. Pure ASGI."""
+    """Turns problems into OpenDSR errors on the paths of OpenDSR, unless the caller accepts problems. Pure ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  (ASGI)
-        is_ours = scope["type"] == "http" and _PATHS.fullmatch(scope["path"])
-        if not is_ours or MEDIA_TYPE in Headers(scope=scope).get("accept", ""):
+        is_opendsr = scope["type"] == "http" and _PATHS.fullmatch(scope["path"])
+        if not is_opendsr or MEDIA_TYPE in Headers(scope=scope).get("accept", ""):
             await self._app(scope, receive, send)
             return
         start: Message | None = None
         problem = b""
 
-        async def translated(message: Message) -> None:
+        async def send_translated(message: Message) -> None:
             nonlocal start, problem
             if message["type"] == "http.response.start":
                 if Headers(raw=message["headers"]).get("content-type") == MEDIA_TYPE:
@@ -71,17 +71,17 @@ class OpenDsrErrors:
                 await send(start)
             await send(message)
 
-        await self._app(scope, receive, translated)
+        await self._app(scope, receive, send_translated)
 
 
 def _translate(start: Message, problem: bytes) -> bytes:
     """The body of an OpenDSR error; status and headers of the response are set to match."""
-    told = json.loads(problem)
-    if start["status"] == HTTPStatus.UNPROCESSABLE_ENTITY:  # OpenDSR knows one status for what is not valid
+    fields = json.loads(problem)
+    if start["status"] == HTTPStatus.UNPROCESSABLE_ENTITY:  # OpenDSR has one status for all invalid input
         start["status"] = HTTPStatus.BAD_REQUEST.value
-    kind = told["type"].rpartition("/")[2]
-    faults = [Detail(domain=kind, reason=fault["pointer"], message=fault["detail"]) for fault in told["errors"]]
-    error = OpenDsrError(code=start["status"], message=told["detail"], errors=faults)
+    kind = fields["type"].rpartition("/")[2]
+    faults = [Detail(domain=kind, reason=fault["pointer"], message=fault["detail"]) for fault in fields["errors"]]
+    error = OpenDsrError(code=start["status"], message=fields["detail"], errors=faults)
     body = ErrorAnswer(error=error).model_dump_json().encode()
     headers = MutableHeaders(scope=start)
     headers.update({"content-type": "application/json", "content-length": str(len(body)), "cache-control": "no-store"})

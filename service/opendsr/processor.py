@@ -1,4 +1,4 @@
-"""Who we are as an OpenDSR processor: a domain, and a key that signs what we say."""
+"""The service as an OpenDSR processor: its domain, and the headers that sign answers and callbacks."""
 
 import base64
 from functools import cached_property
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Processor:
-    """Signs answers and callbacks. One that makes its own key does so when it is first needed.
+    """Signs answers and callbacks. Without a configured key, one is generated when it is first needed.
 
     Raises:
         ValueError: the configured key and certificate do not fit each other, or the domain.
@@ -21,7 +21,7 @@ class Processor:
         self.domain = settings.opendsr_domain
         self._settings = settings
         if settings.opendsr_key is not None:
-            _ = self._key  # what is wrong with it shall be known at once
+            _ = self._key  # raises now what is wrong with it
 
     def headers(self, body: bytes) -> dict[str, str]:
         """The headers that sign a body, by the names of version 2 and of version 1."""
@@ -39,7 +39,7 @@ class Processor:
 
     @cached_property
     def _key(self) -> "CertifiedKey":
-        # Here, because not everybody speaks OpenDSR, and cryptography takes a while to load.
+        # Here, because many installations do not use OpenDSR, and cryptography takes a while to load.
         from service.opendsr.certified_key import CertifiedKey  # noqa: PLC0415
 
         return CertifiedKey(self._settings)

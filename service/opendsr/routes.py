@@ -1,4 +1,4 @@
-"""OpenDSR 2.0, and the routes of version 1: a controller asks us, as its processor, to erase a person.
+"""OpenDSR 2.0, and the routes of version 1: a controller asks the service, its processor, to erase a person.
 
 docs/opendsr.md says how the specification is read where it is silent or contradicts itself.
 """
@@ -33,15 +33,15 @@ from service.web.dependencies import (
 )
 
 v2 = APIRouter(tags=["OpenDSR 2.0"])
-"""Under `/v2`, and without: the specification asks for the former, and its examples have the latter."""
+"""Served under `/v2`, as the specification demands, and without a prefix, as in its examples."""
 
 v1 = APIRouter(tags=["OpenDSR 1"])
-"""Under `/v1`, and without: version 2 keeps these routes alive (section 10.1)."""
+"""Served under `/v1` and without a prefix: version 2 keeps these routes (section 10.1)."""
 
 v1_discovery = APIRouter(prefix="/v1", tags=["OpenDSR 1"])
-"""Not without: that is the discovery of version 2."""
+"""Only under `/v1`: `/discovery` is that of version 2."""
 
-_ONE = "/{subject_request_id}"
+_ID = "/{subject_request_id}"
 _CREATE: dict[str, Any] = {
     "status_code": 201,
     "response_model": ReceiptAnswer,
@@ -55,21 +55,21 @@ _CANCEL: dict[str, Any] = {
 }
 
 
-async def _sent(request: Request) -> bytes:
+async def _raw_body(request: Request) -> bytes:
     return await request.body()
 
 
-Body = Annotated[bytes, Depends(_sent)]
+Body = Annotated[bytes, Depends(_raw_body)]
 """The body as it was sent: the receipt repeats it byte for byte."""
 
 
-def _spoken(request: Request) -> str:
+def _api_version(request: Request) -> str:
     is_first = request.url.path.startswith(("/v1/", "/opengdpr_requests"))
     return "1.0" if is_first else "2.0"
 
 
-ApiVersion = Annotated[str, Depends(_spoken)]
-"""The version that the path is of."""
+ApiVersion = Annotated[str, Depends(_api_version)]
+"""The version of OpenDSR that the path belongs to: `1.0` or `2.0`."""
 
 
 async def _processor(request: Request) -> Processor:
@@ -89,7 +89,9 @@ def discover_processor(request: Request, resources: ResourcesDep, api_version: A
     kinds = (kind.split(":") for kind in sorted(resources.settings.opendsr_identities))
     return DiscoveryAnswer(
         api_version=api_version,
-        supported_identities=[SupportedIdentity(identity_type=one, identity_format=form) for one, form in kinds],
+        supported_identities=[
+            SupportedIdentity(identity_type=type_, identity_format=format_) for type_, format_ in kinds
+        ],
         supported_subject_request_types=[erasure.ERASURE],
         processor_certificate=f"{origin}/v2/cert.pem",
     )
@@ -103,7 +105,7 @@ def read_processor_certificate(processor: ProcessorDep) -> Response:
 
 @v2.post("/requests", summary="Ask to erase a person", **_CREATE)
 def create_subject_request(
-    given: SubjectRequestBody,
+    content: SubjectRequestBody,
     caller: Creator,
     request: Request,
     body: Body,
@@ -114,14 +116,14 @@ def create_subject_request(
 
     After the 201 it cannot be lost. The same body again gets the same answer.
     """
-    whole = erasure.accept(resources, caller, given, body)
-    location = f"{request.url.path}/{whole.subject_request_id}"
-    return _signed(processor, ReceiptAnswer.of(whole, body), 201, Location=location)
+    subject_request = erasure.accept(resources, caller, content, body)
+    location = f"{request.url.path}/{subject_request.subject_request_id}"
+    return _signed(processor, ReceiptAnswer.of(subject_request, body), 201, Location=location)
 
 
 @v1.post("/opengdpr_requests", summary="Ask to erase a person (v1)", **_CREATE)
 def create_subject_request_v1(
-    given: SubjectRequestBodyV1,
+    content: SubjectRequestBodyV1,
     caller: Creator,
     request: Request,
     body: Body,
@@ -129,12 +131,12 @@ def create_subject_request_v1(
     processor: ProcessorDep,
 ) -> Response:
     """As of version 1, which has no `regulation`."""
-    return create_subject_request(given, caller, request, body, resources, processor)
+    return create_subject_request(content, caller, request, body, resources, processor)
 
 
-@v1.get(f"/opengdpr_requests{_ONE}", name="read_subject_request_v1", summary="Read the status (v1)", **_STATUS)
-@v2.get(f"/status{_ONE}", name="read_subject_request_status", summary="Read the status, by its other name", **_STATUS)
-@v2.get(f"/requests{_ONE}", summary="Read the status", **_STATUS)
+@v1.get(f"/opengdpr_requests{_ID}", name="read_subject_request_v1", summary="Read the status (v1)", **_STATUS)
+@v2.get(f"/status{_ID}", name="read_subject_request_status", summary="Read the status, by its other name", **_STATUS)
+@v2.get(f"/requests{_ID}", summary="Read the status", **_STATUS)
 def read_subject_request(
     subject_request_id: Identifier,
     caller: RequestReader,
@@ -143,18 +145,18 @@ def read_subject_request(
     api_version: ApiVersion,
 ) -> Response:
     """How far a request is, and in `extensions` which deletion requests serve it."""
-    whole = subject_requests.find(session, caller.tenant_id, subject_request_id)
+    subject_request = subject_requests.find(session, caller.tenant_id, subject_request_id)
     answer = StatusAnswer.of(
-        whole,
-        affected_versions.of_subject_request(session, whole),
-        failed_callbacks=subject_requests.failed_callbacks(session, whole),
+        subject_request,
+        affected_versions.of_subject_request(session, subject_request),
+        failed_callbacks=subject_requests.failed_callbacks(session, subject_request),
         api_version=api_version,
     )
     return _signed(processor, answer, 200)
 
 
-@v1.delete(f"/opengdpr_requests{_ONE}", name="cancel_subject_request_v1", summary="Withdraw a request (v1)", **_CANCEL)
-@v2.delete(f"/requests{_ONE}", summary="Withdraw a request", **_CANCEL)
+@v1.delete(f"/opengdpr_requests{_ID}", name="cancel_subject_request_v1", summary="Withdraw a request (v1)", **_CANCEL)
+@v2.delete(f"/requests{_ID}", summary="Withdraw a request", **_CANCEL)
 def cancel_subject_request(
     subject_request_id: Identifier,
     caller: Canceller,
@@ -163,12 +165,14 @@ def cancel_subject_request(
     api_version: ApiVersion,
 ) -> Response:
     """Withdraw a request that is still `pending`, with all its deletion requests."""
-    whole = subject_requests.withdraw(session, subject_requests.find(session, caller.tenant_id, subject_request_id))
-    return _signed(processor, CancellationAnswer.of(whole, api_version=api_version), 202)
+    subject_request = subject_requests.withdraw(
+        session, subject_requests.find(session, caller.tenant_id, subject_request_id)
+    )
+    return _signed(processor, CancellationAnswer.of(subject_request, api_version=api_version), 202)
 
 
 def _signed(processor: Processor, document: BaseModel, status: int, **headers: str) -> Response:
     """The response, signed over the very bytes that are sent."""
     body = document.model_dump_json().encode()
-    more = {"Cache-Control": "no-store", **processor.headers(body), **headers}
-    return Response(body, status, more, "application/json")
+    all_headers = {"Cache-Control": "no-store", **processor.headers(body), **headers}
+    return Response(body, status, all_headers, "application/json")

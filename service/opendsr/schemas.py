@@ -1,6 +1,6 @@
-"""What controllers send (OpenDSR 2.0, sections 5.3 and 7.1), and are answered (sections 6.3, 7.3, 8.3 and 9.2).
+"""Bodies of OpenDSR 2.0: requests of controllers (sections 5.3 and 7.1), and answers (sections 6.3, 7.3, 8.3 and 9.2).
 
-What controllers add for other processors is ignored.
+Unknown fields, such as extensions for other processors, are ignored.
 """
 
 import base64
@@ -72,17 +72,17 @@ class Identity(BaseModel):
 
     @property
     def kind(self) -> str:
-        """Type and format, as `opendsr_identities` has them."""
+        """`type:format`, as in the setting `opendsr_identities`."""
         return f"{self.identity_type}:{self.identity_format}"
 
     @property
     def subject_id(self) -> str:
-        """What training manifests have for the person; digests there are in lower case."""
+        """The `subject_id` of the person in training manifests; digests are in lower case there."""
         return self.identity_value if self.identity_format == "raw" else self.identity_value.lower()
 
 
-class Erasing(BaseModel):
-    """Our extension of a request."""
+class RequestExtension(BaseModel):
+    """This processor's extension of a request: the only models that are meant."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -115,8 +115,8 @@ class SubjectRequestBody(BaseModel):
         description="By the processor's domain. Ours may hold `models`, names of the only models that are meant.",
     )
 
-    def erasing(self, domain: str) -> Erasing | None:
-        """Our extension, if there is one.
+    def extension(self, domain: str) -> RequestExtension | None:
+        """The extension for the processor of `domain`, if there is one.
 
         Raises:
             RequestValidationError: it is not valid.
@@ -124,11 +124,11 @@ class SubjectRequestBody(BaseModel):
         if domain not in self.extensions:
             return None
         try:
-            return Erasing.model_validate(self.extensions[domain])
+            return RequestExtension.model_validate(self.extensions[domain])
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            place = ("body", "extensions", domain)
-            raise RequestValidationError([{**item, "loc": (*place, *item["loc"])} for item in found]) from error
+            items = error.errors(include_url=False, include_context=False, include_input=False)
+            location = ("body", "extensions", domain)
+            raise RequestValidationError([{**item, "loc": (*location, *item["loc"])} for item in items]) from error
 
 
 class SubjectRequestBodyV1(SubjectRequestBody):
@@ -165,7 +165,7 @@ class ReceiptAnswer(BaseModel):
 
     @classmethod
     def of(cls, row: tables.SubjectRequest, body: bytes) -> Self:
-        """From its row and the body, which is kept nowhere: the same body gives the same receipt."""
+        """From its row and the body, which is not stored: the same body gives the same receipt."""
         return cls(
             controller_id=row.tenant.name,
             expected_completion_time=timestamp(row.due_at),
@@ -211,7 +211,7 @@ class StatusAnswer(BaseModel):
 
     @classmethod
     def of(
-        cls, row: tables.SubjectRequest, reached: list[AffectedVersion], *, failed_callbacks: int, api_version: str
+        cls, row: tables.SubjectRequest, affected: list[AffectedVersion], *, failed_callbacks: int, api_version: str
     ) -> Self:
         """From its row, loaded with the tenant and the deletion requests."""
         serving = row.deletion_requests
@@ -226,7 +226,7 @@ class StatusAnswer(BaseModel):
                 )
                 for request in serving
             ],
-            needs_unlearning=sum(found.state is Reach.NEEDS_UNLEARNING for found in reached),
+            needs_unlearning=sum(version.state is Reach.NEEDS_UNLEARNING for version in affected),
             failed_callbacks=failed_callbacks,
         )
         return cls(

@@ -21,10 +21,10 @@ class NotAllowed(ValueError):
 
 
 def check(text: str, *, private: bool) -> "httpx.URL":
-    """The URL, if callbacks may go there as far as one can see without resolving its name.
+    """The parsed URL, checked as far as is possible without resolving its host name.
 
     Raises:
-        NotAllowed: it is no URL for callbacks; the message says why.
+        NotAllowed: callbacks may not go there; the message says why.
     """
     import httpx  # noqa: PLC0415  (as in `service.webhooks.sender`)
 
@@ -49,18 +49,18 @@ def check(text: str, *, private: bool) -> "httpx.URL":
 
 
 def resolve(url: "httpx.URL", *, private: bool) -> list[str]:
-    """The addresses of a host, in the order of preference.
+    """The IP addresses of the URL's host, in the order of preference.
 
     Raises:
-        NotAllowed: one of them is not public; whoever runs the name's DNS decides which of them is taken.
-        OSError: there are none.
+        NotAllowed: one of them is not public: the DNS of the name could make us connect to that one.
+        OSError: there are none (`socket.gaierror`).
     """
     port = url.port or {"http": 80, "https": 443}[url.scheme]
     try:
-        found = socket.getaddrinfo(url.raw_host.decode(), port, type=socket.SOCK_STREAM)
+        results = socket.getaddrinfo(url.raw_host.decode(), port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label that no DNS name has, such as an empty one
         raise socket.gaierror(socket.EAI_NONAME, "not a name") from error
-    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in results))
     if not private and not all(_is_public(ip_address(address)) for address in addresses):
         raise NotAllowed("must have a public address")
     return addresses

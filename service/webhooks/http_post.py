@@ -1,4 +1,4 @@
-"""One POST to one endpoint, and nothing that the other side could use to hold us up or lead us elsewhere."""
+"""One POST to one endpoint, with limits on time and size, and without redirects or proxies."""
 
 import asyncio
 import ssl
@@ -17,32 +17,40 @@ TIMEOUT = 15.0
 
 _CONNECT_TIMEOUT = 5.0  # seconds, for each of the host's addresses
 _DRAIN_TIMEOUT = 2.0  # seconds
-_DRAINED = 64 * 1024  # bytes
+_MAX_DRAINED = 64 * 1024  # bytes
 
-#: Statuses that mean "later": only beside these is a `Retry-After` looked at.
+#: Only with these statuses is `Retry-After` read.
 _THROTTLING = (429, 502, 503, 504)
 
 
 def post(address: str, headers: dict[str, str], body: bytes, *, private: bool, tls: ssl.SSLContext) -> DeliveryOutcome:
-    """Send it once, without following redirects. Whatever goes wrong is an outcome, told in one word."""
+    """Send `body` once, without following redirects.
+
+    Failures are not raised: `error` of the outcome is then `not_allowed`, `timeout`, `tls`, `connection` or
+    `unknown_host`.
+
+    Args:
+        address: the URL, as the tenant has registered it.
+        private: whether it may be a private address, and plain HTTP.
+    """
     began = time.monotonic()
-    status = error = patience = None
+    status = error = retry_after = None
     try:
         url = addresses.check(address, private=private)
         response = asyncio.run(_exchange(url, addresses.resolve(url, private=private), headers, body, tls))
         status = response.status_code
         if status in _THROTTLING:
-            patience = _retry_after(response.headers.get("retry-after"))
+            retry_after = _retry_after(response.headers.get("retry-after"))
     except addresses.NotAllowed:
         error = "not_allowed"
     except (TimeoutError, httpx.TimeoutException):
         error = "timeout"
     except httpx.TransportError as problem:
-        error = "tls" if _is_about_tls(problem) else "connection"
+        error = "tls" if _is_tls_error(problem) else "connection"
     except OSError:
         error = "unknown_host"
     milliseconds = round(1000 * (time.monotonic() - began))
-    return DeliveryOutcome(milliseconds=milliseconds, status=status, error=error, retry_after=patience)
+    return DeliveryOutcome(milliseconds=milliseconds, status=status, error=error, retry_after=retry_after)
 
 
 async def _exchange(
@@ -54,11 +62,11 @@ async def _exchange(
         async with asyncio.timeout(TIMEOUT):  # httpx has only timeouts that start anew with every packet
             response = await _first_to_connect(transport, url, targets, headers, body)
         try:
-            # The status is what counts. Some of the rest is read so that the other side can end its answer in order.
+            # Only the status counts. Some of the body is read so that the server can end its response in order.
             with suppress(TimeoutError, httpx.TransportError):
                 async with asyncio.timeout(_DRAIN_TIMEOUT):
                     async for _ in response.aiter_raw():
-                        if response.num_bytes_downloaded >= _DRAINED:
+                        if response.num_bytes_downloaded >= _MAX_DRAINED:
                             break
         finally:
             await response.aclose()
@@ -87,7 +95,7 @@ async def _first_to_connect(
     raise OSError("the host has no address")
 
 
-def _is_about_tls(error: BaseException | None) -> bool:
+def _is_tls_error(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error is not None

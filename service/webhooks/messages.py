@@ -1,4 +1,4 @@
-"""What is sent to webhooks, as OpenAPI describes it. The registry writes the messages, with the move they tell of."""
+"""The OpenAPI description of what is sent to webhooks. `service.registry.webhooks` writes the messages themselves."""
 
 import uuid
 from collections.abc import Callable

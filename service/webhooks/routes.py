@@ -1,4 +1,4 @@
-"""Callbacks: who is called when a deletion request moves, and what became of each call."""
+"""Routes of webhooks: endpoints that are called when a deletion request changes its state, and their deliveries."""
 
 from fastapi import APIRouter, Response
 
@@ -51,13 +51,15 @@ def read_webhook(webhook_id: Identifier, caller: Admin, resources: ResourcesDep,
 
 @router.patch("/{webhook_id}", summary="Change a webhook", responses=documented(400, 404, 413, 422))
 def change_webhook(
-    webhook_id: Identifier, to: WebhookChange, caller: Admin, resources: ResourcesDep, session: WriteSession
+    webhook_id: Identifier, change: WebhookChange, caller: Admin, resources: ResourcesDep, session: WriteSession
 ) -> WebhookAnswer:
     """Change what is given. One that was disabled, by hand or by its failures, can be enabled again."""
     row = endpoints.find(session, caller.tenant_id, webhook_id, lock=True)
-    if to.url is not None:
-        _check(to.url, resources.settings)
-    endpoints.change(session, row, url=to.url, events=to.events, description=to.description, enabled=to.enabled)
+    if change.url is not None:
+        _check(change.url, resources.settings)
+    endpoints.change(
+        session, row, url=change.url, events=change.events, description=change.description, enabled=change.enabled
+    )
     return WebhookAnswer.of(row, resources.master_key)
 
 

@@ -1,4 +1,4 @@
-"""What the routes of webhooks answer with."""
+"""Bodies of requests and answers about webhooks."""
 
 import uuid
 from datetime import datetime
@@ -51,7 +51,7 @@ class WebhookAnswer(Answer):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **more: Any) -> Self:
+    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **values: Any) -> Self:
         """From its row."""
         here = f"/v1/webhooks/{row.id}"
         return cls.from_row(
@@ -59,7 +59,7 @@ class WebhookAnswer(Answer):
             enabled=row.disabled_at is None,
             public_key=shown_public_key(opened(row.private_key, row.id, master_key)),
             links={"self": here, "deliveries": f"{here}/deliveries"},
-            **more,
+            **values,
         )
 
 
@@ -69,9 +69,9 @@ class NewSecretAnswer(WebhookAnswer):
     secret: str = Field(description="Verifies the `v1` signatures. It is shown here and never again.")
 
     @classmethod
-    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **more: Any) -> Self:
+    def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **values: Any) -> Self:
         """From its row."""
-        return super().of(row, master_key, secret=shown_secret(opened(row.secret, row.id, master_key)), **more)
+        return super().of(row, master_key, secret=shown_secret(opened(row.secret, row.id, master_key)), **values)
 
 
 class AttemptAnswer(Answer):

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 16  # endpoints; one that is slow keeps one thread
+_MAX_CONCURRENT = 16  # deliveries; a slow endpoint keeps one thread busy
 
 
 class WebhookSender(PeriodicThread):
-    """Sends what is due every `settings.sweep_interval`, and whenever it is woken.
+    """Sends the deliveries that are due every `settings.sweep_interval`, and whenever it is woken.
 
-    Any number of processes may run one: a delivery is leased in its row. One that dies sends nothing more, and what it
-    was sending is sent again, under the same identifier, once the lease has run out.
+    Any number of processes may run one: a delivery is leased in its row. When a process dies, what it was sending is
+    sent again, under the same identifier, once the lease has run out.
 
     Args:
         sign_status_callback: gives the headers that sign the body of an OpenDSR status callback.
@@ -51,7 +51,7 @@ class WebhookSender(PeriodicThread):
         self._master_key = master_key
         self._user_agent = {"User-Agent": f"StructGuard/{version('structguard')}"}
         self._sending: set[Future[None]] = set()
-        self._pool = ThreadPoolExecutor(_AT_ONCE, "webhook")
+        self._pool = ThreadPoolExecutor(_MAX_CONCURRENT, "webhook")
 
     @cached_property
     def _tls(self) -> "ssl.SSLContext":
@@ -60,12 +60,12 @@ class WebhookSender(PeriodicThread):
         return httpx.create_ssl_context()
 
     def stop(self) -> None:
-        """Finish what is being sent, which takes no longer than its timeout."""
+        """Wait until the deliveries in progress have ended, each by its timeout at the latest."""
         super().stop()
         self._pool.shutdown()
 
     def _claim(self) -> None:
-        free = _AT_ONCE - len(self._sending)
+        free = _MAX_CONCURRENT - len(self._sending)
         if not free:
             return
         with self._database.write() as session:
@@ -85,7 +85,7 @@ class WebhookSender(PeriodicThread):
             with self._database.write() as session:
                 outbox.record(session, claim, outcome)
         except Exception:
-            # It stays leased, and is tried again afterwards.
+            # The delivery stays leased, and is tried again once the lease has run out.
             logger.exception("the outcome of delivery %s could not be recorded", claim.delivery_id)
 
     def _send(self, claim: DeliveryClaim) -> DeliveryOutcome:
@@ -97,15 +97,15 @@ class WebhookSender(PeriodicThread):
             headers = self._user_agent | self._signed(claim, body)
             return post(claim.url, headers, body, private=self._settings.webhook_private, tls=self._tls)
         except Exception:
-            # A mistake of ours must count as an attempt, or it would be repeated without end.
+            # An error in this service must count as an attempt, or it would be repeated without end.
             logger.exception("delivery %s could not be sent", claim.delivery_id)
             return DeliveryOutcome(error="internal", milliseconds=0)
 
     def _signed(self, claim: DeliveryClaim, body: bytes) -> dict[str, str]:
         if claim.is_status_callback:
             return self._sign_status_callback(body)
-        opened = [
+        private_key, *secrets = (
             endpoints.opened(stored, claim.endpoint_id, self._master_key)
             for stored in (claim.private_key, *claim.secrets)
-        ]
-        return signed_headers(claim.message_id, int(time.time()), body, secrets=opened[1:], private_key=opened[0])
+        )
+        return signed_headers(claim.message_id, int(time.time()), body, secrets=secrets, private_key=private_key)

@@ -1,7 +1,7 @@
 """Signatures by Standard Webhooks 1.0.0, as pure functions.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, "Verifying webhook
-authenticity": what is signed is `id.timestamp.body`. `v1` is HMAC-SHA256 by a secret that both sides know, `v1a` is
+authenticity": what is signed is `id.timestamp.body`. `v1` is HMAC-SHA256 by a shared secret, `v1a` is
 Ed25519, for which a receiver needs only the public key. Several signatures stand side by side, so that a secret can be
 rotated.
 """
@@ -30,17 +30,17 @@ def signed_headers(
 
 
 def shown_secret(secret: bytes) -> str:
-    """The symmetric secret as its owner sees it."""
+    """The symmetric secret as the API shows it: `whsec_` and base64."""
     return f"whsec_{_base64(secret)}"
 
 
 def shown_public_key(private_key: bytes) -> str:
-    """The public half of the Ed25519 key, as receivers want it."""
+    """The public half of the Ed25519 key as the API shows it: `whpk_` and base64."""
     return f"whpk_{_base64(_ed25519(private_key).public_key().public_bytes_raw())}"
 
 
 def _ed25519(private_key: bytes) -> "Ed25519PrivateKey":
-    # Here, because a service without webhooks starts sooner without.
+    # Here, because a service without webhooks starts faster without it.
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
     return Ed25519PrivateKey.from_private_bytes(private_key)
