@@ -96,7 +96,12 @@ def fill(database: Database, count: int, waiting: int) -> Model:
             counters.add(session, CounterName.PHASE_SECONDS, "unlearn", seconds=0.1 * n)
         for model in created:
             version = versions.register_version(session, model, parent=None, **_VERSION)
-            settings: dict[str, Any] = {"follows_gate": True, "override_gate": False, "only_from": None, "by": "key:1"}
+            settings: dict[str, Any] = {
+                "follows_gate": True,
+                "override_gate": False,
+                "expected_number": None,
+                "by": "key:1",
+            }
             aliases.point(session, model, "production", version, **settings)
         session.execute(_FILL, {"count": count, "waiting": waiting, "models": _MODELS})
     with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -137,7 +142,7 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
         shared, *_ = [accept(session, shared_model).job_id for _ in range(_SHARED)]
     return {
         "accept a request": accept,
-        "look whether there is room": lambda session: jobs.check_room(session, model.tenant_id, 10_000),
+        "look whether there is room": lambda session: jobs.check_queue_limit(session, model.tenant_id, 10_000),
         "list the newest": listed,
         "list from a cursor": lambda session: listed(session, cursor),
         "list those of a model": lambda session: listed(session, target=model),
@@ -148,8 +153,10 @@ def operations(database: Database, model: Model) -> dict[str, Callable[[Session]
             session, worker="w", lease=_LEASE, job_id=shared, batching=Batching(images=_SHARED)
         ),
         "return expired leases": lambda session: claims.reap(session, max_attempts=3),
-        "announce waiting jobs": lambda session: jobs.to_announce(session, _LEASE),
-        "find images to destroy": lambda session: image_retention.with_samples_to_destroy(session, RegistrySettings()),
+        "announce waiting jobs": lambda session: jobs.take_unannounced(session, _LEASE),
+        "find images to destroy": lambda session: image_retention.requests_with_expired_samples(
+            session, RegistrySettings()
+        ),
         "forget stored answers": idempotency_keys.forget_expired,
         "claim deliveries": lambda session: outbox.claim(session, limit=16),
         "look at everything for Prometheus": lambda session: installation_status.read(session, _LEASE),

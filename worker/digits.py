@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from service.registry.models.architectures import COUNTER
+from service.registry.models.architectures import STEP_COUNTER
 from service.registry.models.preprocessing import Preprocessing
 from worker.inputs.images import pixels
 from worker.networks.cifar_resnet import cifar_resnet
@@ -101,7 +101,9 @@ def write(target: Path, seed: int) -> dict[str, float]:
         test_correct = network(inputs(tested.images, preprocessing)).argmax(1).numpy() == tested.labels
 
     target.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
+    state = {
+        name: tensor.contiguous() for name, tensor in network.state_dict().items() if not name.endswith(STEP_COUNTER)
+    }
     save_file(state, target / "model.safetensors")
     tested.save(target / "test.npz")
     forgotten = np.flatnonzero(correct)[:FORGOTTEN]  # to misclassify what was never recognised proves nothing

@@ -61,12 +61,12 @@ class Sweeper(PeriodicThread):
         from service.registry.job_queue import broker  # noqa: PLC0415
 
         with self._database.write() as session:
-            waiting = jobs.to_announce(session, self._settings.lease)
+            waiting = jobs.take_unannounced(session, self._settings.lease)
         try:
-            broker.ring(self._celery, waiting)
+            broker.publish_hints(self._celery, waiting)
         except Exception:
             with self._database.write() as session:
-                jobs.not_announced(session, waiting)
+                jobs.mark_unannounced(session, waiting)
             raise
 
 

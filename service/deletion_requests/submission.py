@@ -79,7 +79,7 @@ def submit_deletion_request(
     with resources.database.read() as session:
         try:
             model, version = lifecycle.find_model_to_unlearn(
-                session, caller.tenant_id, content.model, most_waiting=resources.settings.max_queued_requests
+                session, caller.tenant_id, content.model, max_waiting=resources.settings.max_queued_requests
             )
         except ModelNotFound as error:  # the path exists; a field of the body is wrong
             raise InvalidInput(Fault("#/model", error.detail)) from error

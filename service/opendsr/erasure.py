@@ -41,7 +41,7 @@ def accept(resources: Resources, caller: Caller, content: SubjectRequestBody, bo
     """
     with resources.database.read() as session:
         fingerprint = caller.pseudonyms.content(hashlib.sha256(body).digest())
-        existing = subject_requests.repeated(session, caller.tenant_id, content.subject_request_id, fingerprint)
+        existing = subject_requests.find_repeated(session, caller.tenant_id, content.subject_request_id, fingerprint)
         if existing is not None:
             return existing
         _check(content, resources.settings)
@@ -49,7 +49,7 @@ def accept(resources: Resources, caller: Caller, content: SubjectRequestBody, bo
         models_to_unlearn = _models(session, caller, content, list(subjects), resources.settings.opendsr_domain)
         named = _named(session, resources, models_to_unlearn, subjects)
         if named:
-            jobs.check_room(session, caller.tenant_id, resources.settings.max_queued_requests)
+            jobs.check_queue_limit(session, caller.tenant_id, resources.settings.max_queued_requests)
     with ExitStack() as stages:
         stored = {
             model: submission.fetch_images(resources, records, stages.enter_context(resources.artifacts.stage()))
@@ -68,15 +68,17 @@ def accept(resources: Resources, caller: Caller, content: SubjectRequestBody, bo
                 callbacks=content.status_callback_urls,
             )
             if subject_request is None:  # another process has just stored the same one
-                existing = subject_requests.repeated(session, caller.tenant_id, content.subject_request_id, fingerprint)
+                existing = subject_requests.find_repeated(
+                    session, caller.tenant_id, content.subject_request_id, fingerprint
+                )
                 assert existing is not None
                 return existing
             for model, images in stored.items():
                 request = submission.store_deletion_request(
                     resources, session, caller, model, images, named[model], content.regulation, Options()
                 )
-                subject_requests.serve(session, subject_request, request)
-            opendsr_status.settle(session, subject_request, at=subject_request.received_at)
+                subject_requests.add_erasure(session, subject_request, request)
+            opendsr_status.update_status(session, subject_request, at=subject_request.received_at)
     resources.committed(session)
     return subject_request
 

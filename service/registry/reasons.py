@@ -1,6 +1,6 @@
-"""Why a job, or a deletion request, stands where it does: a code, its parameters, and the phase in which it came up.
+"""Why a job or a deletion request is in its state: a code, its parameters, and the phase in which it happened.
 
-That is what tables store. `str` makes the sentence that answers and the audit log have; what is stored never is one.
+Tables store these three; `str` makes the sentence that responses and the audit log show.
 """
 
 import math
@@ -14,24 +14,24 @@ from service.registry.states import Phase
 
 
 class ReasonCode(StrEnum):
-    """What happened. The parameters stand behind it."""
+    """What happened; the comments name the parameters of each."""
 
     APPROVED = "approved"
-    DECLINED = "declined"  #: `text`, of whoever declined it
+    DECLINED = "declined"  #: `text`, written by the person who declined it
     RETRIED = "retried"
     WITHDRAWN = "withdrawn"
-    RUN_WITHDRAWN = "run_withdrawn"  #: another request of the run was, so this one begins anew
-    RUN_SPLIT = "run_split"  #: a run for so many `requests` failed for that `cause`, a stored reason
-    GATE_OBJECTED = "gate_objected"  #: `objections`, stored ones
+    RUN_WITHDRAWN = "run_withdrawn"  #: another request of the run was withdrawn, so this one is queued again
+    RUN_SPLIT = "run_split"  #: a run of this number of `requests` failed; `cause` is a stored reason
+    GATE_OBJECTED = "gate_objected"  #: `objections`, as stored
     WORKER_STOPPED = "worker_stopped"
     WORKER_LOST = "worker_lost"
-    PROCESS_KILLED = "process_killed"  #: by this `signal`
-    PROCESS_EXITED = "process_exited"  #: with this `status`
-    PROCESS_STALLED = "process_stalled"  #: for so many `seconds`
-    TIMED_OUT = "timed_out"  #: after so many `seconds`
+    PROCESS_KILLED = "process_killed"  #: `signal`, its name
+    PROCESS_EXITED = "process_exited"  #: `status`, the exit code
+    PROCESS_STALLED = "process_stalled"  #: `seconds` without progress
+    TIMED_OUT = "timed_out"  #: `seconds`, the limit
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"  #: of the worker, or of the database
-    STORAGE_FULL = "storage_full"  #: the artifact store's
+    STORAGE_FULL = "storage_full"  #: of the artifact store
     IMAGES_MISSING = "images_missing"
     IMAGES_UNREADABLE = "images_unreadable"
     MASTER_KEY_CHANGED = "master_key_changed"
@@ -45,7 +45,7 @@ class ReasonCode(StrEnum):
 
 _RESTORE = "restore it from a backup, then retry."
 
-#: What happened, and what can be done or comes next; `{…}` is a parameter.
+#: What happened, and what can be done or happens next; `{…}` is a parameter.
 _WORDING: dict[ReasonCode, tuple[str, str | None]] = {
     ReasonCode.APPROVED: ("approved", None),
     ReasonCode.DECLINED: ("{text}", None),
@@ -82,7 +82,7 @@ _WORDING: dict[ReasonCode, tuple[str, str | None]] = {
 
 
 class ObjectionKind(StrEnum):
-    """What the quality gate looks at."""
+    """The criterion that a version does not meet."""
 
     WEIGHTS_NOT_FINITE = "weights_not_finite"
     FORGET_ACCURACY = "forget_accuracy"
@@ -108,7 +108,7 @@ _OBJECTION_WORDING = {
 
 @dataclass(frozen=True)
 class Objection:
-    """What the quality gate holds against a version: the measured value and its limit, in the units of the policy."""
+    """A criterion of the quality gate that a version fails: the measured value and its limit, in the policy's units."""
 
     kind: ObjectionKind
     measured: float | None = None
@@ -118,7 +118,7 @@ class Objection:
         return _OBJECTION_WORDING[self.kind].format(measured=self.measured, limit=self.limit)
 
     def stored(self) -> dict[str, Any]:
-        """As JSON, which has no word for what is not a number: such a value is text."""
+        """As JSON, which has no NaN or infinity: such a value is stored as text."""
         measured = self.measured
         is_number = measured is None or math.isfinite(measured)
         return {"kind": self.kind, "measured": measured if is_number else str(measured), "limit": self.limit}
@@ -132,7 +132,7 @@ class Objection:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something stands where it does; `phase` is that of the run, where it came up in one."""
+    """Why a job or deletion request is in its state; `phase` is the run's, if it happened in one."""
 
     code: ReasonCode
     phase: Phase | None = None
@@ -140,13 +140,13 @@ class Reason:
 
     @classmethod
     def gate(cls, objections: Iterable[Objection]) -> Self:
-        """The quality gate objects."""
-        return cls(ReasonCode.GATE_OBJECTED, None, {"objections": [one.stored() for one in objections]})
+        """The reason of a version that fails the quality gate."""
+        return cls(ReasonCode.GATE_OBJECTED, None, {"objections": [objection.stored() for objection in objections]})
 
     @property
     def objections(self) -> list[Objection]:
-        """The quality gate's, if these are the reason."""
-        return [Objection.read(one) for one in self.parameters.get("objections", ())]
+        """The objections of the quality gate; empty for any other reason."""
+        return [Objection.read(stored) for stored in self.parameters.get("objections", ())]
 
     @property
     def what(self) -> str:
@@ -157,7 +157,7 @@ class Reason:
 
     @property
     def hint(self) -> str | None:
-        """What can be done about it, or comes next."""
+        """What can be done about it, or happens next."""
         return _WORDING[self.code][1]
 
     def __str__(self) -> str:
@@ -165,11 +165,11 @@ class Reason:
         return f"{what}; {self.hint}" if self.hint else what
 
     def in_each_of(self, attempts: int) -> Self:
-        """The same, and so it went with every attempt."""
+        """The same reason, extended by the number of attempts that all ended with it."""
         return replace(self, parameters={**self.parameters, "attempts": attempts})
 
     def stored(self) -> dict[str, Any]:
-        """As JSON, where it is the cause of another one."""
+        """As JSON, for the `cause` of another reason."""
         return {"code": self.code, "phase": self.phase, "parameters": dict(self.parameters)}
 
     @classmethod
@@ -182,6 +182,6 @@ class Reason:
 #: How parameters are shown that are not simply text or a number.
 _SHOWN: dict[str, Callable[[Any], str]] = {
     "seconds": lambda seconds: str(timedelta(seconds=seconds)),
-    "cause": lambda stored: str(Reason.read(stored))[:400],  # a move's reason has room for 500 characters
-    "objections": lambda stored: "; ".join(str(Objection.read(one)) for one in stored),
+    "cause": lambda stored: str(Reason.read(stored))[:400],  # `Transition.reason` has 500 characters
+    "objections": lambda stored: "; ".join(str(Objection.read(objection)) for objection in stored),
 }

@@ -1,10 +1,10 @@
-"""Where deletion requests, jobs, versions, OpenDSR requests and messages stand, in words that are stored and sent."""
+"""The states of deletion requests, jobs, versions, OpenDSR requests and webhook deliveries, as stored and sent."""
 
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a deletion request stands. A job uses the same words, but the first."""
+    """The state of a deletion request. Jobs use the same values except `received`."""
 
     RECEIVED = "received"  #: stored, not yet cleared to run
     AWAITING_APPROVAL = "awaiting_approval"  #: a person has to agree first
@@ -28,29 +28,29 @@ class Phase(StrEnum):
 
 
 class Disposition(StrEnum):
-    """What has become of a version."""
+    """Whether a version may be used."""
 
-    KEPT = "kept"  #: whoever may can use it
-    QUARANTINED = "quarantined"  #: the checkpoint is there, and nobody gets it; may be kept again
-    DELETED = "deleted"  #: its checkpoint is destroyed, or will be at the next sweep; for ever
+    KEPT = "kept"  #: may be downloaded, pointed to and built on
+    QUARANTINED = "quarantined"  #: its checkpoint is stored but not given out; may be kept again
+    DELETED = "deleted"  #: its checkpoint is destroyed, or will be at the next sweep; final
 
 
 class DeliveryState(StrEnum):
-    """Where a message to an endpoint stands."""
+    """The state of a webhook delivery."""
 
     PENDING = "pending"  #: to be sent, for the first time or again
-    SUCCEEDED = "succeeded"  #: the endpoint has it
+    SUCCEEDED = "succeeded"  #: the endpoint answered 2xx
     FAILED = "failed"  #: given up; it may be replayed
 
 
 class RequestStatus(StrEnum):
-    """Where an OpenDSR request stands, in the specification's words (OpenDSR 2.0, section 8)."""
+    """The status of an OpenDSR request, in the specification's words (OpenDSR 2.0, section 8)."""
 
-    PENDING = "pending"  #: received, and nothing of it has begun
-    IN_PROGRESS = "in_progress"  #: begun, or failed and to be tried again
-    COMPLETED = "completed"  #: nothing is left to do, and nothing went wrong
-    CANCELLED = "cancelled"  #: withdrawn, or ended otherwise than asked
+    PENDING = "pending"  #: received; no run has begun
+    IN_PROGRESS = "in_progress"  #: a run has begun, or one failed and may be retried
+    COMPLETED = "completed"  #: every deletion request completed, or there was none
+    CANCELLED = "cancelled"  #: withdrawn, or ended otherwise than completed
 
 
-#: States in which nothing happens any more unless a person acts.
+#: States in which nothing happens unless a person acts.
 ENDED = frozenset({State.COMPLETED, State.NEEDS_REVIEW, State.FAILED, State.REJECTED, State.CANCELLED})

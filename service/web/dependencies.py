@@ -49,7 +49,7 @@ class Resources:
     def committed(self, session: Session) -> None:
         """Call this after a commit: it wakes the sweeper, and the webhook sender if deliveries are due."""
         self.sweeper.wake()
-        if outbox.are_due(session):
+        if outbox.has_due_deliveries(session):
             self.webhook_sender.wake()
 
 

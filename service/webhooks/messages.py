@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header
 from pydantic import BaseModel, Field
 
 from service.registry.states import State
-from service.registry.webhooks.endpoints import TEST, Event
+from service.registry.webhooks.endpoints import TEST_EVENT, Event
 
 
 class SelfLink(BaseModel):
@@ -81,7 +81,7 @@ def _test(message: TestMessage, id_: MessageId, at: Timestamp, signature: Signat
     """What `POST /v1/webhooks/{webhook_id}/test` sends."""
 
 
-_RECEIVERS: dict[str, Callable[..., None]] = {event.value: _moved for event in Event} | {TEST: _test}
+_RECEIVERS: dict[str, Callable[..., None]] = {event.value: _moved for event in Event} | {TEST_EVENT: _test}
 
 for _type, _receive in _RECEIVERS.items():
     router.add_api_route(

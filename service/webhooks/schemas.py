@@ -10,7 +10,7 @@ from service.registry import tables
 from service.registry.crypto.master_key import MasterKey
 from service.registry.fields import Unique
 from service.registry.states import DeliveryState
-from service.registry.webhooks.endpoints import Event, opened
+from service.registry.webhooks.endpoints import Event, unwrap_key
 from service.web.fields import Answer, RequestBody, Text, WebhookUrl
 from service.webhooks.signatures import shown_public_key, shown_secret
 
@@ -57,7 +57,7 @@ class WebhookAnswer(Answer):
         return cls.from_row(
             row,
             enabled=row.disabled_at is None,
-            public_key=shown_public_key(opened(row.private_key, row.id, master_key)),
+            public_key=shown_public_key(unwrap_key(row.private_key, row.id, master_key)),
             links={"self": here, "deliveries": f"{here}/deliveries"},
             **values,
         )
@@ -71,7 +71,7 @@ class NewSecretAnswer(WebhookAnswer):
     @classmethod
     def of(cls, row: tables.WebhookEndpoint, master_key: MasterKey, **values: Any) -> Self:
         """From its row."""
-        return super().of(row, master_key, secret=shown_secret(opened(row.secret, row.id, master_key)), **values)
+        return super().of(row, master_key, secret=shown_secret(unwrap_key(row.secret, row.id, master_key)), **values)
 
 
 class AttemptAnswer(Answer):

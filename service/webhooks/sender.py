@@ -105,7 +105,7 @@ class WebhookSender(PeriodicThread):
         if claim.is_status_callback:
             return self._sign_status_callback(body)
         private_key, *secrets = (
-            endpoints.opened(stored, claim.endpoint_id, self._master_key)
+            endpoints.unwrap_key(stored, claim.endpoint_id, self._master_key)
             for stored in (claim.private_key, *claim.secrets)
         )
         return signed_headers(claim.message_id, int(time.time()), body, secrets=secrets, private_key=private_key)

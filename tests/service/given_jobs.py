@@ -20,7 +20,7 @@ class Jobs:
 
     def progress(self, claim, **more):
         with self._database.write() as session:
-            claims.progress(session, claim, **more)
+            claims.record_progress(session, claim, **more)
 
     def fail(self, claim, reason=BROKEN):
         with self._database.write() as session:

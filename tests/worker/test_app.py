@@ -44,7 +44,7 @@ class Worker:
     def ring(self) -> None:
         app = broker.celery_app(REDIS, self.queue, ["default"])
         with self.database.write() as session:
-            broker.ring(app, jobs.to_announce(session, LEASE))
+            broker.publish_hints(app, jobs.take_unannounced(session, LEASE))
         app.close()
 
     def runs_a_job(self) -> Job:

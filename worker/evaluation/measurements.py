@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from service.registry.measurements.definitions import MEASUREMENTS, Owner
-from service.registry.models.quality_gate import LEAST_UNSEEN
+from service.registry.models.quality_gate import MIN_UNSEEN_IMAGES
 from worker.evaluation.outputs import ModelOutputs, Outputs
 from worker.unlearning import (
     Batch,
@@ -145,14 +145,14 @@ def _forget_accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def _membership(outputs: ModelOutputs, references: References | None) -> Membership | None:
-    if outputs.test is None or len(outputs.test.labels) < LEAST_UNSEEN:
+    if outputs.test is None or len(outputs.test.labels) < MIN_UNSEEN_IMAGES:
         return None
     forget, test = outputs.forget, outputs.test
     return membership(forget.logits, forget.labels, test.logits, test.labels, references=references)
 
 
 def _streisand(outputs: ModelOutputs) -> Membership | None:
-    if outputs.test is None or len(outputs.test.labels) < LEAST_UNSEEN:
+    if outputs.test is None or len(outputs.test.labels) < MIN_UNSEEN_IMAGES:
         return None
     forget, unseen = ((side.features, side.logits, side.labels) for side in (outputs.forget, outputs.test))
     return streisand(forget, unseen)

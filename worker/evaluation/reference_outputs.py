@@ -9,7 +9,7 @@ from torch import Tensor
 
 from service.registry.images.archive import LabelledImage
 from service.registry.models.preprocessing import Preprocessing
-from service.registry.models.quality_gate import LEAST_UNSEEN
+from service.registry.models.quality_gate import MIN_UNSEEN_IMAGES
 from service.registry.storage.artifacts import Artifacts
 from service.registry.training_data.reference_models import LeftOut
 from worker.evaluation.outputs import sampled_indices
@@ -44,7 +44,7 @@ def reference_outputs(
     """
     unseen = inputs.test
     count = next((evaluation_set.count for evaluation_set in inputs.sets if evaluation_set.kind == "test"), 0)
-    if not inputs.references or unseen is None or count < LEAST_UNSEEN:
+    if not inputs.references or unseen is None or count < MIN_UNSEEN_IMAGES:
         return ReferenceOutputs(
             [replace(reference, left_out=LeftOut.NO_TEST_SET) for reference in inputs.references], None
         )

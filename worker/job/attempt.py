@@ -183,7 +183,7 @@ def _images(
         except (ImagesMissing, ImagesDamaged, OtherMasterKey, SealBroken) as error:
             logger.exception("request %s failed", request.id)
             with database.write() as session:
-                claims.drop(session, claim, request.id, reason=_reason(error, Phase.LOAD))
+                claims.fail_request(session, claim, request.id, reason=_reason(error, Phase.LOAD))
     return images
 
 

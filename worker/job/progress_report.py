@@ -91,7 +91,9 @@ class ProgressReport:
         self._written = time.monotonic()
         try:
             with self._database.write() as session:
-                claims.progress(session, self._claim, phase=self.phase, step=step, total=total, points=self._points)
+                claims.record_progress(
+                    session, self._claim, phase=self.phase, step=step, total=total, points=self._points
+                )
         except OperationalError:
             # A database that restarts must not cost hours of work: the points are written next time, and whether the
             # job is still this worker's is asked again before anything is published.

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from service.registry.models.architectures import COUNTER, MANIFEST, Architecture, Shapes
+from service.registry.models.architectures import MANIFEST, STEP_COUNTER, Architecture, Shapes
 from worker.networks.cifar_resnet import cifar_resnet
 
 OURS = [f"cifar_resnet{depth}" for depth in (8, 20, 32, 44, 56, 110)]
@@ -67,7 +67,7 @@ def load(architecture: Architecture, path: Path, *, num_classes: int, image_size
     Raises torch's RuntimeError, which names the tensors, when the file does not fit.
     """
     network = build(architecture, num_classes=num_classes, image_size=image_size)
-    counters = {name: tensor for name, tensor in network.state_dict().items() if name.endswith(COUNTER)}
+    counters = {name: tensor for name, tensor in network.state_dict().items() if name.endswith(STEP_COUNTER)}
     network.load_state_dict(counters | load_file(path))
     return network.eval()
 

@@ -99,11 +99,11 @@ def _end(database: Database, settings: WorkerSettings, claim: Claim, end: End, r
     try:
         with database.write() as session:
             if end is End.STOPPED:
-                claims.hand_back(session, claim, reason=reason)
+                claims.release(session, claim, reason=reason)
             elif end is End.OVERDUE:
                 claims.report_failure(session, claim, reason=reason)
             else:
-                claims.give_back(session, claim, reason=reason, max_attempts=settings.max_attempts)
+                claims.report_crash(session, claim, reason=reason, max_attempts=settings.max_attempts)
     except FenceLost:
         logger.info("job %s had ended or changed hands before", claim.job_id)
     except SQLAlchemyError as error:

@@ -66,7 +66,7 @@ class Watch:
             self._last_heartbeat = now
         if now - self._last_poll >= _POLL_INTERVAL:
             with self._database.read() as session:
-                progress = claims.watch(session, self._claim)
+                progress = claims.read_progress(session, self._claim)
             self._last_poll = now
             if progress != self._last_progress:
                 self._last_progress, self._last_change = progress, now

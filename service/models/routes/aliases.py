@@ -68,7 +68,7 @@ def point_alias(
         version,
         follows_gate=pointer.follows_gate,
         override_gate=pointer.override_gate,
-        only_from=_expected_version(if_match, if_none_match),
+        expected_number=_expected_version(if_match, if_none_match),
         by=caller.subject,
     )
     response.status_code = 201 if is_new else 200

@@ -16,23 +16,22 @@ from service.registry.tables import DeletionRequest
 _WITH_VERSION = (State.COMPLETED, State.NEEDS_REVIEW)
 
 
-def with_samples_to_destroy(session: Session, settings: RegistrySettings, limit: int = 100) -> list[uuid.UUID]:
-    """Ended requests whose images still exist, and are no longer needed."""
-    doomed = select(DeletionRequest.id).where(*_samples_no_longer_needed(session, settings))
-    return list(session.scalars(doomed.limit(limit)))
+def requests_with_expired_samples(session: Session, settings: RegistrySettings, limit: int = 100) -> list[uuid.UUID]:
+    """Identifiers of ended requests whose images are still stored after their retention."""
+    expired = select(DeletionRequest.id).where(*_samples_expired(session, settings))
+    return list(session.scalars(expired.limit(limit)))
 
 
 def forget_samples(session: Session, request_id: uuid.UUID, settings: RegistrySettings) -> str | None:
-    """Destroy the key of a request's images, and the mention of their file, which is the caller's to remove.
+    """Destroy the key of a request's images, and return the artifact key of their file, which the caller removes.
 
-    Nothing happens when they are needed again, or somebody was faster. Until the transaction ends, nobody retries it.
+    `None`, and nothing changes, when they are needed again or already destroyed. The job's lock keeps a retry out until
+    the transaction ends.
     """
     request = session.get_one(DeletionRequest, request_id)
-    jobs.lock_of(session, request)
-    doomed = select(DeletionRequest).where(
-        DeletionRequest.id == request_id, *_samples_no_longer_needed(session, settings)
-    )
-    if session.scalar(doomed, execution_options={"populate_existing": True}) is None:
+    jobs.lock_job_of(session, request)
+    expired = select(DeletionRequest).where(DeletionRequest.id == request_id, *_samples_expired(session, settings))
+    if session.scalar(expired, execution_options={"populate_existing": True}) is None:
         return None
     samples = request.samples
     request.samples = request.samples_key = None
@@ -43,8 +42,8 @@ def forget_samples(session: Session, request_id: uuid.UUID, settings: RegistrySe
     return samples
 
 
-def _samples_no_longer_needed(session: Session, settings: RegistrySettings) -> tuple[ColumnElement[bool], ...]:
+def _samples_expired(session: Session, settings: RegistrySettings) -> tuple[ColumnElement[bool], ...]:
     now, state, ended_at = clock(session), DeletionRequest.state, DeletionRequest.ended_at
-    kept = {**dict.fromkeys(_WITH_VERSION, settings.evidence_retention), State.FAILED: settings.failed_retention}
-    doomed = [and_(state == ended, ended_at <= now - kept.get(ended, timedelta(0))) for ended in sorted(ENDED)]
-    return DeletionRequest.samples.is_not(None), or_(*doomed)
+    retention = {**dict.fromkeys(_WITH_VERSION, settings.evidence_retention), State.FAILED: settings.failed_retention}
+    expired = [and_(state == ended, ended_at <= now - retention.get(ended, timedelta(0))) for ended in sorted(ENDED)]
+    return DeletionRequest.samples.is_not(None), or_(*expired)

@@ -1,4 +1,4 @@
-"""Deletion requests: accepting them, withdrawing them, deciding on them, and trying again."""
+"""The life of deletion requests: submit, withdraw, approve, reject, retry."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -31,14 +31,14 @@ from service.registry.tables import DeletionRequest, Job, Model, Transition, Ver
 from service.registry.telemetry import traces
 from service.registry.webhooks import outbox
 
-#: How long a regulation gives, counted from receipt: GDPR Art. 12(3); 11 CCR § 7021. Others get thirty days.
+#: Time to answer, counted from receipt: GDPR Art. 12(3); 11 CCR § 7021. Thirty days for any other regulation.
 _TIME_TO_ANSWER = {"gdpr": relativedelta(months=1), "ccpa": timedelta(days=45)}
-_OTHERWISE = timedelta(days=30)
+_DEFAULT_TIME_TO_ANSWER = timedelta(days=30)
 
 
 def due_at(regulation: str, received_at: datetime) -> datetime:
     """When the person must have an answer."""
-    due: datetime = received_at + _TIME_TO_ANSWER.get(regulation.lower(), _OTHERWISE)
+    due: datetime = received_at + _TIME_TO_ANSWER.get(regulation.lower(), _DEFAULT_TIME_TO_ANSWER)
     return due
 
 
@@ -55,9 +55,9 @@ def submit(
     submitted_by: str,
     options: Options,
 ) -> DeletionRequest:
-    """Store a request and the job that will serve it; after the commit it cannot be lost. The model has a version."""
-    known = {"tenant_id": model.tenant_id, "model_id": model.id, "samples_hmac": samples_hmac}
-    now, (earlier, somebody_listens) = clock_with(session, _EARLIEST, outbox.SOMEBODY_LISTENS, parameters=known)
+    """Store a request and the job that will serve it. The caller has checked that the model has a version."""
+    parameters = {"tenant_id": model.tenant_id, "model_id": model.id, "samples_hmac": samples_hmac}
+    now, (earliest, has_endpoints) = clock_with(session, _EARLIEST, outbox.HAS_ENDPOINTS, parameters=parameters)
     job = state_machine.enqueue(session, model, options, at=now)
     request = DeletionRequest(
         id=request_id,
@@ -72,7 +72,7 @@ def submit(
         samples_key=samples_key,
         sample_count=sample_count,
         samples_hmac=samples_hmac,
-        duplicate_of_id=earlier,
+        duplicate_of_id=earliest,
         submitted_by=submitted_by,
         withdrawn=False,
         traceparent=traces.traceparent(),
@@ -81,13 +81,13 @@ def submit(
     set_committed_value(request, "model", model)
     set_committed_value(request, "job", job)
     state_machine.receive(session, request, at=now)
-    if somebody_listens:
+    if has_endpoints:
         outbox.announce(session, [request], at=now)
     return request
 
 
 def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> DeletionRequest:
-    """A tenant's request with its model, its job and the version that came of it.
+    """A tenant's request with its model, its job and the version that the job published.
 
     Raises:
         DeletionRequestNotFound: there is none.
@@ -99,15 +99,15 @@ def find(session: Session, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Delet
 
 
 def read(session: Session, request_id: uuid.UUID) -> DeletionRequest:
-    """A request with its model, its job and the version that came of it, whoever's it is; it is there."""
+    """A request of any tenant, which must exist, with its model, its job and the version that the job published."""
     return session.execute(_BY_ID, {"id": request_id}, execution_options={"populate_existing": True}).scalar_one()
 
 
 def list_requests(
     session: Session, tenant_id: uuid.UUID, *, model: Model | None, state: State | None, cursor: str | None, limit: int
 ) -> Page[DeletionRequest]:
-    """Requests of a tenant, newest first, of one model or in one state if named."""
-    rows = _with_everything().where(DeletionRequest.tenant_id == tenant_id, DeletionRequest.record_removed_at.is_(None))
+    """Requests of a tenant, newest first; only of a model or in a state, where given."""
+    rows = _with_relations().where(DeletionRequest.tenant_id == tenant_id, DeletionRequest.record_removed_at.is_(None))
     if model is not None:
         rows = rows.where(DeletionRequest.model_id == model.id)
     if state is not None:
@@ -124,18 +124,18 @@ def list_requests(
 
 
 def transitions(session: Session, request_id: uuid.UUID, *, after: int = 0) -> list[Transition]:
-    """Every move of a request after the one with this number, oldest first."""
-    moves = select(Transition).where(Transition.request_id == request_id, Transition.id > after)
-    return list(session.scalars(moves.order_by(Transition.id)))
+    """The transitions of a request whose identifier is greater than `after`, oldest first."""
+    rows = select(Transition).where(Transition.request_id == request_id, Transition.id > after)
+    return list(session.scalars(rows.order_by(Transition.id)))
 
 
 def withdraw(session: Session, request: DeletionRequest) -> DeletionRequest:
-    """Withdraw a request, and look at it again. A running job hears of it at its next step.
+    """Withdraw a request, and read it again. A running job stops at its next step.
 
     Raises:
         PastCommitPoint: it has ended.
     """
-    job = jobs.lock_of(session, request)
+    job = jobs.lock_job_of(session, request)
     request = read(session, request.id)
     if job.state is State.RUNNING:
         job.cancel_requested = request.withdrawn = True
@@ -148,11 +148,11 @@ def withdraw(session: Session, request: DeletionRequest) -> DeletionRequest:
 
 
 def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionRequest:
-    """Agree to a request of somebody else: it is queued.
+    """Approve a request, which is queued. Whoever submitted it may not approve it.
 
     Raises:
-        NotAwaitingApproval: it does not wait for that.
-        OwnRequest: `by` asked for it.
+        NotAwaitingApproval: it is in another state.
+        OwnRequest: `by` submitted it.
     """
     job = _awaiting_approval(session, request, by=by)
     state_machine.move(session, job, State.QUEUED, reason=Reason(ReasonCode.APPROVED))
@@ -161,11 +161,11 @@ def approve(session: Session, request: DeletionRequest, *, by: str) -> DeletionR
 
 
 def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) -> DeletionRequest:
-    """Decline a request of somebody else.
+    """Reject a request. Whoever submitted it withdraws it instead.
 
     Raises:
-        NotAwaitingApproval: it does not wait for that.
-        OwnRequest: `by` asked for it, and may cancel it.
+        NotAwaitingApproval: it is in another state.
+        OwnRequest: `by` submitted it.
     """
     job = _awaiting_approval(session, request, by=by)
     state_machine.move(session, job, State.REJECTED, reason=Reason(ReasonCode.DECLINED, None, {"text": reason}))
@@ -174,7 +174,7 @@ def reject(session: Session, request: DeletionRequest, *, by: str, reason: str) 
 
 
 def _awaiting_approval(session: Session, request: DeletionRequest, *, by: str) -> Job:
-    job = jobs.lock_of(session, request)
+    job = jobs.lock_job_of(session, request)
     if job.state is not State.AWAITING_APPROVAL:
         raise NotAwaitingApproval
     if request.submitted_by == by:
@@ -183,15 +183,15 @@ def _awaiting_approval(session: Session, request: DeletionRequest, *, by: str) -
 
 
 def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
-    """Queue a failed request again, under the same identifier and with all its attempts, and look at it again.
+    """Queue a failed request again, under the same identifier and with its attempts counted from 0, and read it again.
 
-    It runs by itself: if it fails again, that is nobody else's affair.
+    Its job serves no other request, so that a second failure affects none.
 
     Raises:
         NotRetriable: it has not failed.
-        ImagesDestroyed: it failed too long ago.
+        ImagesDestroyed: its images were destroyed after their retention.
     """
-    job = jobs.lock_of(session, request)
+    job = jobs.lock_job_of(session, request)
     if job.state is not State.FAILED:
         raise NotRetriable
     if any(served.samples is None for served in jobs.requests_of(session, job.id)):
@@ -202,15 +202,15 @@ def retry(session: Session, request: DeletionRequest) -> DeletionRequest:
     return read(session, request.id)
 
 
-def _with_everything() -> Select[DeletionRequest]:
+def _with_relations() -> Select[DeletionRequest]:
     return select(DeletionRequest).options(
         joinedload(DeletionRequest.model), joinedload(DeletionRequest.job).joinedload(Job.version)
     )
 
 
-_BY_ID = _with_everything().where(DeletionRequest.id == bindparam("id"))
+_BY_ID = _with_relations().where(DeletionRequest.id == bindparam("id"))
 
-#: The first request for these images of this model that has not been given up.
+#: The first request for the same images of this model that has not failed and was not rejected or cancelled.
 _EARLIEST = (
     select(DeletionRequest.id)
     .where(
@@ -228,7 +228,7 @@ _newest = aliased(Version)
 
 
 _TO_UNLEARN = (
-    select(Model, Version, jobs.HAS_NO_ROOM)
+    select(Model, Version, jobs.QUEUE_IS_FULL)
     .where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
     .outerjoin(
         Version,
@@ -245,24 +245,24 @@ _TO_UNLEARN = (
 
 
 def find_model_to_unlearn(
-    session: Session, tenant_id: uuid.UUID, name: str, *, most_waiting: int = 0
+    session: Session, tenant_id: uuid.UUID, name: str, *, max_waiting: int = 0
 ) -> tuple[Model, Version]:
     """The tenant's model of this name, with the version that the next run would start from.
 
-    With `most_waiting` it also looks whether there is room for one more job, as `jobs.check_room` does by itself.
+    With `max_waiting` above 0 it also does, in the same statement, what `jobs.check_queue_limit` does.
 
     Raises:
         ModelNotFound: there is none.
         VersionMissing: it has no version yet.
-        QueueFull: as many jobs of the tenant wait already.
+        QueueFull: `max_waiting` jobs of the tenant wait already.
     """
-    asked = {"tenant_id": tenant_id, "name": name, "most_waiting": max(most_waiting, 1)}
-    row = session.execute(_TO_UNLEARN, asked).one_or_none()
+    parameters = {"tenant_id": tenant_id, "name": name, "max_waiting": max(max_waiting, 1)}
+    row = session.execute(_TO_UNLEARN, parameters).one_or_none()
     if row is None:
         raise ModelNotFound
-    model, version, has_no_room = row
+    model, version, queue_is_full = row
     if version is None:
         raise VersionMissing
-    if most_waiting and has_no_room:
+    if max_waiting and queue_is_full:
         raise QueueFull
     return model, version

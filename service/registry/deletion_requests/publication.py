@@ -1,4 +1,4 @@
-"""The commit point of a run."""
+"""The commit point of a run: its new version is published and its deletion requests end."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.registry.audit import audit_log
 from service.registry.job_queue import state_machine
-from service.registry.job_queue.claims import CancelRequested, Claim, held
+from service.registry.job_queue.claims import CancelRequested, Claim, lock_claimed_job
 from service.registry.job_queue.jobs import requests_to_move
 from service.registry.models import aliases, dispositions
 from service.registry.models.versions import add_version
@@ -21,7 +21,7 @@ from service.registry.telemetry.counters import CounterName
 
 
 class GateObjected(Exception):
-    """The quality gate objects to what came of several requests. It may be because of one of them."""
+    """The quality gate objects to the version of a run that served several requests, any of which may be the cause."""
 
     def __init__(self, objections: Sequence[Objection]) -> None:
         self.reason = Reason.gate(objections)
@@ -40,17 +40,18 @@ def publish(
     own_metrics: Mapping[uuid.UUID, dict[str, Any]] | None = None,
     **columns: Any,
 ) -> Version:
-    """The commit point: version, metrics and the end of the request become visible together, or not at all.
+    """Store the version, the metrics and the end of the requests in one transaction.
 
-    `objections` are the quality gate's; `results` are columns of the job, `columns` those of the version. An uploaded
-    parent that was never measured gets `parent_metrics`, and each request of several its `own_metrics`.
+    `objections` are the quality gate's; `results` are columns of `Job`, `columns` those of `Version`. A parent without
+    metrics gets `parent_metrics`; `own_metrics` are those of each request's images, by request, where there are
+    several.
 
     Raises:
-        FenceLost: the job is no longer this worker's, and nothing was written.
-        CancelRequested: it was withdrawn in time, and nothing was written.
-        GateObjected: the job serves several requests, and nothing was written.
+        FenceLost: another worker has claimed the job, or it no longer runs; nothing was written.
+        CancelRequested: a request of the job was withdrawn; nothing was written.
+        GateObjected: there are objections and the job serves several requests; nothing was written.
     """
-    job = held(session, claim)
+    job = lock_claimed_job(session, claim)
     if job.cancel_requested:
         raise CancelRequested
     requests = requests_to_move(session, job.id)
@@ -72,8 +73,8 @@ def publish(
         setattr(job, name, value)
     for phase, seconds in job.seconds.items():
         counters.add(session, CounterName.PHASE_SECONDS, phase, seconds=seconds)
-    in_a_row = Model.gate_failures + 1 if objections else 0
-    session.execute(update(Model).where(Model.id == job.model_id).values(gate_failures=in_a_row))
+    gate_failures = Model.gate_failures + 1 if objections else 0
+    session.execute(update(Model).where(Model.id == job.model_id).values(gate_failures=gate_failures))
     for request in requests:
         request.metrics = (own_metrics or {}).get(request.id)
     job.base_number = parent.number
@@ -90,11 +91,11 @@ def publish(
         gate=version.gate,
         requests=[str(request.id) for request in requests],
     )
-    measured = session.get_one(Version, parent.id)
-    measured.metrics = measured.metrics or parent_metrics
+    parent_row = session.get_one(Version, parent.id)
+    parent_row.metrics = parent_row.metrics or parent_metrics
     if not objections:
-        aliases.move_on(session, model, parent, version)
-        dispositions.follow_policy(session, model, measured, by=f"job:{job.id}")
+        aliases.advance_followers(session, model, parent, version)
+        dispositions.follow_policy(session, model, parent_row, by=f"job:{job.id}")
     after = State.NEEDS_REVIEW if objections else State.COMPLETED
     state_machine.move(session, job, after, reason=Reason.gate(objections) if objections else None)
     return version

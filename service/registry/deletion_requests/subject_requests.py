@@ -1,4 +1,4 @@
-"""OpenDSR requests: accepting one once, finding it, withdrawing it."""
+"""OpenDSR requests: accepting, finding and withdrawing them."""
 
 import uuid
 from collections.abc import Collection, Iterable
@@ -24,18 +24,18 @@ from service.registry.tables import (
 )
 
 
-def repeated(
+def find_repeated(
     session: Session, tenant_id: uuid.UUID, subject_request_id: uuid.UUID, fingerprint: str
 ) -> SubjectRequest | None:
-    """The request that was accepted under this identifier before; nothing if there is none.
+    """The request that was accepted under this identifier before; `None` if there is none.
 
     Raises:
-        SubjectRequestReused: it was another one.
+        SubjectRequestReused: the fingerprint of its body is another one.
     """
-    known = _find(session, tenant_id, subject_request_id)
-    if known is not None and known.fingerprint != fingerprint:
+    row = _find(session, tenant_id, subject_request_id)
+    if row is not None and row.fingerprint != fingerprint:
         raise SubjectRequestReused
-    return known
+    return row
 
 
 def accept(
@@ -49,7 +49,7 @@ def accept(
     subjects: Collection[bytes],
     callbacks: Iterable[str],
 ) -> SubjectRequest | None:
-    """Store a request, with whom it names and who is told of it; nothing if somebody was faster."""
+    """Store a request with its subjects' HMACs and its callback URLs; `None` if it is stored already."""
     now = clock(session)
     row = SubjectRequest(
         tenant_id=tenant_id,
@@ -65,7 +65,7 @@ def accept(
             session.add(row)
     except IntegrityError:
         return None
-    # Signed with the processor's key, they need none of their own.
+    # Callbacks are signed with the processor's key, so the endpoints need none of their own.
     endpoints = [
         WebhookEndpoint(
             tenant_id=tenant_id, url=url, events=[], description="", secret=b"", private_key=b"", created_at=now
@@ -81,9 +81,9 @@ def accept(
     return find(session, tenant_id, subject_request_id)
 
 
-def serve(session: Session, whole: SubjectRequest, request: DeletionRequest) -> None:
-    """Make a deletion request part of what an OpenDSR request comes to."""
-    session.add(Erasure(deletion_request_id=request.id, request_id=whole.id))
+def add_erasure(session: Session, subject_request: SubjectRequest, request: DeletionRequest) -> None:
+    """Record that a deletion request serves an OpenDSR request."""
+    session.add(Erasure(deletion_request_id=request.id, request_id=subject_request.id))
     session.flush()
 
 
@@ -92,51 +92,51 @@ def find(
 ) -> SubjectRequest:
     """A tenant's request with its tenant and its deletion requests, as it is now.
 
-    With `lock` nobody else changes it until the transaction ends.
+    With `lock` its row is locked until the transaction ends.
 
     Raises:
         SubjectRequestNotFound: there is none.
     """
-    found = _find(session, tenant_id, subject_request_id, lock=lock)
-    if found is None:
+    row = _find(session, tenant_id, subject_request_id, lock=lock)
+    if row is None:
         raise SubjectRequestNotFound
-    return found
+    return row
 
 
-def withdraw(session: Session, whole: SubjectRequest) -> SubjectRequest:
-    """Withdraw all of its deletion requests, and look at it again. Doing it again changes nothing.
+def withdraw(session: Session, subject_request: SubjectRequest) -> SubjectRequest:
+    """Withdraw all of its deletion requests, and read it again. Idempotent.
 
     Raises:
         NotPending: one of them has begun.
     """
-    # Two of us take them in one order, which is that of the models: jobs may change while we wait.
-    for request in sorted(whole.deletion_requests, key=lambda request: (request.model_id, request.id)):
-        jobs.lock_of(session, request)  # so that none begins from here on
-    whole = find(session, whole.tenant_id, whole.subject_request_id, lock=True)
-    if whole.cancelled_at is None:
-        if whole.status is not RequestStatus.PENDING:
+    # In the order of the models, against deadlocks; that of the jobs may change while this waits.
+    for request in sorted(subject_request.deletion_requests, key=lambda request: (request.model_id, request.id)):
+        jobs.lock_job_of(session, request)  # so that none begins from here on
+    subject_request = find(session, subject_request.tenant_id, subject_request.subject_request_id, lock=True)
+    if subject_request.cancelled_at is None:
+        if subject_request.status is not RequestStatus.PENDING:
             raise NotPending
-        for request in whole.deletion_requests:
+        for request in subject_request.deletion_requests:
             if request.state not in ENDED:
                 lifecycle.withdraw(session, request)
-        whole.cancelled_at = clock(session)
-        audit_log.append(session, whole.tenant_id, "subject_request.withdrawn", about=whole.id)
-    return find(session, whole.tenant_id, whole.subject_request_id)
+        subject_request.cancelled_at = clock(session)
+        audit_log.append(session, subject_request.tenant_id, "subject_request.withdrawn", about=subject_request.id)
+    return find(session, subject_request.tenant_id, subject_request.subject_request_id)
 
 
-def failed_callbacks(session: Session, whole: SubjectRequest) -> int:
-    """How many callbacks of the last 30 days were given up."""
+def failed_callbacks(session: Session, subject_request: SubjectRequest) -> int:
+    """Number of callbacks that failed for good and are still kept, which is for 30 days."""
     failed = (
         select(func.count())
         .select_from(WebhookDelivery)
         .join(StatusCallback, StatusCallback.endpoint_id == WebhookDelivery.endpoint_id)
-        .where(StatusCallback.request_id == whole.id, WebhookDelivery.state == DeliveryState.FAILED)
+        .where(StatusCallback.request_id == subject_request.id, WebhookDelivery.state == DeliveryState.FAILED)
     )
     return session.scalar(failed) or 0
 
 
-def forget_callbacks(session: Session) -> None:
-    """Remove the callbacks of requests that have ended and of which all deliveries are forgotten."""
+def delete_unneeded_callbacks(session: Session) -> None:
+    """Delete the callback endpoints of ended requests that have no deliveries left."""
     ended = (RequestStatus.COMPLETED, RequestStatus.CANCELLED)
     unneeded = (
         select(StatusCallback.endpoint_id)
@@ -152,8 +152,8 @@ def forget_callbacks(session: Session) -> None:
 def _find(
     session: Session, tenant_id: uuid.UUID, subject_request_id: uuid.UUID, *, lock: bool = False
 ) -> SubjectRequest | None:
-    mine = (SubjectRequest.tenant_id == tenant_id, SubjectRequest.subject_request_id == subject_request_id)
-    rows = select(SubjectRequest).where(*mine).execution_options(populate_existing=True)
+    conditions = (SubjectRequest.tenant_id == tenant_id, SubjectRequest.subject_request_id == subject_request_id)
+    rows = select(SubjectRequest).where(*conditions).execution_options(populate_existing=True)
     rows = rows.options(
         joinedload(SubjectRequest.tenant),
         selectinload(SubjectRequest.deletion_requests).joinedload(DeletionRequest.model),

@@ -1,7 +1,7 @@
 """Labelled images as they are kept: an npz of pixels, or a zip of encoded images with their labels in `labels.json`.
 
-Their compressed pixels are kept as they came, so none changes between the person's file and the model's input. Those of
-deletion requests are kept encrypted, those of evaluation sets are not.
+The compressed pixels are stored as uploaded, so that no pixel differs from the uploaded file. Archives of deletion
+requests are encrypted, those of evaluation sets are not.
 """
 
 import json
@@ -28,10 +28,10 @@ _LABELS = "labels.json"
 #: What reading a broken zip or npz can raise, see zipfile.ZipFile.open, zlib and numpy.lib.format.
 BROKEN_ZIP = (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError, KeyError)
 
-#: An image, and the position of its class.
+#: An image, and the position of its class, from 0.
 LabelledImage = tuple[Image.Image, int]
 
-#: A file that is only written on, from its beginning to its end.
+#: A file that is written sequentially, without seeking.
 Target = Path | BufferedIOBase
 
 
@@ -54,7 +54,7 @@ class ImageArchiveWriter:
         self._archive.close()
 
     def add(self, content: bytes, label: int) -> None:
-        """Append one encoded image; `label` is its class's position."""
+        """Append one encoded image; `label` is the position of its class, from 0."""
         name = f"{len(self._index):06d}"
         self._archive.writestr(name, content)
         self._index.append((name, label))
@@ -66,13 +66,13 @@ def image_of(pixels: np.ndarray) -> Image.Image:
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """Shape, whether the order is Fortran's, and type of an array in NumPy's format."""
+    """Shape, Fortran order and type of an array, from the header of a `.npy` file."""
     version = npy.read_magic(file)
     return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
 
 
 def copy_arrays(archive: zipfile.ZipFile, target: Target) -> None:
-    """Write the arrays `images` and `labels` of a checked npz, and nothing else that it may hold or say."""
+    """Copy the arrays `images` and `labels` of a checked npz, without other members or metadata."""
     with zipfile.ZipFile(target, "w", archive.getinfo("images.npy").compress_type) as output:
         with archive.open("images.npy") as source, output.open("images.npy", "w", force_zip64=True) as copy:
             shape, fortran, dtype = read_npy_header(source)
@@ -84,13 +84,13 @@ def copy_arrays(archive: zipfile.ZipFile, target: Target) -> None:
 
 
 def open_images(request: DeletionRequest, file: Path, settings: RegistrySettings) -> BinaryIO:
-    """The images of a deletion request, for `read`: they are decrypted as they are read.
+    """The images of a deletion request, as an archive for `read`, which is decrypted as it is read.
 
     Raises:
-        ImagesMissing: there are none.
+        ImagesMissing: the file does not exist.
         MasterKeyUnusable, OtherMasterKey, SealBroken: they cannot be decrypted.
     """
-    if file.parent.exists() and not file.exists():  # without the folder, the disk is away and may come back
+    if file.parent.exists() and not file.exists():  # without the folder, the disk is not mounted
         raise ImagesMissing
     if request.samples_key is None:  # it was stored by a release that did not encrypt
         return file.open("rb")
@@ -98,9 +98,9 @@ def open_images(request: DeletionRequest, file: Path, settings: RegistrySettings
 
 
 def read(source: Path | BinaryIO, indices: Sequence[int] | None = None) -> Iterator[LabelledImage]:
-    """The images in the order in which they were sent: all, or those at `indices`, which count from 0.
+    """The images in the order of upload: all, or those at `indices`, from 0.
 
-    An index after the last image is left out.
+    Indices after the last image are skipped.
     """
     with zipfile.ZipFile(source) as archive:
         if _LABELS in archive.namelist():

@@ -1,4 +1,4 @@
-"""Image files without what they say besides their pixels: where and by whom they were taken, of whom, thumbnails."""
+"""Removal of metadata from image files: EXIF with place and author, names, thumbnails, comments."""
 
 import io
 import re
@@ -13,7 +13,7 @@ _JPEG = b"\xff\xd8\xff"
 _JPEG_SEGMENTS = (*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD)
 _SCAN, _END = 0xDA, 0xD9
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker that is not part of the scan
-#: Two segments that say what the colours are, with nothing in them but that.
+#: The two segments that define the colour space, without the other values that they may hold.
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 
@@ -37,37 +37,37 @@ def encode(image: Image.Image) -> bytes:
 
 
 def _png(content: bytes) -> bytes | None:
-    kept, at = [_PNG], len(_PNG)
+    chunks, at = [_PNG], len(_PNG)
     while at + 8 <= len(content):
         kind, end = content[at + 4 : at + 8], at + 12 + int.from_bytes(content[at : at + 4])
         if kind in _PNG_CHUNKS:
-            kept.append(content[at:end])
+            chunks.append(content[at:end])
         if kind == b"IEND":
-            return b"".join(kept)
+            return b"".join(chunks)
         at = end
     return None
 
 
 def _jpeg(content: bytes) -> bytes | None:
-    kept, at = [_JPEG[:2]], 2
+    segments, at = [_JPEG[:2]], 2
     while at + 4 <= len(content) and content[at] == 0xFF:
         marker, end = content[at + 1], at + 2 + int.from_bytes(content[at + 2 : at + 4])
         if marker == 0xFF:  # padding
             at += 1
             continue
         if marker == _SCAN:
-            following = _AFTER_SCAN.search(content, end)
-            if following is None:
+            next_marker = _AFTER_SCAN.search(content, end)
+            if next_marker is None:
                 return None
-            end = following.start()
+            end = next_marker.start()
         segment = content[at:end]
         if marker in _JPEG_SEGMENTS:
-            kept.append(segment)
+            segments.append(segment)
         elif segment.startswith(b"JFIF\0", 4):
-            kept.append(_JFIF)
+            segments.append(_JFIF)
         elif marker == 0xEE and segment.startswith(b"Adobe", 4):
-            kept.append(_ADOBE + segment[15:16])  # the transform
+            segments.append(_ADOBE + segment[15:16])  # the colour transform
         at = end
         if content[at : at + 2] == bytes((0xFF, _END)):
-            return b"".join(kept) + bytes((0xFF, _END))
+            return b"".join(segments) + bytes((0xFF, _END))
     return None

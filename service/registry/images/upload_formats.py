@@ -22,7 +22,7 @@ from service.registry.images.validation import (
 )
 from service.registry.storage.disk_full import is_disk_full
 
-_ARCHIVE = "#/images/0"  # its pointer: an archive is the only file
+_ARCHIVE = "#/images/0"  # JSON Pointer of an archive, which is the only file
 _DAMAGED = "the archive is damaged, encrypted or compressed in an unknown way"
 
 Labels = Sequence[str | int]
@@ -31,10 +31,10 @@ Labels = Sequence[str | int]
 def check_upload(
     files: Sequence[BinaryIO], labels: Labels | None, target: Target, *, classes: list[str], limits: UploadLimits
 ) -> CheckedImages:
-    """Check what was uploaded and write it to `target` in the form of `service.registry.images.archive`.
+    """Check uploaded images and write them to `target` in the form of `service.registry.images.archive`.
 
     `files` is one archive (zip or npz), or any number of images. `labels` names the class of each image, by position
-    or by name. A zip may say it with its folders instead (`cat/1.png`); an npz always brings its own: `images`
+    or by name. A zip may name it by its folders instead (`cat/1.png`); an npz always holds its own: `images`
     (N, H, W[, 1 or 3], uint8) and `labels` (N, integers).
 
     Raises:
@@ -68,7 +68,7 @@ def check_upload(
             )
             return check_images(images, target, limits)
     except BROKEN_ZIP as error:
-        if is_disk_full(error):  # nothing is wrong with the archive, but there is no room to unpack it
+        if is_disk_full(error):  # no fault of the archive
             raise
         raise InvalidInput(Fault(_ARCHIVE, _DAMAGED)) from error
 
@@ -90,9 +90,9 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return sorted(files, key=lambda member: member.filename)
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> bytes:
     with archive.open(member) as file:
-        return file.read(most)
+        return file.read(max_bytes)
 
 
 def _received(
@@ -131,8 +131,8 @@ def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[in
 
 def _check_npz(archive: zipfile.ZipFile, classes: int, limits: UploadLimits) -> CheckedImages:
     """Check an npz without holding its pixels in memory."""
-    present = set(archive.namelist())
-    missing = [name for name in ("images", "labels") if f"{name}.npy" not in present]
+    names = set(archive.namelist())
+    missing = [name for name in ("images", "labels") if f"{name}.npy" not in names]
     if missing:
         raise InvalidInput(*(Fault(f"{_ARCHIVE}/{name}", "this array is missing from the npz") for name in missing))
     with archive.open("labels.npy") as file:  # its header first: it says how much memory the array takes
@@ -142,10 +142,10 @@ def _check_npz(archive: zipfile.ZipFile, classes: int, limits: UploadLimits) -> 
     _check_count(shape[0], limits)
     with archive.open("labels.npy") as file:
         labels = npy.read_array(file, allow_pickle=False)
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))[:MOST_FAULTS]
-    if wrong.size:
+    invalid = np.flatnonzero((labels < 0) | (labels >= classes))[:MOST_FAULTS]
+    if invalid.size:
         detail = f"must be 0 to {classes - 1}"
-        raise InvalidInput(*(Fault(f"{_ARCHIVE}/labels/{at}", detail) for at in wrong.tolist()))
+        raise InvalidInput(*(Fault(f"{_ARCHIVE}/labels/{at}", detail) for at in invalid.tolist()))
     with archive.open("images.npy") as file:
         shape, fortran, dtype = read_npy_header(file)
         if len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)) or dtype != np.uint8 or fortran:

@@ -1,6 +1,6 @@
-"""Checks of single images: their format, their size, and that none comes with two labels.
+"""Checks of single images: their format, their size, and that no image has two labels.
 
-What is wrong is collected and reported together, each fault with a pointer to the file or label that it concerns.
+Faults are collected and reported together, each with a JSON Pointer to the file or label that it concerns.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """How much one upload may hold."""
+    """Limits of one upload."""
 
     images: int  # per upload
     pixels: int  # per image
@@ -28,35 +28,35 @@ class UploadLimits:
 
     @property
     def encoded(self) -> int:
-        """Bytes of one encoded image: as many as its pixels have, and room for a header."""
+        """Bytes of one encoded image: four per pixel, and 1 MiB for headers."""
         return 4 * self.pixels + (1 << 20)
 
 
 class ImageRejected(Exception):
-    """What is wrong with an image, or why it cannot be fetched; never with its address, which may hold a name."""
+    """Why an image is refused or cannot be fetched. The text never holds its address, which may hold a name."""
 
 
 @dataclass(frozen=True)
 class ReceivedImage:
-    """An image that is not checked yet, with its label, and where a fault in either points to (JSON Pointers)."""
+    """An unchecked image with its label, and the JSON Pointers of both for faults."""
 
-    read: Callable[[int], bytes]  # at most so many bytes; may raise `ImageRejected`
+    read: Callable[[int], bytes]  # given the most bytes to read; may raise `ImageRejected`
     pointer: str
-    label: int  # position of the class
+    label: int  # position of the class, from 0
     label_pointer: str
-    context: str = ""  # begins the detail of each fault
+    context: str = ""  # prefix of the detail of each fault
 
 
 @dataclass(frozen=True)
 class CheckedImages:
-    """What is known of images once all of them are checked and written."""
+    """The result of checking and writing images."""
 
     count: int
-    fingerprint: bytes  # SHA-256; the same for the same images with the same labels, in whatever order they come
+    fingerprint: bytes  # SHA-256, independent of the order of the images, see `fingerprint`
 
 
 def check_images(images: Iterable[ReceivedImage], target: Target, limits: UploadLimits) -> CheckedImages:
-    """Check single images, and write them to `target` in the form of `service.registry.images.archive`.
+    """Check single images and write them to `target` in the form of `service.registry.images.archive`.
 
     Raises:
         InvalidInput: with a fault for every image and label that is wrong.
@@ -89,7 +89,7 @@ def check_images(images: Iterable[ReceivedImage], target: Target, limits: Upload
 
 
 def fingerprint(labels: Mapping[bytes, int]) -> bytes:
-    """SHA-256 of a set of images, given the label of each by its `rgba_digest`."""
+    """SHA-256 of a set of labelled images, in any order; `labels` maps each `rgba_digest` to its label."""
     return hashlib.sha256(b"".join(sorted(digest + label.to_bytes(8) for digest, label in labels.items()))).digest()
 
 

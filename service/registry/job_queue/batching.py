@@ -1,4 +1,4 @@
-"""Which requests share a run: a job that is claimed takes others along that wait for the same model, or loses some."""
+"""Which deletion requests share a run: jobs that wait for one model are merged when one is claimed, or split again."""
 
 import uuid
 from collections.abc import Sequence
@@ -16,7 +16,10 @@ from service.registry.tables import DeletionRequest, Job
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
-    """The settings of the same names, with `batch_` before; by default each request runs by itself, and at once."""
+    """How many images one run may serve and how long a job waits for others, see the settings `batch_…`.
+
+    By default each request runs by itself, and at once.
+    """
 
     images: int = 0
     window: timedelta = timedelta(0)
@@ -24,18 +27,19 @@ class Batching:
 
     @classmethod
     def of(cls, settings: RegistrySettings) -> Self:
-        """As configured."""
+        """The batching that the settings configure."""
         return cls(images=settings.batch_images, window=settings.batch_window, urgency=settings.batch_urgency)
 
 
-def need_not_wait(batching: Batching, now: datetime) -> ColumnElement[bool]:
-    """Of the job that is next for its model: nobody is to be waited for.
+def batch_is_ready(batching: Batching, now: datetime) -> ColumnElement[bool]:
+    """A condition on `Job`, the oldest waiting one of its model: it may start now.
 
-    One that waits has waited long enough, or is urgent, or has run before, or shares with nobody; or a run is full.
+    It may when any waiting job of the model has waited for the window, is urgent, has run before or must run alone,
+    or when their images fill a run.
     """
     waiting = aliased(Job)
     waits = (waiting.model_id == Job.model_id, waiting.state == State.QUEUED, DeletionRequest.job_id == waiting.id)
-    is_ripe = exists().where(
+    is_due = exists().where(
         *waits,
         or_(
             waiting.alone,
@@ -45,14 +49,16 @@ def need_not_wait(batching: Batching, now: datetime) -> ColumnElement[bool]:
         ),
     )
     images = select(func.sum(DeletionRequest.sample_count)).where(*waits).scalar_subquery()
-    return or_(is_ripe, images >= batching.images)
+    return or_(is_due, images >= batching.images)
 
 
-def gather(session: Session, job_id: uuid.UUID, model_id: uuid.UUID, options: dict[str, Any], *, images: int) -> None:
-    """Have a locked job serve other requests, too, that ask for the same of its model: oldest first, as many as fit.
+def merge_waiting_jobs(
+    session: Session, job_id: uuid.UUID, model_id: uuid.UUID, options: dict[str, Any], *, images: int
+) -> None:
+    """Move the requests of waiting jobs with the same model and options to this locked job, up to so many images.
 
-    The jobs that they had are gone from here on. Only those are taken that never ran, so nothing else refers to them;
-    and none that somebody else has locked at this moment: it goes its own way.
+    Oldest first. The jobs that they had are deleted. Only jobs that never ran are taken, so nothing else refers to
+    them; one that another transaction has locked at this moment is skipped, and runs by itself.
     """
     own = select(func.sum(DeletionRequest.sample_count)).where(DeletionRequest.job_id == job_id)
     room = images - session.scalars(own).one()
@@ -61,29 +67,29 @@ def gather(session: Session, job_id: uuid.UUID, model_id: uuid.UUID, options: di
         .join(DeletionRequest, DeletionRequest.job_id == Job.id)
         .where(Job.model_id == model_id, Job.state == State.QUEUED, ~Job.alone, Job.fence == 0)
         .order_by(Job.created_at, Job.id)
-        .limit(max(0, room))  # each brings an image at least
+        .limit(max(0, room))  # each has an image at least
         .with_for_update(of=Job, skip_locked=True)
     )
-    taken = []
-    for waiting_id, wanted, count in session.execute(waiting):
-        if wanted != options:
+    merged = []
+    for waiting_id, waiting_options, count in session.execute(waiting):
+        if waiting_options != options:
             continue
         room -= count
         if room < 0:
             break
-        taken.append(waiting_id)
-    moved = update(DeletionRequest).where(DeletionRequest.job_id.in_(taken)).values(job_id=job_id)
-    session.execute(moved.execution_options(synchronize_session=False))
-    session.execute(delete(Job).where(Job.id.in_(taken)).execution_options(synchronize_session=False))
+        merged.append(waiting_id)
+    move = update(DeletionRequest).where(DeletionRequest.job_id.in_(merged)).values(job_id=job_id)
+    session.execute(move.execution_options(synchronize_session=False))
+    session.execute(delete(Job).where(Job.id.in_(merged)).execution_options(synchronize_session=False))
 
 
 def split_off(session: Session, job: Job, request: DeletionRequest) -> Job:
-    """A job that serves this request of a locked one and no other; its only request keeps the job that it has.
+    """Give one request of a locked job a job of its own, and return it; an only request keeps the job that it has.
 
-    A new one is queued, whatever the state of its request, which the caller moves.
+    A new job is queued, whatever the state of its request, which the caller moves.
     """
-    others = exists().where(DeletionRequest.job_id == job.id, DeletionRequest.id != request.id)
-    if not session.scalar(select(others)):
+    has_others = exists().where(DeletionRequest.job_id == job.id, DeletionRequest.id != request.id)
+    if not session.scalar(select(has_others)):
         return job
     split(session, job, [request], alone=False)
     return session.get_one(Job, request.job_id)
@@ -91,22 +97,22 @@ def split_off(session: Session, job: Job, request: DeletionRequest) -> Job:
 
 def split(session: Session, job: Job, requests: Sequence[DeletionRequest], *, alone: bool) -> None:
     """Give each of these requests of a locked job a job of its own, which is queued where the request's was."""
-    own = [
+    new_jobs = [
         Job(
             id=uuid.uuid4(),
             tenant_id=job.tenant_id,
             model_id=job.model_id,
             state=State.QUEUED,
             options=job.options,
-            fence=job.fence,  # goes on growing, so that whoever follows the request can tell the attempts apart
+            fence=job.fence,  # goes on growing, so that a client that polls the request can tell the attempts apart
             alone=alone,
             metrics={},
             seconds={},
-            created_at=request.received_at,  # its place in the queue
+            created_at=request.received_at,  # keeps its place in the queue
         )
         for request in requests
     ]
-    session.add_all(own)
+    session.add_all(new_jobs)
     session.flush()
-    for request, of_it in zip(requests, own, strict=True):
-        request.job_id = of_it.id
+    for request, new_job in zip(requests, new_jobs, strict=True):
+        request.job_id = new_job.id

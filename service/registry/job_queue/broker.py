@@ -11,11 +11,11 @@ from celery import Celery
 from service.registry.settings import DEFAULT_POOL
 
 TASK = "structguard.run_job"
-_EXPIRES = 3600  # seconds, by the clocks of two machines; a job is announced again and again while no worker runs
+_EXPIRES = 3600  # seconds, by the clocks of two machines; the sweeper publishes another one while the job waits
 
 
 def celery_app(broker_url: str, queue: str, pools: Iterable[str]) -> Celery:
-    """The Celery application that both sides of the doorbell share; a worker listens to the queues of its pools."""
+    """The Celery application of service and worker, with the queues of these pools."""
     app = Celery("structguard", broker=broker_url)
     names = [queue_of(queue, pool) for pool in sorted(pools)]
     app.conf.update(
@@ -23,7 +23,7 @@ def celery_app(broker_url: str, queue: str, pools: Iterable[str]) -> Celery:
         task_queues={name: {"exchange": name, "routing_key": name} for name in names},
         task_ignore_result=True,
         broker_connection_retry_on_startup=True,
-        # A publisher must not hang on a broker that is away: the sweeper rings again.
+        # A publisher must not hang on an unreachable broker: the sweeper publishes again.
         broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 1},
         task_publish_retry=False,
         # The message is acknowledged early: the lease in the job table, not the broker, brings lost work back.
@@ -40,8 +40,12 @@ def queue_of(queue: str, pool: str) -> str:
     return queue if pool == DEFAULT_POOL else f"{queue}.{pool}"
 
 
-def ring(app: Celery, jobs: Mapping[uuid.UUID, str]) -> None:
-    """Tell the workers of these jobs' pools; raises `kombu.exceptions.OperationalError` when the broker is away."""
+def publish_hints(app: Celery, jobs: Mapping[uuid.UUID, str]) -> None:
+    """Publish a message for each of these jobs, given with its pool, to the queue of that pool.
+
+    Raises:
+        kombu.exceptions.OperationalError: the broker cannot be reached.
+    """
     for job_id, pool in jobs.items():
         queue = queue_of(app.conf.task_default_queue, pool)
         app.send_task(TASK, args=[str(job_id)], queue=queue, expires=_EXPIRES)

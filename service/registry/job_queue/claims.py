@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from service.registry.errors import FenceLost
 from service.registry.job_queue import state_machine
-from service.registry.job_queue.batching import Batching, need_not_wait
+from service.registry.job_queue.batching import Batching, batch_is_ready
 from service.registry.job_queue.jobs import lock
 from service.registry.reasons import Reason, ReasonCode
 from service.registry.states import Phase, State
@@ -40,7 +40,7 @@ class Claim:
 
 
 class CancelRequested(Exception):
-    """Somebody withdrew a request while its job was running."""
+    """A request was withdrawn while its job was running."""
 
 
 def take(
@@ -52,30 +52,30 @@ def take(
     batching: Batching = Batching(),  # noqa: B008  (it is immutable)
     pools: Collection[str] | None = None,
 ) -> Claim | None:
-    """Take the oldest job that may run, or the named one; `None` when there is none or somebody was faster.
+    """Claim the oldest job that may run, or the named one; `None` when there is none or another worker was faster.
 
-    With `pools` only jobs of models that name one of these.
+    With `pools` only jobs whose model names one of these.
 
     Jobs of one model run one after the other, in the order in which they came: each builds on the version before. The
-    first attempt at a job takes along what else waits for its model, as far as `batching` lets it.
+    first attempt at a job merges other waiting jobs of its model into it, as far as `batching` allows.
     """
     now = clock(session)
     other = aliased(Job)
     earlier = or_(other.created_at < Job.created_at, (other.created_at == Job.created_at) & (other.id < Job.id))
     of_the_model = other.model_id == Job.model_id
-    # Two questions that an index answers. As one, PostgreSQL asks it of all who wait, for each who waits.
+    # Two subqueries that an index answers. As one, PostgreSQL would scan all waiting jobs for each waiting job.
     blocked = (
         exists().where(of_the_model, other.state == State.RUNNING),
         exists().where(of_the_model, other.state == State.QUEUED, earlier),
     )
-    free = select(Job.id).where(Job.state == State.QUEUED, *(~is_so for is_so in blocked))
+    claimable = select(Job.id).where(Job.state == State.QUEUED, *(~condition for condition in blocked))
     if job_id is not None:
-        free = free.where(Job.id == job_id)
+        claimable = claimable.where(Job.id == job_id)
     if pools is not None:
-        free = free.where(exists().where(Model.id == Job.model_id, Model.pool.in_(pools)))
+        claimable = claimable.where(exists().where(Model.id == Job.model_id, Model.pool.in_(pools)))
     if batching.window:
-        free = free.where(need_not_wait(batching, now))
-    chosen = session.scalar(free.order_by(Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True))
+        claimable = claimable.where(batch_is_ready(batching, now))
+    chosen = session.scalar(claimable.order_by(Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True))
     if chosen is None:
         return None
     started = state_machine.start(session, chosen, worker=worker, lease=lease, at=now, images=batching.images)
@@ -86,34 +86,34 @@ def take(
 
 
 def heartbeat(session: Session, claim: Claim, lease: timedelta) -> None:
-    """Keep the lease for another while.
+    """Extend the lease: it ends `lease` from now.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
+        FenceLost: another worker has claimed the job, or it no longer runs.
     """
-    held(session, claim).lease_until = clock(session) + lease
+    lock_claimed_job(session, claim).lease_until = clock(session) + lease
 
 
-def watch(session: Session, claim: Claim) -> tuple[Phase | None, int, int]:
-    """How far the job is: phase, step, and of how many steps. Takes no lock.
+def read_progress(session: Session, claim: Claim) -> tuple[Phase | None, int, int]:
+    """The job's phase, step and number of steps, read without a lock.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
-        CancelRequested: it should stop.
+        FenceLost: another worker has claimed the job, or it no longer runs.
+        CancelRequested: a request of the job was withdrawn; the run has to stop.
     """
-    found = session.execute(
+    row = session.execute(
         select(Job.phase, Job.step, Job.total_steps, Job.cancel_requested).where(
             Job.id == claim.job_id, Job.fence == claim.fence, Job.state == State.RUNNING
         )
     ).one_or_none()
-    if found is None:
+    if row is None:
         raise FenceLost
-    if found.cancel_requested:
+    if row.cancel_requested:
         raise CancelRequested
-    return found.phase, found.step, found.total_steps
+    return row.phase, row.step, row.total_steps
 
 
-def progress(
+def record_progress(
     session: Session,
     claim: Claim,
     *,
@@ -122,71 +122,71 @@ def progress(
     total: int = 0,
     points: Sequence[tuple[int, dict[str, Any]]] = (),
 ) -> None:
-    """Record how far the job is, and points (step, values) of its curves.
+    """Write the job's phase, step and number of steps, and new points (step, values) of its curves.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
-        CancelRequested: it should stop.
+        FenceLost: another worker has claimed the job, or it no longer runs.
+        CancelRequested: a request of the job was withdrawn; the run has to stop.
     """
-    job = held(session, claim)
+    job = lock_claimed_job(session, claim)
     if job.cancel_requested:
         raise CancelRequested
     job.phase, job.step, job.total_steps = phase, step, total
-    for at, values in points:  # the last step of a run may be measured a second time, after its line search
-        session.merge(StepMetric(job_id=claim.job_id, fence=claim.fence, step=at, values=values))
+    for measured_step, values in points:  # the last step of a run may be measured a second time, after its line search
+        session.merge(StepMetric(job_id=claim.job_id, fence=claim.fence, step=measured_step, values=values))
 
 
-def drop(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: Reason) -> None:
-    """Fail one request, and go on with the others. With the last one the job itself has failed.
+def fail_request(session: Session, claim: Claim, request_id: uuid.UUID, *, reason: Reason) -> None:
+    """Fail one request of the job, which goes on with the others; with its last request the job has failed.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
+        FenceLost: another worker has claimed the job, or it no longer runs.
     """
-    job = held(session, claim)
+    job = lock_claimed_job(session, claim)
     request = session.get_one(DeletionRequest, request_id, populate_existing=True)
     state_machine.move_one(session, job, request, State.FAILED, reason=reason)
 
 
 def stop_withdrawn(session: Session, claim: Claim) -> None:
-    """Stop, because a request was withdrawn: it is cancelled, and the others of the run begin anew.
+    """End a run that has to stop: its withdrawn requests are cancelled, and the others are queued again.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
+        FenceLost: another worker has claimed the job, or it no longer runs.
     """
-    state_machine.cancel(session, held(session, claim))
+    state_machine.cancel(session, lock_claimed_job(session, claim))
 
 
 def report_failure(session: Session, claim: Claim, *, reason: Reason) -> None:
-    """The run has failed, and with it its request; of several each is tried by itself.
+    """End a run that failed: its only request fails; several are queued again, each with a job of its own.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
+        FenceLost: another worker has claimed the job, or it no longer runs.
     """
-    state_machine.fail(session, held(session, claim), reason=reason)
+    state_machine.fail(session, lock_claimed_job(session, claim), reason=reason)
 
 
-def hand_back(session: Session, claim: Claim, *, reason: Reason) -> None:
-    """The worker was asked to stop, and the job has done nothing wrong: queue it again, which costs no attempt.
+def release(session: Session, claim: Claim, *, reason: Reason) -> None:
+    """Queue the job again because its worker shuts down, which costs it no attempt.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
+        FenceLost: another worker has claimed the job, or it no longer runs.
     """
-    state_machine.hand_back(session, held(session, claim), reason=reason)
+    state_machine.requeue_interrupted(session, lock_claimed_job(session, claim), reason=reason)
 
 
-def give_back(session: Session, claim: Claim, *, reason: Reason, max_attempts: int) -> None:
-    """The worker's child died: queue the job again, or fail it when it has had all its attempts.
+def report_crash(session: Session, claim: Claim, *, reason: Reason, max_attempts: int) -> None:
+    """Queue the job again because the process that ran it died, or fail it after `max_attempts` attempts.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
+        FenceLost: another worker has claimed the job, or it no longer runs.
     """
-    job = held(session, claim)
+    job = lock_claimed_job(session, claim)
     counters.add(session, CounterName.ATTEMPTS_LOST, Loss.PROCESS_DIED)
     state_machine.return_to_queue(session, job, reason=reason, max_attempts=max_attempts)
 
 
 def reap(session: Session, *, max_attempts: int) -> int:
-    """Return jobs whose lease has run out; how many there were."""
+    """Queue jobs whose lease has run out again, or fail them after `max_attempts` attempts; returns their number."""
     expired = session.scalars(
         select(Job)
         .where(Job.state == State.RUNNING, Job.lease_until < clock(session))
@@ -198,11 +198,11 @@ def reap(session: Session, *, max_attempts: int) -> int:
     return len(expired)
 
 
-def held(session: Session, claim: Claim) -> Job:
+def lock_claimed_job(session: Session, claim: Claim) -> Job:
     """The claimed job's row, locked until the transaction ends.
 
     Raises:
-        FenceLost: the job is no longer this worker's.
+        FenceLost: another worker has claimed the job, or it no longer runs.
     """
     job = lock(session, claim.job_id)
     if job.fence != claim.fence or job.state is not State.RUNNING:

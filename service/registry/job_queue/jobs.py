@@ -1,4 +1,4 @@
-"""The job table is the queue: who waits in it, how a job is found and locked, and which requests it serves."""
+"""The job table, which is the queue: finding and locking jobs, their deletion requests, and jobs to be announced."""
 
 import uuid
 from collections.abc import Iterable
@@ -15,33 +15,33 @@ from service.registry.tables import DeletionRequest, Job, Model, StepMetric
 from service.registry.webhooks import opendsr_status
 
 
-def check_room(session: Session, tenant_id: uuid.UUID, most: int) -> None:
-    """Look whether one more job of the tenant may wait; with `most` = 0 it always may.
+def check_queue_limit(session: Session, tenant_id: uuid.UUID, max_waiting: int) -> None:
+    """Check that fewer than `max_waiting` jobs of the tenant wait; 0 means that there is no limit.
 
-    No lock is taken for it: those that look at the same moment may pass the limit by a few.
+    It takes no lock: requests that arrive at the same moment may pass the limit by a few.
 
     Raises:
-        QueueFull: as many wait already.
+        QueueFull: `max_waiting` jobs wait already.
     """
-    if most and session.scalar(select(HAS_NO_ROOM), {"tenant_id": tenant_id, "most_waiting": most}):
+    if max_waiting and session.scalar(select(QUEUE_IS_FULL), {"tenant_id": tenant_id, "max_waiting": max_waiting}):
         raise QueueFull
 
 
-def to_announce(session: Session, every: timedelta) -> dict[uuid.UUID, str]:
-    """Waiting jobs that no worker was told of for a while, with their pools; they count as announced from here on."""
+def take_unannounced(session: Session, every: timedelta) -> dict[uuid.UUID, str]:
+    """Waiting jobs that were not announced for `every`, by identifier with their pools; marks them as announced."""
     now = clock(session)
     pool = select(Model.pool).where(Model.id == Job.model_id).scalar_subquery()
-    announced = session.execute(
+    rows = session.execute(
         update(Job)
         .where(Job.state == State.QUEUED, or_(Job.rung_at.is_(None), Job.rung_at < now - every))
         .values(rung_at=now)
         .returning(Job.id, pool)
     )
-    return dict(announced.all())
+    return dict(rows.all())
 
 
-def not_announced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
-    """No worker was told of these after all: they are to be announced at the next occasion, not a lease later."""
+def mark_unannounced(session: Session, job_ids: Iterable[uuid.UUID]) -> None:
+    """Mark jobs as not announced, because the broker did not take their messages: the next sweep does it again."""
     for batch in batches(job_ids):
         session.execute(update(Job).where(Job.id.in_(batch), Job.state == State.QUEUED).values(rung_at=None))
 
@@ -52,7 +52,7 @@ def find(session: Session, tenant_id: uuid.UUID, job_id: uuid.UUID) -> Job:
     Raises:
         JobNotFound: there is none.
     """
-    job = session.scalar(_with_everything().where(Job.id == job_id))
+    job = session.scalar(_with_relations().where(Job.id == job_id))
     if job is None or job.tenant_id != tenant_id:
         raise JobNotFound
     return job
@@ -60,14 +60,14 @@ def find(session: Session, tenant_id: uuid.UUID, job_id: uuid.UUID) -> Job:
 
 def read(session: Session, job_id: uuid.UUID) -> Job:
     """A job with its model and the version it published, for the worker that holds it."""
-    return session.scalars(_with_everything().where(Job.id == job_id)).one()
+    return session.scalars(_with_relations().where(Job.id == job_id)).one()
 
 
 def list_jobs(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[Job]:
     """All jobs of a tenant, newest first."""
     return paginate(
         session,
-        _with_everything().where(Job.tenant_id == tenant_id),
+        _with_relations().where(Job.tenant_id == tenant_id),
         newest=Job.created_at,
         identity=Job.id,
         listing="jobs",
@@ -97,10 +97,10 @@ def requests_of(session: Session, job_id: uuid.UUID) -> list[DeletionRequest]:
 
 
 def requests_to_move(session: Session, job_id: uuid.UUID) -> list[DeletionRequest]:
-    """The deletion requests of a locked job; none of them waits for another job's while it moves."""
+    """The deletion requests of a locked job. Of several, the OpenDSR requests are locked first, against deadlocks."""
     requests = requests_of(session, job_id)
     if len(requests) > 1:
-        opendsr_status.lock_behind(session, requests)
+        opendsr_status.lock_subject_requests(session, requests)
     return requests
 
 
@@ -109,25 +109,25 @@ def lock(session: Session, job_id: uuid.UUID) -> Job:
     return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
 
 
-def lock_of(session: Session, request: DeletionRequest) -> Job:
-    """The job that serves a request, locked until the transaction ends. It may be another one than was read before."""
-    serves = select(DeletionRequest.job_id).where(DeletionRequest.id == request.id)
+def lock_job_of(session: Session, request: DeletionRequest) -> Job:
+    """The job that serves a request, locked until the transaction ends. It may be another one than `request.job_id`."""
+    current = select(DeletionRequest.job_id).where(DeletionRequest.id == request.id)
     job_id = request.job_id
     while True:
         job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
-        job_id = session.scalars(serves).one()  # whoever gives a request to another job has the lock of the one before
+        job_id = session.scalars(current).one()  # a request changes its job only under the lock of the old one
         if job is not None and job.id == job_id:
             return job
 
 
-def _with_everything() -> Select[Job]:
+def _with_relations() -> Select[Job]:
     return select(Job).options(joinedload(Job.model), joinedload(Job.version))
 
 
-#: Do as many of a tenant's jobs wait as may? It looks for the last of them; a count would go on to the end.
-HAS_NO_ROOM = exists(
+#: Whether a tenant has `max_waiting` waiting jobs. It looks for the last of these; a count would read all of them.
+QUEUE_IS_FULL = exists(
     select(literal(1))
     .where(Job.tenant_id == bindparam("tenant_id"), Job.state.in_((State.QUEUED, State.AWAITING_APPROVAL)))
-    .offset(bindparam("most_waiting") - 1)
+    .offset(bindparam("max_waiting") - 1)
     .limit(1)
 )

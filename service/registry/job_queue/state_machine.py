@@ -1,6 +1,6 @@
 """The state machine of jobs and of the deletion requests that they serve: nothing else changes the state of either.
 
-Whether a move is wanted is decided by its callers: a worker that holds the job (`claims`), a person
+When to move is decided by its callers: a worker that holds the job (`claims`), a person
 (`deletion_requests.lifecycle`), the commit point of a run (`deletion_requests.publication`).
 """
 
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from service.registry.audit import row_macs
-from service.registry.job_queue.batching import gather, split, split_off
+from service.registry.job_queue.batching import merge_waiting_jobs, split, split_off
 from service.registry.job_queue.jobs import requests_to_move
 from service.registry.options import Options
 from service.registry.reasons import Reason, ReasonCode
@@ -56,7 +56,7 @@ def check_move(before: State, after: State) -> None:
 
 
 def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -> Job:
-    """Put a job into the queue; where the model asks for approval, it waits outside until there is one."""
+    """Create a queued job; of a model that requires approval, one that awaits it."""
     job = Job(
         id=uuid.uuid4(),
         tenant_id=model.tenant_id,
@@ -80,7 +80,7 @@ def enqueue(session: Session, model: Model, options: Options, *, at: datetime) -
 
 
 def receive(session: Session, request: DeletionRequest, *, at: datetime) -> None:
-    """Write down the first moves of a request that was just stored: it came, and waits as its job does."""
+    """Record the first two transitions of a new request: it was received, and moved to the state of its job."""
     moves = (
         _transition(session, request, None, State.RECEIVED, at=at),
         _transition(session, request, State.RECEIVED, request.state, at=at),
@@ -91,9 +91,9 @@ def receive(session: Session, request: DeletionRequest, *, at: datetime) -> None
 def start(
     session: Session, job_id: uuid.UUID, *, worker: str, lease: timedelta, at: datetime, images: int
 ) -> tuple[int, int] | None:
-    """A waiting job begins to run: its fence and the number of its attempt, or `None` when somebody was faster.
+    """Move a waiting job to running; returns its fence and attempt number, or `None` when another worker was faster.
 
-    Its first attempt takes along what else waits for its model, up to so many images; with 0 nothing.
+    Its first attempt serves other waiting requests for its model, too, up to `images` images; with 0 none.
     """
     try:
         with session.begin_nested():
@@ -122,13 +122,13 @@ def start(
     if started is None:
         return None
     if images and started.attempt == 1 and not started.alone:
-        gather(session, job_id, started.model_id, started.options, images=images)
+        merge_waiting_jobs(session, job_id, started.model_id, started.options, images=images)
     _move_requests(session, requests_to_move(session, job_id), State.RUNNING, at=at)
     return started.fence, started.attempt
 
 
 def return_to_queue(session: Session, job: Job, *, reason: Reason, max_attempts: int) -> None:
-    """Queue a running job whose attempt was lost again, or fail it when it has had all its attempts."""
+    """Queue a running job again whose attempt was lost, or fail it after `max_attempts` attempts."""
     if job.cancel_requested:
         cancel(session, job)
     elif job.attempt < max_attempts:
@@ -137,42 +137,42 @@ def return_to_queue(session: Session, job: Job, *, reason: Reason, max_attempts:
         fail(session, job, reason=reason.in_each_of(job.attempt))
 
 
-def hand_back(session: Session, job: Job, *, reason: Reason) -> None:
-    """Queue a running job again that was interrupted, which costs it no attempt."""
+def requeue_interrupted(session: Session, job: Job, *, reason: Reason) -> None:
+    """Queue a running job again that its worker gave up, which costs it no attempt."""
     if job.cancel_requested:
         cancel(session, job)
     else:
-        _queue_for_free(session, job, reason=reason)
+        _requeue_uncharged(session, job, reason=reason)
 
 
 def cancel(session: Session, job: Job) -> None:
-    """Cancel what was withdrawn of a running job; the others begin anew, which costs them no attempt."""
+    """Cancel the withdrawn requests of a running job; the others are queued again, which costs them no attempt."""
     requests = requests_to_move(session, job.id)
     withdrawn = [request for request in requests if request.withdrawn] or requests
     for request in withdrawn:
         move_one(session, job, request, State.CANCELLED, reason=Reason(ReasonCode.WITHDRAWN))
     if len(withdrawn) < len(requests):
-        _queue_for_free(session, job, reason=Reason(ReasonCode.RUN_WITHDRAWN))
+        _requeue_uncharged(session, job, reason=Reason(ReasonCode.RUN_WITHDRAWN))
 
 
 def fail(session: Session, job: Job, *, reason: Reason) -> None:
-    """Fail the only request of a running job. Of several nobody knows whose fault it was: each is tried by itself."""
+    """Fail the only request of a running job. Of several, any may be the cause: each gets a job of its own."""
     requests = requests_to_move(session, job.id)
     if len(requests) == 1:
         move(session, job, State.FAILED, reason=reason)
     elif job.cancel_requested:
         cancel(session, job)
     else:
-        why = Reason(ReasonCode.RUN_SPLIT, None, {"requests": len(requests), "cause": reason.stored()})
+        split_reason = Reason(ReasonCode.RUN_SPLIT, None, {"requests": len(requests), "cause": reason.stored()})
         now = clock(session)
         split(session, job, requests[1:], alone=True)
-        _move_requests(session, requests[1:], State.QUEUED, at=now, reason=why)
+        _move_requests(session, requests[1:], State.QUEUED, at=now, reason=split_reason)
         job.alone, job.attempt = True, 0
-        move(session, job, State.QUEUED, reason=why)
+        move(session, job, State.QUEUED, reason=split_reason)
 
 
 def move_one(session: Session, job: Job, request: DeletionRequest, after: State, *, reason: Reason) -> None:
-    """Move one request of a locked job; the others stay with the job, where they are."""
+    """Move one request of a locked job; the others stay with the job, in their state."""
     move(session, split_off(session, job, request), after, reason=reason)
 
 
@@ -180,7 +180,7 @@ def move(session: Session, job: Job, after: State, *, reason: Reason | None = No
     """Move a locked job, and with it every request that it serves.
 
     Raises:
-        IllegalMove: its state does not lead there.
+        IllegalMove: the state machine has no move from its state to this one.
     """
     check_move(job.state, after)
     now = clock(session)
@@ -196,7 +196,7 @@ def move(session: Session, job: Job, after: State, *, reason: Reason | None = No
     _move_requests(session, requests_to_move(session, job.id), after, at=now, reason=reason)
 
 
-def _queue_for_free(session: Session, job: Job, *, reason: Reason) -> None:
+def _requeue_uncharged(session: Session, job: Job, *, reason: Reason) -> None:
     job.attempt -= 1
     move(session, job, State.QUEUED, reason=reason)
 
@@ -204,9 +204,9 @@ def _queue_for_free(session: Session, job: Job, *, reason: Reason) -> None:
 def _move_requests(
     session: Session, requests: Sequence[DeletionRequest], after: State, *, at: datetime, reason: Reason | None = None
 ) -> None:
-    """Move requests of one job, write the moves down, and have those told of it who asked to be.
+    """Move requests of one job, record the transitions, and announce them to webhooks and OpenDSR callbacks.
 
-    It takes a few statements, however many there are.
+    The number of statements does not grow with the number of requests.
     """
     moves = []
     for request in requests:
@@ -219,7 +219,7 @@ def _move_requests(
     if after in ENDED:
         counters.add(session, CounterName.REQUESTS_ENDED, after, times=len(requests))
     outbox.announce(session, requests, at=at)
-    opendsr_status.follow(session, requests, at=at)
+    opendsr_status.update_statuses(session, requests, at=at)
 
 
 def _transition(
@@ -231,14 +231,14 @@ def _transition(
     at: datetime,
     reason: Reason | None = None,
 ) -> dict[str, Any]:
-    sentence = None if reason is None else str(reason)
+    text = None if reason is None else str(reason)
     return {
         "request_id": request.id,
         "at": at,
         "before": before,
         "after": after,
-        "reason": sentence,
-        "seal": row_macs.of_move(session, request, request.id, at, before, after, sentence),
+        "reason": text,
+        "seal": row_macs.of_move(session, request, request.id, at, before, after, text),
     }
 
 

@@ -1,4 +1,4 @@
-"""Aliases: names for versions that move, by hand or through the quality gate."""
+"""Aliases: names that point to a version, and are moved by hand or when a new version passes the quality gate."""
 
 import uuid
 
@@ -20,28 +20,33 @@ def point(
     *,
     follows_gate: bool,
     override_gate: bool,
-    only_from: int | None,
+    expected_number: int | None,
     by: str,
 ) -> tuple[Alias, bool]:
-    """Point an alias to a version; is it a new one?
+    """Point an alias to a version, creating it if it does not exist; returns it, and whether it was created.
 
     Args:
-        only_from: number of the version that the alias has to point to now; 0 = it must not exist; None = never mind.
+        expected_number: number of the version that the alias must point to now; 0: it must not exist; None: any.
 
     Raises:
-        GateNotPassed: the version needs review, and `override_gate` does not say that somebody has.
-        PreconditionFailed: the alias points elsewhere by now.
-        VersionQuarantined, VersionDeleted: nothing may point to the version.
+        GateNotPassed: the version needs review, and `override_gate` is not set.
+        PreconditionFailed: the alias does not point to the version `expected_number`.
+        VersionQuarantined, VersionDeleted: the version may not be used.
     """
     if version.gate == "needs_review" and not override_gate:
         raise GateNotPassed
-    session.execute(select(Model.id).where(Model.id == model.id).with_for_update())  # one at a time moves aliases
+    session.execute(
+        select(Model.id).where(Model.id == model.id).with_for_update()
+    )  # serializes moves of the model's aliases
     session.refresh(version, ["disposition"])
     check_usable(version)
     alias = session.scalar(_alias(model, name))
-    if only_from is not None and only_from != (alias.version.number if alias else 0):
+    if expected_number is not None and expected_number != (alias.version.number if alias else 0):
         raise PreconditionFailed
-    now, is_new = clock(session), alias is None  # before the row is there: asking the database would write it half-made
+    now, is_new = (
+        clock(session),
+        alias is None,
+    )  # before `session.add`: the query of `clock` would flush the incomplete row
     if alias is None:
         alias = Alias(model_id=model.id, name=name)
         session.add(alias)
@@ -65,7 +70,7 @@ def find(session: Session, model: Model, name: str) -> Alias:
 
 
 def list_aliases(session: Session, model: Model) -> list[Alias]:
-    """All aliases of a model by name, with their versions. There are few: each was made by hand."""
+    """All aliases of a model by name, with their versions. Not paginated: created by hand, they are few."""
     return list(
         session.scalars(
             select(Alias).where(Alias.model_id == model.id).options(joinedload(Alias.version)).order_by(Alias.name)
@@ -84,10 +89,10 @@ def remove(session: Session, model: Model, name: str, *, by: str) -> None:
     session.delete(alias)
 
 
-def move_on(session: Session, model: Model, parent: Version, child: Version) -> None:
-    """A version has passed the gate: whatever points to its parent and follows the gate points to it from now on."""
-    following = select(Alias).where(Alias.version_id == parent.id, Alias.follows_gate).with_for_update()
-    for alias in session.scalars(following):
+def advance_followers(session: Session, model: Model, parent: Version, child: Version) -> None:
+    """Move the aliases that follow the gate from a parent to its child, which has passed it."""
+    followers = select(Alias).where(Alias.version_id == parent.id, Alias.follows_gate).with_for_update()
+    for alias in session.scalars(followers):
         alias.version_id = child.id
         alias.moved_at, alias.moved_by = clock(session), f"job:{child.job_id}"
         _log(session, model.tenant_id, alias, "alias.moved_on", alias.moved_by, version=child)

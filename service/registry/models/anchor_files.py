@@ -1,4 +1,4 @@
-"""Anchors that somebody computed themselves: an npz with the vectors `emb` (b, d) and their classes' `names` (b)."""
+"""Uploaded anchors: an npz with the vectors `emb` (b, d) and the class `names` (b)."""
 
 import hashlib
 import zipfile
@@ -11,16 +11,16 @@ from service.registry.errors import Fault, InvalidInput
 from service.registry.images.archive import BROKEN_ZIP, read_npy_header
 from service.registry.storage.artifacts import CHUNK
 
-_MOST_DIMENSIONS = 16_384  # the largest text encoders have a quarter of it
-_LONGEST_NAME = 4 * 200  # bytes of one class name in UTF-32
+_MAX_DIMENSIONS = 16_384  # four times those of the largest text encoders
+_MAX_NAME_BYTES = 4 * 200  # bytes of one class name in UTF-32
 
 
 def digest(file: BinaryIO) -> str:
     """SHA-256 of the file, in hex."""
-    whole = hashlib.sha256()
+    sha256 = hashlib.sha256()
     while chunk := file.read(CHUNK):
-        whole.update(chunk)
-    return whole.hexdigest()
+        sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def read(file: BinaryIO, classes: list[str]) -> "np.ndarray":
@@ -31,19 +31,19 @@ def read(file: BinaryIO, classes: list[str]) -> "np.ndarray":
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            present = set(archive.namelist())
-            missing = [name for name in ("emb", "names") if f"{name}.npy" not in present]
+            members = set(archive.namelist())
+            missing = [name for name in ("emb", "names") if f"{name}.npy" not in members]
             if missing:
                 raise InvalidInput(*(Fault(f"#/anchors/{name}", "this array is missing") for name in missing))
-            vectors = _array(archive, "emb", (len(classes), None), kinds="f", item=8)
-            names = _array(archive, "names", (len(classes),), kinds="U", item=_LONGEST_NAME)
+            vectors = _array(archive, "emb", (len(classes), None), kinds="f", max_itemsize=8)
+            names = _array(archive, "names", (len(classes),), kinds="U", max_itemsize=_MAX_NAME_BYTES)
     except BROKEN_ZIP as error:
         raise InvalidInput(Fault("#/anchors", "is not a whole npz file")) from error
-    position = {name: at for at, name in enumerate(names.tolist())}
-    if position.keys() != set(classes):
+    rows = {name: at for at, name in enumerate(names.tolist())}
+    if rows.keys() != set(classes):
         raise InvalidInput(Fault("#/anchors/names", "must be the classes, each exactly once"))
     with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite, and is refused as such
-        ordered = vectors[[position[name] for name in classes]].astype(np.float32)
+        ordered = vectors[[rows[name] for name in classes]].astype(np.float32)
     if not np.isfinite(ordered).all():
         raise InvalidInput(Fault("#/anchors/emb", "must be finite"))
     if not ordered.any(axis=1).all():
@@ -52,17 +52,18 @@ def read(file: BinaryIO, classes: list[str]) -> "np.ndarray":
 
 
 def _array(
-    archive: zipfile.ZipFile, name: str, shape: tuple[int | None, ...], *, kinds: str, item: int
+    archive: zipfile.ZipFile, name: str, shape: tuple[int | None, ...], *, kinds: str, max_itemsize: int
 ) -> "np.ndarray":
-    """One array. Its header is checked before memory is taken for it."""
-    wanted = f"must be of shape ({', '.join('d' if n is None else str(n) for n in shape)},) and type {kinds}"
+    """One array, whose header is checked before memory is allocated for it. `None` in `shape` is any length."""
+    requirement = f"must be of shape ({', '.join('d' if n is None else str(n) for n in shape)},) and type {kinds}"
     with archive.open(f"{name}.npy") as member:
-        found, _, dtype = read_npy_header(member)
-    fits = len(found) == len(shape) and all(
-        n == want if want is not None else 0 < n <= _MOST_DIMENSIONS for n, want in zip(found, shape, strict=True)
+        actual, _, dtype = read_npy_header(member)
+    fits = len(actual) == len(shape) and all(
+        n == expected if expected is not None else 0 < n <= _MAX_DIMENSIONS
+        for n, expected in zip(actual, shape, strict=True)
     )
-    if not fits or dtype.kind not in kinds or dtype.itemsize > item:
-        raise InvalidInput(Fault(f"#/anchors/{name}", wanted))
+    if not fits or dtype.kind not in kinds or dtype.itemsize > max_itemsize:
+        raise InvalidInput(Fault(f"#/anchors/{name}", requirement))
     with archive.open(f"{name}.npy") as member:
         array: np.ndarray = npy.read_array(member, allow_pickle=False)
     return array

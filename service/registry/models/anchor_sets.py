@@ -1,4 +1,4 @@
-"""Semantic anchors, kept under the hash of everything they were computed from."""
+"""Semantic anchors, stored under a hash of everything that they were computed from."""
 
 import hashlib
 import json
@@ -38,19 +38,19 @@ def find(session: Session, tenant_id: uuid.UUID, anchor_set_id: uuid.UUID) -> An
     Raises:
         AnchorSetNotFound: there is none.
     """
-    found = session.get(AnchorSet, anchor_set_id)
-    if found is None or found.tenant_id != tenant_id:
+    anchor_set = session.get(AnchorSet, anchor_set_id)
+    if anchor_set is None or anchor_set.tenant_id != tenant_id:
         raise AnchorSetNotFound
-    return found
+    return anchor_set
 
 
 def cached(session: Session, tenant_id: uuid.UUID, cache_key: str) -> AnchorSet | None:
-    """The tenant's anchor set of this key, if it was computed before."""
+    """The tenant's anchor set of this key; `None` if it was not computed yet."""
     return session.scalar(_of_key(tenant_id, cache_key))
 
 
 def add(session: Session, tenant_id: uuid.UUID, *, cache_key: str, **columns: Any) -> tuple[AnchorSet, bool]:
-    """Keep an anchor set; the one that is there already, and `False`, when somebody was faster."""
+    """Store an anchor set; returns it and `True`, or the one that is stored under the key already and `False`."""
     anchor_set = AnchorSet(tenant_id=tenant_id, cache_key=cache_key, created_at=clock(session), **columns)
     try:
         with session.begin_nested():

@@ -1,7 +1,7 @@
 """The networks a checkpoint may be for, as tensor names and shapes, so that a bad upload is refused without torch.
 
-The shapes stand in architectures.json, which `python -m worker.networks` writes by building every network. A dimension
-that depends on how the network is built stands there as `classes`, `channels` or `tokens`.
+The shapes are in architectures.json, which `python -m worker.networks` writes by building every network. A dimension
+that depends on how the network is built is written there as `classes`, `channels` or `tokens`.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from service.registry.errors import RegistryError
 from service.registry.fields import Whole
 
 MANIFEST = Path(__file__).with_name("architectures.json")
-COUNTER = ".num_batches_tracked"  # batch norm's step counter: older files lack it, and prediction never reads it
+STEP_COUNTER = ".num_batches_tracked"  # batch norm's step counter: older files lack it, and prediction never reads it
 
 Symbol = Literal["classes", "channels", "tokens"]
 
@@ -26,9 +26,9 @@ class ImageSizeUnsupported(RegistryError):
 
 
 class Shapes(BaseModel, frozen=True, extra="forbid"):
-    """One architecture's line in the manifest."""
+    """An architecture in the manifest: its tensors, and the images that it takes."""
 
-    any_channels: bool  # False: three and no other number
+    any_channels: bool  # False: images must have three channels
     least: int  # smallest height and width, in pixels
     multiple: int  # height and width must be multiples of this many pixels
     square: bool
@@ -38,22 +38,22 @@ class Shapes(BaseModel, frozen=True, extra="forbid"):
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What one tensor of a checkpoint has to look like."""
+class ExpectedTensor:
+    """The shape and type that one tensor of a checkpoint must have."""
 
     shape: tuple[int, ...]
     integer: bool  # int64; otherwise any floating type
-    optional: bool
+    optional: bool  # whether a checkpoint may lack it
 
 
 @functools.cache
 def manifest() -> dict[str, Shapes]:
-    """Every allowed architecture, by name."""
+    """Every allowed architecture by name, from architectures.json."""
     return TypeAdapter(dict[str, Shapes]).validate_json(MANIFEST.read_bytes())
 
 
 def names() -> list[str]:
-    """The names on the allow-list, in its order: ours, torchvision's, timm's."""
+    """The names of the allowed architectures, in the order of the manifest."""
     return list(manifest())
 
 
@@ -66,8 +66,8 @@ class Architecture(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _is_allowed(self) -> Self:
         if self.name not in manifest():
-            near = difflib.get_close_matches(self.name, names(), cutoff=0.4)
-            hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed: {', '.join(names())}."
+            matches = difflib.get_close_matches(self.name, names(), cutoff=0.4)
+            hint = f"Did you mean {' or '.join(matches)}?" if matches else f"Allowed: {', '.join(names())}."
             raise ValueError(f"This architecture is not on the allow-list. {hint}")
         if self.in_channels != 3 and not manifest()[self.name].any_channels:
             raise ValueError(f"{self.name} takes images with three channels only.")
@@ -76,11 +76,14 @@ class Architecture(BaseModel, frozen=True, extra="forbid"):
 
 def expected_tensors(
     architecture: Architecture, *, num_classes: int, image_size: tuple[int, int]
-) -> dict[str, Expected]:
+) -> dict[str, ExpectedTensor]:
     """Every tensor of a checkpoint for this network, by its name in the state dict.
 
     `num_classes` counts the outputs of the last layer; `image_size` is (height, width) in pixels, as the network sees
-    them. Raises ImageSizeUnsupported, whose detail says which sizes are possible.
+    them.
+
+    Raises:
+        ImageSizeUnsupported: the network does not take images of this size; the detail names the sizes that it takes.
     """
     shapes = manifest()[architecture.name]
     _check_size(architecture.name, shapes, image_size)
@@ -92,9 +95,12 @@ def expected_tensors(
     def resolve(shape: tuple[int | Symbol, ...]) -> tuple[int, ...]:
         return tuple(sizes[n] if isinstance(n, str) else n for n in shape)
 
-    floats = {name: Expected(resolve(shape), integer=False, optional=False) for name, shape in shapes.floats.items()}
+    floats = {
+        name: ExpectedTensor(resolve(shape), integer=False, optional=False) for name, shape in shapes.floats.items()
+    }
     integers = {
-        name: Expected(shape, integer=True, optional=name.endswith(COUNTER)) for name, shape in shapes.integers.items()
+        name: ExpectedTensor(shape, integer=True, optional=name.endswith(STEP_COUNTER))
+        for name, shape in shapes.integers.items()
     }
     return floats | integers
 

@@ -1,4 +1,4 @@
-"""Is this uploaded file a checkpoint for that architecture? Answered from its header and its bytes, without torch."""
+"""Checks an uploaded checkpoint against an architecture, from the file's header and bytes, without torch."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -9,14 +9,15 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from service.registry.errors import RegistryError
-from service.registry.models.architectures import Expected
+from service.registry.models.architectures import ExpectedTensor
 
 CHUNK = 1 << 22  # bytes read at a time, a multiple of every item size
-HEADER_LIMIT = 1 << 22  # bytes; the largest allowed network needs a fiftieth of it
-REPORTED = 10  # tensors named in one rejection
-LENGTH = 8  # bytes: the header's length, little endian, opens the file
+HEADER_LIMIT = 1 << 22  # bytes; fifty times the header of the largest allowed network
+REPORTED_TENSORS = 10  # most tensors named in one rejection
+LENGTH_SIZE = 8  # bytes at the start of the file: the header's length, little endian
 
-# A floating number is infinite or NaN exactly when every bit of its exponent is set.
+# Integer type and exponent mask of each floating type.
+# A number is infinite or NaN exactly when every bit of its exponent is set.
 EXPONENTS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F80_0000), "F64": ("<u8", 0x7FF << 52)}
 
 
@@ -29,26 +30,30 @@ class CheckpointRejected(RegistryError):
     def __init__(self, detail: str, tensors: list[tuple[str, str]] | None = None) -> None:
         self.total = len(tensors or [])
         # A name comes from the file, where it may be as long as the header.
-        self.tensors = [(name[:200], wrong) for name, wrong in (tensors or [])[:REPORTED]]
+        self.tensors = [(name[:200], problem) for name, problem in (tensors or [])[:REPORTED_TENSORS]]
         super().__init__(detail)
 
 
-def inspect(path: Path, expected: Mapping[str, Expected]) -> None:
-    """Accept the file, or say why not. `expected` comes from `expected_tensors`; memory does not grow with the file.
+def inspect(path: Path, expected: Mapping[str, ExpectedTensor]) -> None:
+    """Check a checkpoint file, in constant memory. `expected` comes from `expected_tensors`.
 
-    Raises CheckpointRejected when the file is not whole safetensors, when a tensor is missing, unknown or of another
-    shape or type, and when a weight is NaN or infinite, which the format itself allows.
-    Source: the format's description, https://github.com/huggingface/safetensors#format.
+    Format: https://github.com/huggingface/safetensors#format, which allows NaN and infinity; this check does not.
+
+    Raises:
+        CheckpointRejected: the file is not whole safetensors, a tensor is missing, unknown or of another shape or type,
+            or a weight is NaN or infinite.
     """
     with path.open("rb") as file:
-        header = int.from_bytes(file.read(LENGTH), "little")
-    if header > HEADER_LIMIT:
+        header_size = int.from_bytes(file.read(LENGTH_SIZE), "little")
+    if header_size > HEADER_LIMIT:
         raise CheckpointRejected("This is not a safetensors file, or its header is too large.")
-    found = _header(path)
-    if wrong := list(_misfits(found, expected)):
-        raise CheckpointRejected(f"The checkpoint does not fit the architecture: {len(wrong)} tensors differ.", wrong)
-    if wrong := list(_not_finite(path, found, LENGTH + header)):
-        raise CheckpointRejected(f"{len(wrong)} tensors hold NaN or infinite values.", wrong)
+    tensors = _header(path)
+    if problems := list(_mismatches(tensors, expected)):
+        raise CheckpointRejected(
+            f"The checkpoint does not fit the architecture: {len(problems)} tensors differ.", problems
+        )
+    if problems := list(_not_finite(path, tensors, LENGTH_SIZE + header_size)):
+        raise CheckpointRejected(f"{len(problems)} tensors hold NaN or infinite values.", problems)
 
 
 def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -56,44 +61,46 @@ def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     try:
         with safe_open(path, framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.offset_keys()}
-            return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            return {name: (tensor.get_dtype(), tuple(tensor.get_shape())) for name, tensor in slices.items()}
     except SafetensorError as error:
         raise CheckpointRejected(f"This is not a whole safetensors file. {error}.") from error
 
 
-def _misfits(
-    found: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping[str, Expected]
+def _mismatches(
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]], expected: Mapping[str, ExpectedTensor]
 ) -> Iterator[tuple[str, str]]:
-    for name, want in expected.items():
-        if name not in found:
-            if not want.optional:
+    for name, spec in expected.items():
+        if name not in tensors:
+            if not spec.optional:
                 yield name, "is missing"
             continue
-        dtype, shape = found[name]
-        allowed = ("I64",) if want.integer else tuple(EXPONENTS)
-        if shape != want.shape:
-            yield name, f"has shape {shape}, expected {want.shape}"
+        dtype, shape = tensors[name]
+        allowed = ("I64",) if spec.integer else tuple(EXPONENTS)
+        if shape != spec.shape:
+            yield name, f"has shape {shape}, expected {spec.shape}"
         elif dtype not in allowed:
             yield name, f"has type {dtype}, expected {' or '.join(allowed)}"
-    for name in found.keys() - expected.keys():
+    for name in tensors.keys() - expected.keys():
         yield name, "is not part of the architecture"
 
 
-def _not_finite(path: Path, found: Mapping[str, tuple[str, tuple[int, ...]]], start: int) -> Iterator[tuple[str, str]]:
+def _not_finite(
+    path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]], start: int
+) -> Iterator[tuple[str, str]]:
     with path.open("rb") as file:
-        for name, (dtype, shape) in found.items():
+        for name, (dtype, shape) in tensors.items():
             if dtype == "I64":
                 start += 8 * math.prod(shape)
                 continue
-            kind, exponent = EXPONENTS[dtype]
-            bits = np.dtype(kind)
+            dtype_name, exponent = EXPONENTS[dtype]
+            bits = np.dtype(dtype_name)
             size = bits.itemsize * math.prod(shape)
-            if any(((part & exponent) == exponent).any() for part in _parts(file, start, size, bits)):
+            if any(((chunk & exponent) == exponent).any() for chunk in _chunks(file, start, size, bits)):
                 yield name, "holds NaN or infinite values"
             start += size
 
 
-def _parts(file: BinaryIO, start: int, size: int, bits: "np.dtype[np.unsignedinteger]") -> Iterator["np.ndarray"]:
+def _chunks(file: BinaryIO, start: int, size: int, bits: "np.dtype[np.unsignedinteger]") -> Iterator["np.ndarray"]:
     file.seek(start)
     for offset in range(0, size, CHUNK):
         yield np.frombuffer(file.read(min(CHUNK, size - offset)), bits)

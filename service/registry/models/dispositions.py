@@ -1,4 +1,4 @@
-"""What becomes of versions: those that still know somebody are taken out of use, by hand or by the model's policy."""
+"""Quarantine and deletion of versions that were trained on deleted images, by hand or by the model's policy."""
 
 import uuid
 from typing import Any
@@ -27,7 +27,7 @@ _EVENTS = {
 
 
 def check_usable(version: Version) -> None:
-    """Look whether a version may be given out, pointed to and built on.
+    """Check that a version may be downloaded, pointed to and built on.
 
     Raises:
         VersionQuarantined, VersionDeleted: it may not.
@@ -39,11 +39,11 @@ def check_usable(version: Version) -> None:
 
 
 def dispose(session: Session, model: Model, version: Version, to: Disposition) -> None:
-    """Quarantine a version, delete it, or keep it again; what it is already it stays.
+    """Quarantine a version, delete it, or keep it again. Nothing happens when it has this disposition already.
 
     Raises:
-        VersionDeleted: it is deleted, and stays so.
-        VersionInUse: an alias points to it, or a run is to begin from it.
+        VersionDeleted: it is deleted, which is final.
+        VersionInUse: an alias points to it, or a run may read it or will begin from it.
     """
     _lock(session, model)
     session.refresh(version, ["disposition"])
@@ -57,9 +57,10 @@ def dispose(session: Session, model: Model, version: Version, to: Disposition) -
 
 
 def follow_policy(session: Session, model: Model, parent: Version, *, by: str) -> None:
-    """A run has made a version of this one that passed the gate: do with it what the model's policy says.
+    """Give the parent of a version that passed the gate the disposition of the model's policy.
 
-    It stays as it is while an alias points to it. The model's row is locked, and no other run of it is under way.
+    It keeps its own while an alias points to it. The caller has locked the model's row, and no other run of the model
+    is under way.
     """
     to = _BY_POLICY[Policy.model_validate(model.policy).parent_disposition]
     if to is Disposition.KEPT or parent.disposition in (to, Disposition.DELETED):
@@ -72,17 +73,20 @@ def follow_policy(session: Session, model: Model, parent: Version, *, by: str) -
         _write(session, model, parent, to, by=by)
 
 
-def to_destroy(session: Session, limit: int = 100) -> list[uuid.UUID]:
-    """Deleted versions whose checkpoint is still there. While a run of their model is under way, it may read them."""
-    is_read = exists().where(Job.model_id == Version.model_id, Job.state == State.RUNNING)
-    doomed = select(Version.id).where(
-        Version.disposition == Disposition.DELETED, Version.deleted_at.is_(None), ~is_read
+def versions_to_destroy(session: Session, limit: int = 100) -> list[uuid.UUID]:
+    """Identifiers of deleted versions whose checkpoint still exists, except while a run of their model may read it."""
+    has_running_job = exists().where(Job.model_id == Version.model_id, Job.state == State.RUNNING)
+    versions = select(Version.id).where(
+        Version.disposition == Disposition.DELETED, Version.deleted_at.is_(None), ~has_running_job
     )
-    return list(session.scalars(doomed.limit(limit)))
+    return list(session.scalars(versions.limit(limit)))
 
 
 def forget_checkpoint(session: Session, version_id: uuid.UUID) -> str | None:
-    """Write down that a checkpoint is destroyed, whose file is the caller's to remove; nothing if it was before."""
+    """Record that a checkpoint is destroyed, and return the artifact key of its file, which the caller removes.
+
+    `None` if it was destroyed before.
+    """
     version = session.get_one(Version, version_id, with_for_update=True)
     if version.deleted_at is not None:
         return None
@@ -93,7 +97,7 @@ def forget_checkpoint(session: Session, version_id: uuid.UUID) -> str | None:
 
 
 def _lock(session: Session, model: Model) -> None:
-    """Until the transaction ends no alias of the model moves, no version of it appears, and no waiting job begins."""
+    """Until the transaction ends no alias of the model moves, no version is added, and no waiting job starts."""
     session.execute(select(Model.id).where(Model.id == model.id).with_for_update())
     session.execute(select(Job.id).where(Job.model_id == model.id, Job.state == State.QUEUED).with_for_update()).all()
 
@@ -103,12 +107,12 @@ def _is_pointed_to(session: Session, version: Version) -> bool:
 
 
 def _is_built_on(session: Session, model: Model, version: Version) -> bool:
-    """A run is under way, which may have begun from any version; or one is to come, which begins from the newest."""
-    under_way = [State.RUNNING]
+    """Whether a run is under way, which may have begun from any version, or waits and will begin from this one."""
+    states = [State.RUNNING]
     newest = latest_version(session, model)
     if newest is not None and newest.id == version.id:
-        under_way += [State.QUEUED, State.AWAITING_APPROVAL]
-    return session.scalar(select(exists().where(Job.model_id == model.id, Job.state.in_(under_way)))) or False
+        states += [State.QUEUED, State.AWAITING_APPROVAL]
+    return session.scalar(select(exists().where(Job.model_id == model.id, Job.state.in_(states)))) or False
 
 
 def _write(session: Session, model: Model, version: Version, to: Disposition, *, by: str | None) -> None:

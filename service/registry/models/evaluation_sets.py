@@ -1,4 +1,4 @@
-"""Labelled images that the versions of a model are measured on."""
+"""Evaluation sets: labelled images that the versions of a model are measured on."""
 
 import uuid
 from typing import Any
@@ -15,10 +15,10 @@ from service.registry.tables import EvaluationSet, Model
 
 
 def add_evaluation_set(session: Session, model: Model, *, name: str, **columns: Any) -> EvaluationSet:
-    """Add a set of labelled images to measure on.
+    """Add an evaluation set; `columns` are the others of `EvaluationSet`.
 
     Raises:
-        EvaluationSetNameTaken: the model has one of this name.
+        EvaluationSetNameTaken: the model has an evaluation set of this name.
     """
     evaluation_set = EvaluationSet(model_id=model.id, name=name, created_at=clock(session), **columns)
     try:
@@ -39,19 +39,19 @@ def add_evaluation_set(session: Session, model: Model, *, name: str, **columns: 
 
 
 def find_evaluation_set(session: Session, model: Model, name: str) -> EvaluationSet:
-    """One evaluation set.
+    """The evaluation set of a model with this name.
 
     Raises:
         EvaluationSetNotFound: the model has none of this name.
     """
-    found = session.scalar(select(EvaluationSet).where(EvaluationSet.model_id == model.id, EvaluationSet.name == name))
-    if found is None:
+    row = session.scalar(select(EvaluationSet).where(EvaluationSet.model_id == model.id, EvaluationSet.name == name))
+    if row is None:
         raise EvaluationSetNotFound
-    return found
+    return row
 
 
 def newest_evaluation_set(session: Session, model_id: uuid.UUID, kind: str) -> EvaluationSet | None:
-    """The set of this kind that jobs measure on."""
+    """The newest set of this kind, `test` or `retain`: the one that jobs measure on. `None` if there is none."""
     return session.scalar(
         select(EvaluationSet)
         .where(EvaluationSet.model_id == model_id, EvaluationSet.kind == kind)

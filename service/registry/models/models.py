@@ -1,4 +1,4 @@
-"""Models, their versions and the sets they are measured on."""
+"""Models: registering, finding and listing them, and the pool of workers that runs their jobs."""
 
 import uuid
 
@@ -19,7 +19,7 @@ from service.registry.storage.database import clock
 from service.registry.storage.pagination import Page, paginate
 from service.registry.tables import Job, Model
 
-# Every deletion request asks these: putting a statement together takes longer than running it.
+# Built once: every deletion request runs it, and building it takes longer than running it.
 _BY_NAME = select(Model).where(Model.tenant_id == bindparam("tenant_id"), Model.name == bindparam("name"))
 
 
@@ -33,7 +33,7 @@ def register_model(
     approval_required: bool,
     pool: str = DEFAULT_POOL,
 ) -> Model:
-    """Create a model.
+    """Register a model.
 
     Raises:
         ModelNameTaken: the name is in use.
@@ -82,8 +82,8 @@ def list_models(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, l
 
 
 def move_model(session: Session, model: Model, pool: str) -> None:
-    """Have other workers run a model's jobs, those too that wait already; one that runs goes on where it is."""
+    """Give a model's jobs to the workers of another pool, waiting ones too; a running job stays with its worker."""
     model.pool = pool
     audit_log.append(session, model.tenant_id, "model.moved", about=model.id, pool=pool)
     waiting = update(Job).where(Job.model_id == model.id, Job.state == State.QUEUED)
-    session.execute(waiting.values(rung_at=None))  # these workers have not been told of them
+    session.execute(waiting.values(rung_at=None))  # they were not announced to this pool

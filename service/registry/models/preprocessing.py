@@ -1,4 +1,4 @@
-"""How an image becomes a network's input; the same in training, unlearning and serving, or the numbers mean nothing."""
+"""The preprocessing of images to network inputs, which must be that of training."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""The quality gate: what must hold before a new version counts as done."""
+"""The quality gate: the limits that a new version must keep, or it needs review."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +9,11 @@ from service.registry.fields import Real
 from service.registry.options import Options
 from service.registry.reasons import Objection, ObjectionKind
 
-LEAST_UNSEEN = 100  # test images without which membership inference is not measured
+MIN_UNSEEN_IMAGES = 100  # with fewer test images, membership inference is not measured
 
 
 class Policy(BaseModel):
-    """The limits of one model's gate, and what becomes of the version before one that passes it."""
+    """The limits of one model's gate, and the disposition of the parent of a version that passes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -47,7 +47,7 @@ class Policy(BaseModel):
 
 @dataclass(frozen=True)
 class GateMeasurements:
-    """What the gate looks at. Accuracies in percent; `None` means not measured."""
+    """The measurements that the gate compares with its limits. Accuracies in percent; `None` means not measured."""
 
     forget_accuracy: float
     robust_forget_accuracy: float
@@ -61,38 +61,38 @@ class GateMeasurements:
 def objections(policy: Policy, options: Options, measured: GateMeasurements) -> list[Objection]:
     """Why the version needs review; empty when it passes.
 
-    Of what a version may cost, nothing is held against it that was not measured. Of what it was to reach, everything.
+    A cost (accuracy drop, collapse) that was not measured is no objection; a goal that was not measured is one.
     """
-    found = [] if measured.finite else [Objection(ObjectionKind.WEIGHTS_NOT_FINITE)]
-    reached = _indistinguishable if options.goal == "indistinguishable" else _misclassified
-    return found + reached(policy, options, measured) + _cost(policy, measured)
+    weights = [] if measured.finite else [Objection(ObjectionKind.WEIGHTS_NOT_FINITE)]
+    goal = _indistinguishable if options.goal == "indistinguishable" else _misclassified
+    return weights + goal(policy, options, measured) + _cost(policy, measured)
 
 
 def _misclassified(policy: Policy, options: Options, measured: GateMeasurements) -> list[Objection]:
-    found = []
+    failed = []
     if not measured.forget_accuracy >= 100:  # also when it is not a number
-        found.append(Objection(ObjectionKind.FORGET_ACCURACY, measured.forget_accuracy, 100))
-    robust, least = measured.robust_forget_accuracy, policy.min_robust_forget_accuracy
-    if options.resolved_scope() == "views" and not robust >= least:
-        found.append(Objection(ObjectionKind.ROBUST_FORGET_ACCURACY, robust, least))
-    return found
+        failed.append(Objection(ObjectionKind.FORGET_ACCURACY, measured.forget_accuracy, 100))
+    robust, minimum = measured.robust_forget_accuracy, policy.min_robust_forget_accuracy
+    if options.resolved_scope() == "views" and not robust >= minimum:
+        failed.append(Objection(ObjectionKind.ROBUST_FORGET_ACCURACY, robust, minimum))
+    return failed
 
 
 def _indistinguishable(policy: Policy, _: Options, measured: GateMeasurements) -> list[Objection]:
-    advantage, most = measured.membership_advantage, policy.max_membership_advantage
+    advantage, limit = measured.membership_advantage, policy.max_membership_advantage
     if advantage is None:
-        return [Objection(ObjectionKind.MEMBERSHIP_NOT_MEASURED, limit=LEAST_UNSEEN)]
-    if not advantage <= most:
-        return [Objection(ObjectionKind.MEMBERSHIP_ADVANTAGE, advantage, most)]
+        return [Objection(ObjectionKind.MEMBERSHIP_NOT_MEASURED, limit=MIN_UNSEEN_IMAGES)]
+    if not advantage <= limit:
+        return [Objection(ObjectionKind.MEMBERSHIP_ADVANTAGE, advantage, limit)]
     return []
 
 
 def _cost(policy: Policy, measured: GateMeasurements) -> list[Objection]:
-    found = []
+    failed = []
     if measured.test_accuracy_before is not None and measured.test_accuracy_after is not None:
         drop = measured.test_accuracy_before - measured.test_accuracy_after
         if not drop <= policy.max_test_accuracy_drop:
-            found.append(Objection(ObjectionKind.TEST_ACCURACY_DROP, drop, policy.max_test_accuracy_drop))
+            failed.append(Objection(ObjectionKind.TEST_ACCURACY_DROP, drop, policy.max_test_accuracy_drop))
     if measured.collapse is not None and not measured.collapse <= policy.max_collapse:
-        found.append(Objection(ObjectionKind.COLLAPSE, measured.collapse, policy.max_collapse))
-    return found
+        failed.append(Objection(ObjectionKind.COLLAPSE, measured.collapse, policy.max_collapse))
+    return failed

@@ -1,4 +1,4 @@
-"""Versions of a model: each a checkpoint, and where it came from."""
+"""Versions of a model: registering, finding, tagging and listing them."""
 
 import uuid
 from collections.abc import Iterable
@@ -14,17 +14,17 @@ from service.registry.storage.database import clock
 from service.registry.storage.pagination import Page, paginate
 from service.registry.tables import Alias, Job, Model, Version
 
-MOST_TAGS = 50
+MAX_TAGS = 50
 
 
-_FAMILY = (
+_RELATIONS = (
     joinedload(Version.parent),
     *(selectinload(relation) for relation in (Version.children, Version.aliases, Version.manifests)),
 )
 
 
 def may_be_built_on(version: type[Version]) -> tuple[ColumnElement[bool], ...]:
-    """Of a version: a run may begin from it."""
+    """Conditions on `Version`, or an alias of it: a run may begin from it."""
     return version.gate.is_distinct_from("needs_review"), version.disposition == Disposition.KEPT
 
 
@@ -37,9 +37,9 @@ _NEWEST = (
 
 
 def add_version(session: Session, model: Model, **columns: Any) -> Version:
-    """Add the next version of `model`; `columns` are those of `Version` that are not given by the model.
+    """Add the next version of `model`; `columns` are those of `Version` without `model_id`, `number` and `created_at`.
 
-    The model's row is locked first, so that two versions that arrive together get two numbers.
+    The model's row is locked first, so that two versions added at the same time get different numbers.
     """
     session.execute(select(Model.id).where(Model.id == model.id).with_for_update())
     newest = session.scalar(select(func.max(Version.number)).where(Version.model_id == model.id))
@@ -50,10 +50,10 @@ def add_version(session: Session, model: Model, **columns: Any) -> Version:
 
 
 def register_version(session: Session, model: Model, *, parent: int | None, **columns: Any) -> Version:
-    """Add a version that somebody uploaded.
+    """Add an uploaded version; `parent` is the number of the version that it was made from, if any.
 
     Raises:
-        InvalidInput: the parent does not exist, or the classes are not those of the earlier versions.
+        InvalidInput: the parent does not exist or is not kept, or the classes are not those of the earlier versions.
     """
     newest = latest_version(session, model)
     if newest is not None and newest.classes != columns["classes"]:
@@ -100,30 +100,30 @@ def find_version(session: Session, model: Model, reference: int | str) -> Versio
         rows = rows.join(Alias, Alias.version_id == Version.id).where(Alias.name == reference.removeprefix("@"))
     else:
         rows = rows.where(Version.number == reference)
-    version = session.scalar(rows.options(*_FAMILY), execution_options={"populate_existing": True})
+    version = session.scalar(rows.options(*_RELATIONS), execution_options={"populate_existing": True})
     if version is None:
         raise VersionNotFound
     return version
 
 
 def run_metrics(session: Session, versions: Iterable[Version]) -> dict[uuid.UUID, dict[str, Any]]:
-    """By version, what the run measured that made it: `{"before": …, "after": …}`. Uploaded versions are left out."""
+    """By version, the metrics of its run: `{"before": …, "after": …}`. Uploaded versions are left out."""
     rows = select(Version.id, Job.metrics).join(Job, Job.id == Version.job_id)
     return dict(session.execute(rows.where(Version.id.in_([version.id for version in versions]))).all())
 
 
 def tag(session: Session, version: Version, key: str, value: str | None) -> None:
-    """Give a version a tag, or take it away (None).
+    """Set a tag of a version, or remove it (`value=None`).
 
     Raises:
-        InvalidInput: it has too many.
+        InvalidInput: it has `MAX_TAGS` tags already.
     """
     session.refresh(version, ["tags"], with_for_update=True)
-    tags = {name: text for name, text in version.tags.items() if name != key}
+    tags = {name: tag_value for name, tag_value in version.tags.items() if name != key}
     if value is not None:
         tags[key] = value
-    if len(tags) > MOST_TAGS:
-        raise InvalidInput(Fault("#/tags", f"at most {MOST_TAGS} tags are allowed"))
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput(Fault("#/tags", f"at most {MAX_TAGS} tags are allowed"))
     version.tags = tags
 
 
@@ -148,7 +148,7 @@ def list_versions(session: Session, model: Model, *, cursor: str | None, limit: 
     """All versions of a model, newest first."""
     return paginate(
         session,
-        select(Version).where(Version.model_id == model.id).options(*_FAMILY),
+        select(Version).where(Version.model_id == model.id).options(*_RELATIONS),
         newest=Version.created_at,
         identity=Version.id,
         listing=f"versions/{model.id.hex}",

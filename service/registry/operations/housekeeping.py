@@ -17,9 +17,9 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
     with database.write() as session:
         claims.reap(session, max_attempts=settings.max_attempts)
         idempotency_keys.forget_expired(session)
-        deliveries.forget_old(session)
-        subject_requests.forget_callbacks(session)
-        endpoints.forget_previous_secrets(session)
+        deliveries.delete_old(session)
+        subject_requests.delete_unneeded_callbacks(session)
+        endpoints.delete_expired_secrets(session)
         counters.fold(session)
     destroy_samples(database, artifacts, settings)
     destroy_checkpoints(database, artifacts)
@@ -29,7 +29,7 @@ def sweep(database: Database, artifacts: Artifacts, settings: RegistrySettings) 
 def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
     """Destroy the checkpoints of deleted versions."""
     with database.read() as session:
-        version_ids = dispositions.to_destroy(session)
+        version_ids = dispositions.versions_to_destroy(session)
     for version_id in version_ids:
         with database.write() as session:
             checkpoint = dispositions.forget_checkpoint(session, version_id)
@@ -40,7 +40,7 @@ def destroy_checkpoints(database: Database, artifacts: Artifacts) -> None:
 def destroy_samples(database: Database, artifacts: Artifacts, settings: RegistrySettings) -> None:
     """Destroy the images of ended requests, and the keys that they were encrypted with."""
     with database.read() as session:
-        request_ids = image_retention.with_samples_to_destroy(session, settings)
+        request_ids = image_retention.requests_with_expired_samples(session, settings)
     for request_id in request_ids:
         with database.write() as session:
             samples = image_retention.forget_samples(session, request_id, settings)

@@ -27,10 +27,13 @@ _WRAPPED: dict[type[DeletionRequest | Manifest | WebhookEndpoint], tuple[str, ..
 def encrypt_plaintext(database: Database, artifacts: Artifacts, master_key: MasterKey) -> None:
     """Encrypt plaintext secrets, and the URIs of a few manifests. Concurrent runs and crashes are safe."""
     with database.read() as session:
-        has_plaintext_secrets, plaintext_manifests = endpoints.are_plain(session), manifests.unencrypted(session)
+        has_plaintext_secrets, plaintext_manifests = (
+            endpoints.has_plaintext_secrets(session),
+            manifests.unencrypted(session),
+        )
     if has_plaintext_secrets:
         with database.write() as session:
-            endpoints.seal_plain(session, master_key)
+            endpoints.wrap_plaintext_secrets(session, master_key)
     for manifest in plaintext_manifests:
         if artifacts.path(manifest.uris).exists():
             _encrypt_uris(database, artifacts, master_key, manifest)

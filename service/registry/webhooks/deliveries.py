@@ -1,4 +1,4 @@
-"""What was sent to endpoints, or will be: listed, sent again, and removed once it is old."""
+"""Webhook deliveries: listing, replay and retention."""
 
 import uuid
 from datetime import timedelta
@@ -13,17 +13,17 @@ from service.registry.storage.pagination import Page, paginate
 from service.registry.tables import WebhookDelivery, WebhookEndpoint, WebhookMessage
 from service.registry.webhooks import outbox
 
-KEPT = timedelta(days=30)
-"""How long messages are kept, with all that became of them."""
+RETENTION = timedelta(days=30)
+"""How long messages are kept, with their deliveries and attempts."""
 
 
 def list_deliveries(
     session: Session, endpoint: WebhookEndpoint, *, cursor: str | None, limit: int
 ) -> Page[WebhookDelivery]:
-    """Everything that was sent to an endpoint, or will be, newest first."""
+    """All deliveries to an endpoint, sent or pending, newest first."""
     return paginate(
         session,
-        _with_everything().where(WebhookDelivery.endpoint_id == endpoint.id),
+        _with_relations().where(WebhookDelivery.endpoint_id == endpoint.id),
         newest=WebhookDelivery.created_at,
         identity=WebhookDelivery.id,
         listing=f"webhooks/{endpoint.id.hex}/deliveries",
@@ -33,27 +33,27 @@ def list_deliveries(
 
 
 def replay(session: Session, endpoint: WebhookEndpoint, delivery_id: uuid.UUID) -> WebhookDelivery:
-    """Begin again, now and with all attempts. The message is the same, and so is its identifier.
+    """Send a delivery again, due now and with its attempts counted from 0. The message keeps its identifier.
 
     Raises:
         DeliveryNotFound: the endpoint has no such delivery.
-        WebhookDisabled: nothing is sent to it.
+        WebhookDisabled: the endpoint is disabled.
     """
-    found = _with_everything().where(WebhookDelivery.id == delivery_id, WebhookDelivery.endpoint_id == endpoint.id)
-    delivery = session.scalar(found.with_for_update(of=WebhookDelivery))
+    rows = _with_relations().where(WebhookDelivery.id == delivery_id, WebhookDelivery.endpoint_id == endpoint.id)
+    delivery = session.scalar(rows.with_for_update(of=WebhookDelivery))
     if delivery is None:
         raise DeliveryNotFound
     if endpoint.disabled_at is not None:
         raise WebhookDisabled
     delivery.state, delivery.tries, delivery.next_at = DeliveryState.PENDING, 0, clock(session)
-    outbox.announce_due(session)
+    outbox.mark_due(session)
     return delivery
 
 
-def forget_old(session: Session) -> None:
-    """Remove messages that are older than anybody looks for, with their deliveries and attempts."""
-    session.execute(delete(WebhookMessage).where(WebhookMessage.created_at < clock(session) - KEPT))
+def delete_old(session: Session) -> None:
+    """Delete messages older than `RETENTION`, with their deliveries and attempts."""
+    session.execute(delete(WebhookMessage).where(WebhookMessage.created_at < clock(session) - RETENTION))
 
 
-def _with_everything() -> Select[WebhookDelivery]:
+def _with_relations() -> Select[WebhookDelivery]:
     return select(WebhookDelivery).options(joinedload(WebhookDelivery.message), selectinload(WebhookDelivery.attempts))

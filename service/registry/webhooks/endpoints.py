@@ -1,4 +1,4 @@
-"""Endpoints that a tenant wants to be called back at."""
+"""Webhook endpoints that tenants have registered, and their keys."""
 
 import secrets
 import uuid
@@ -17,19 +17,21 @@ from service.registry.storage.pagination import Page, paginate
 from service.registry.tables import WebhookDelivery, WebhookEndpoint
 from service.registry.webhooks import outbox
 
-MOST = 20
-"""Endpoints of one tenant: every move of a request makes a row for each."""
+MAX_ENDPOINTS = 20
+"""Most endpoints of one tenant: every transition of a request stores a delivery for each."""
 
 GRACE = timedelta(hours=24)
-"""How long a rotated secret still signs, beside the new one."""
+"""How long the previous secret signs beside the new one after a rotation."""
 
-TEST = "webhook.test"
-"""The type of a message that tells of nothing."""
+TEST_EVENT = "webhook.test"
+"""The type of a test message."""
 
-_SECRET_BYTES = 32  # the specification asks for 24 to 64; and it is the size of an Ed25519 key, which is any 32 bytes
+_SECRET_BYTES = (
+    32  # Standard Webhooks asks for 24 to 64; an Ed25519 private key is any 32 bytes (RFC 8032, section 5.1.5)
+)
 
 
-_IS_PLAIN = or_(
+_HAS_PLAINTEXT = or_(
     *(
         func.length(column) == _SECRET_BYTES
         for column in (WebhookEndpoint.secret, WebhookEndpoint.previous_secret, WebhookEndpoint.private_key)
@@ -38,7 +40,7 @@ _IS_PLAIN = or_(
 
 
 class Event(StrEnum):
-    """What an endpoint may hear of: a deletion request has moved to this state."""
+    """Events that an endpoint may subscribe to: a deletion request has moved to this state."""
 
     AWAITING_APPROVAL = "deletion_request.awaiting_approval"
     QUEUED = "deletion_request.queued"
@@ -62,11 +64,11 @@ def create(
     """Register an endpoint, with a new secret and a new key pair.
 
     Raises:
-        InvalidInput: the tenant has as many as it may have.
+        InvalidInput: the tenant has `MAX_ENDPOINTS` already.
     """
-    mine = select(func.count()).select_from(WebhookEndpoint).where(*_of(tenant_id))
-    if (session.scalar(mine) or 0) >= MOST:
-        raise InvalidInput(Fault("#", f"a tenant has at most {MOST} webhooks"))
+    count = select(func.count()).select_from(WebhookEndpoint).where(*_endpoints_of(tenant_id))
+    if (session.scalar(count) or 0) >= MAX_ENDPOINTS:
+        raise InvalidInput(Fault("#", f"a tenant has at most {MAX_ENDPOINTS} webhooks"))
     webhook_id = uuid.uuid4()
     endpoint = WebhookEndpoint(
         id=webhook_id,
@@ -85,12 +87,12 @@ def create(
 
 
 def find(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID, *, lock: bool = False) -> WebhookEndpoint:
-    """One endpoint of a tenant; with `lock` nobody else changes it until the transaction ends.
+    """A registered endpoint of a tenant; with `lock` its row is locked until the transaction ends.
 
     Raises:
         WebhookNotFound: there is none.
     """
-    rows = select(WebhookEndpoint).where(*_of(tenant_id), WebhookEndpoint.id == webhook_id)
+    rows = select(WebhookEndpoint).where(*_endpoints_of(tenant_id), WebhookEndpoint.id == webhook_id)
     endpoint = session.scalar(rows.with_for_update(key_share=True) if lock else rows)
     if endpoint is None:
         raise WebhookNotFound
@@ -98,10 +100,10 @@ def find(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID, *, lock:
 
 
 def list_webhooks(session: Session, tenant_id: uuid.UUID, *, cursor: str | None, limit: int) -> Page[WebhookEndpoint]:
-    """All endpoints of a tenant, newest first."""
+    """All registered endpoints of a tenant, newest first."""
     return paginate(
         session,
-        select(WebhookEndpoint).where(*_of(tenant_id)),
+        select(WebhookEndpoint).where(*_endpoints_of(tenant_id)),
         newest=WebhookEndpoint.created_at,
         identity=WebhookEndpoint.id,
         listing="webhooks",
@@ -119,7 +121,7 @@ def change(
     description: str | None,
     enabled: bool | None,
 ) -> WebhookEndpoint:
-    """Change what is given. What waited for a disabled endpoint goes on when it is enabled."""
+    """Change the attributes that are not `None`. Enabling an endpoint resumes its pending deliveries."""
     if url is not None:
         endpoint.url = url
     if events is not None:
@@ -128,7 +130,7 @@ def change(
         endpoint.description = description
     if enabled is True:
         endpoint.disabled_at = endpoint.disabled_reason = None
-        outbox.announce_due(session)
+        outbox.mark_due(session)
     elif enabled is False:
         outbox.disable(endpoint, "its owner disabled it", at=clock(session))
     audit_log.append(
@@ -149,14 +151,14 @@ def remove(session: Session, tenant_id: uuid.UUID, webhook_id: uuid.UUID) -> Non
     Raises:
         WebhookNotFound: there is none.
     """
-    mine = (*_of(tenant_id), WebhookEndpoint.id == webhook_id)
-    if session.scalar(delete(WebhookEndpoint).where(*mine).returning(WebhookEndpoint.id)) is None:
+    conditions = (*_endpoints_of(tenant_id), WebhookEndpoint.id == webhook_id)
+    if session.scalar(delete(WebhookEndpoint).where(*conditions).returning(WebhookEndpoint.id)) is None:
         raise WebhookNotFound
     audit_log.append(session, tenant_id, "webhook.removed", about=webhook_id)
 
 
 def rotate_secret(session: Session, endpoint: WebhookEndpoint, master_key: MasterKey) -> WebhookEndpoint:
-    """A new secret. The old one signs as well for a while; the one before that no longer does."""
+    """Replace the secret. The old one signs beside it for `GRACE`; the one before that no longer does."""
     endpoint.previous_secret, endpoint.previous_secret_until = endpoint.secret, clock(session) + GRACE
     endpoint.secret = _new_secret(endpoint.id, master_key)
     audit_log.append(session, endpoint.tenant_id, "webhook.secret_rotated", about=endpoint.id)
@@ -164,55 +166,55 @@ def rotate_secret(session: Session, endpoint: WebhookEndpoint, master_key: Maste
 
 
 def send_test(session: Session, endpoint: WebhookEndpoint) -> WebhookDelivery:
-    """Send a message to this endpoint, whatever it listens to.
+    """Queue a test message for this endpoint, whatever events it subscribes to.
 
     Raises:
-        WebhookDisabled: nothing is sent to it.
+        WebhookDisabled: the endpoint is disabled.
     """
     if endpoint.disabled_at is not None:
         raise WebhookDisabled
     data = {"id": str(endpoint.id), "links": {"self": f"/v1/webhooks/{endpoint.id}"}}
-    [delivery] = outbox.queue(session, [endpoint], TEST, data, at=clock(session))
+    [delivery] = outbox.enqueue_event(session, [endpoint], TEST_EVENT, data, at=clock(session))
     session.flush()
     return delivery
 
 
-def opened(stored: bytes, webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
-    """A secret or private key of a webhook. What an earlier release has stored as it was is told by its length.
+def unwrap_key(stored: bytes, webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
+    """A secret or private key of a webhook, unwrapped. One that an earlier release stored unwrapped has 32 bytes.
 
     Raises:
-        OtherMasterKey: it was stored under another one.
+        OtherMasterKey: it was wrapped by another master key.
     """
     return stored if len(stored) == _SECRET_BYTES else master_key.unwrap(stored, webhook_id)
 
 
-def seal_plain(session: Session, master_key: MasterKey) -> None:
-    """Wrap what an earlier release has stored as it was."""
-    for endpoint in session.scalars(select(WebhookEndpoint).where(_IS_PLAIN).with_for_update()):
-        endpoint.secret = _sealed(endpoint.secret, endpoint.id, master_key)
-        endpoint.private_key = _sealed(endpoint.private_key, endpoint.id, master_key)
+def wrap_plaintext_secrets(session: Session, master_key: MasterKey) -> None:
+    """Wrap the keys that an earlier release stored unwrapped."""
+    for endpoint in session.scalars(select(WebhookEndpoint).where(_HAS_PLAINTEXT).with_for_update()):
+        endpoint.secret = _wrapped(endpoint.secret, endpoint.id, master_key)
+        endpoint.private_key = _wrapped(endpoint.private_key, endpoint.id, master_key)
         if endpoint.previous_secret is not None:
-            endpoint.previous_secret = _sealed(endpoint.previous_secret, endpoint.id, master_key)
+            endpoint.previous_secret = _wrapped(endpoint.previous_secret, endpoint.id, master_key)
 
 
-def are_plain(session: Session) -> bool:
-    """Is there something to seal?"""
-    return session.scalar(select(WebhookEndpoint.id).where(_IS_PLAIN).limit(1)) is not None
+def has_plaintext_secrets(session: Session) -> bool:
+    """Whether an endpoint has keys that an earlier release stored unwrapped."""
+    return session.scalar(select(WebhookEndpoint.id).where(_HAS_PLAINTEXT).limit(1)) is not None
 
 
-def forget_previous_secrets(session: Session) -> None:
-    """Remove rotated secrets that no longer sign."""
-    over = WebhookEndpoint.previous_secret_until < clock(session)
-    session.execute(update(WebhookEndpoint).where(over).values(previous_secret=None, previous_secret_until=None))
+def delete_expired_secrets(session: Session) -> None:
+    """Remove previous secrets that no longer sign."""
+    is_expired = WebhookEndpoint.previous_secret_until < clock(session)
+    session.execute(update(WebhookEndpoint).where(is_expired).values(previous_secret=None, previous_secret_until=None))
 
 
 def _new_secret(webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
     return master_key.wrap(secrets.token_bytes(_SECRET_BYTES), webhook_id)
 
 
-def _sealed(stored: bytes, webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
-    return master_key.wrap(opened(stored, webhook_id, master_key), webhook_id)
+def _wrapped(stored: bytes, webhook_id: uuid.UUID, master_key: MasterKey) -> bytes:
+    return master_key.wrap(unwrap_key(stored, webhook_id, master_key), webhook_id)
 
 
-def _of(tenant_id: uuid.UUID) -> tuple[ColumnElement[bool], ...]:
+def _endpoints_of(tenant_id: uuid.UUID) -> tuple[ColumnElement[bool], ...]:
     return (WebhookEndpoint.tenant_id == tenant_id, outbox.IS_REGISTERED)

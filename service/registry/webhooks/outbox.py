@@ -1,6 +1,6 @@
-"""The outbox of callbacks: written in the transaction of what it tells of, sent later, as often as it takes.
+"""The outbox of webhooks: deliveries are stored in the transaction of the event, and sent and retried later.
 
-What counts as success, when to try again and when to give up is as of Standard Webhooks 1.0.0
+Success, retries and giving up follow Standard Webhooks 1.0.0
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, "Deliverability and
 reliability").
 """
@@ -30,7 +30,7 @@ from service.registry.tables import (
 from service.registry.telemetry import counters
 from service.registry.telemetry.counters import CounterName
 
-#: How long after the attempt before it each attempt comes.
+#: The delay of each attempt after the one before it.
 SCHEDULE = (
     timedelta(0),
     timedelta(seconds=5),
@@ -40,18 +40,18 @@ SCHEDULE = (
 )
 
 LEASE = timedelta(minutes=2)
-"""How long a claimed delivery is its sender's: longer than any attempt takes, name resolution included."""
+"""How long a sender holds a claimed delivery: longer than any attempt takes, name resolution included."""
 
 IS_REGISTERED = ~WebhookEndpoint.status_callback.has()
-"""Of endpoints: the tenant has registered it, and no OpenDSR request brought it along."""
+"""A condition on `WebhookEndpoint`: registered by the tenant, not the callback of an OpenDSR request."""
 
 _DUE = "deliveries are due"  # key of a session's `info`
-_JITTER = 0.1  # share of a delay, so that what failed together does not come back together
-_MOST_PATIENCE = SCHEDULE[-1]
+_JITTER = 0.1  # share of a delay, so that deliveries that failed together are not retried together
+_MAX_RETRY_AFTER = SCHEDULE[-1]
 
 
-def _free() -> Select[WebhookDelivery]:
-    """The first due delivery of each endpoint that nobody is sending to."""
+def _claimable() -> Select[WebhookDelivery]:
+    """The first due delivery of each endpoint that no sender holds a delivery of."""
     now: BindParameter[datetime] = bindparam("now")
     due = (
         WebhookDelivery.state == DeliveryState.PENDING,
@@ -82,42 +82,42 @@ def _free() -> Select[WebhookDelivery]:
     )
 
 
-# Every deletion request asks these: putting a statement together takes longer than running it.
-_FREE = _free()
+# Built once: every deletion request runs them, and building a statement takes longer than running it.
+_CLAIMABLE = _claimable()
 _IS_ENABLED = and_(
     WebhookEndpoint.tenant_id == bindparam("tenant_id"), WebhookEndpoint.disabled_at.is_(None), IS_REGISTERED
 )
 
-#: Has a tenant any endpoint that `announce` might tell?
-SOMEBODY_LISTENS = exists().where(_IS_ENABLED)
+#: Whether a tenant has an enabled endpoint that `announce` may queue deliveries for.
+HAS_ENDPOINTS = exists().where(_IS_ENABLED)
 
 _ENABLED = (
     select(WebhookEndpoint)
     .where(_IS_ENABLED)
-    # An endpoint that is removed at this moment must not make a move fail: the lock waits, and leaves it out.
+    # An endpoint that is deleted at this moment must not make a transition fail: the lock waits, and skips it.
     .with_for_update(read=True, key_share=True)
 )
 
 
 @dataclass(frozen=True)
 class DeliveryClaim:
-    """A sender's hold on a delivery, and what it has to send."""
+    """A delivery that a sender has claimed, with everything it needs to send it."""
 
     delivery_id: uuid.UUID
     endpoint_id: uuid.UUID
     at: datetime
-    until: datetime
+    lease_until: datetime
     message_id: str
     body: str
     url: str = field(repr=False)
-    secrets: tuple[bytes, ...] = field(repr=False)  #: as they are stored: `webhooks.opened` opens them
+    secrets: tuple[bytes, ...] = field(repr=False)  #: as they are stored: `endpoints.unwrap_key` unwraps them
     private_key: bytes = field(repr=False)
     is_status_callback: bool  #: of an OpenDSR request, signed with the processor's key
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryOutcome:
-    """How one attempt ended: with a status, or with a word for why there is none."""
+    """The result of one attempt: an HTTP status, or an error where there was no response."""
 
     milliseconds: int
     status: int | None = None
@@ -126,37 +126,40 @@ class DeliveryOutcome:
 
     @property
     def is_success(self) -> bool:
-        """2xx and nothing else: a redirect is not followed."""
+        """Whether the status is 2xx; redirects are not followed, and count as failures."""
         return self.status is not None and 200 <= self.status < 300
 
 
 def announce(session: Session, requests: Sequence[DeletionRequest], *, at: datetime) -> None:
-    """Tell the tenant's endpoints of the state that requests of one model have moved to: the rest is found there."""
+    """Queue a message for the tenant's subscribed endpoints about each request, all of one model and in one new state.
+
+    It holds the state and a link; the rest is read from the API.
+    """
     kind = f"deletion_request.{requests[0].state}"
     endpoints = session.scalars(_ENABLED, {"tenant_id": requests[0].tenant_id})
-    listening = [endpoint for endpoint in endpoints if not endpoint.events or kind in endpoint.events]
-    for request in requests if listening else ():
+    subscribed = [endpoint for endpoint in endpoints if not endpoint.events or kind in endpoint.events]
+    for request in requests if subscribed else ():
         data = {
             "id": str(request.id),
             "model": session.get_one(Model, request.model_id).name,
             "state": request.state,
             "links": {"self": f"/v1/deletion-requests/{request.id}"},
         }
-        queue(session, listening, kind, data, at=at)
+        enqueue_event(session, subscribed, kind, data, at=at)
 
 
-def queue(
+def enqueue_event(
     session: Session, endpoints: Iterable[WebhookEndpoint], kind: str, data: dict[str, Any], *, at: datetime
 ) -> list[WebhookDelivery]:
-    """Put one message of Standard Webhooks on its way to these endpoints."""
+    """Queue a message with the payload of Standard Webhooks (type, timestamp, data) for each of these endpoints."""
     payload = {"type": kind, "timestamp": at.isoformat().replace("+00:00", "Z"), "data": data}
-    return send(session, endpoints, kind, json.dumps(payload, ensure_ascii=False, separators=(",", ":")), at=at)
+    return enqueue(session, endpoints, kind, json.dumps(payload, ensure_ascii=False, separators=(",", ":")), at=at)
 
 
-def send(
+def enqueue(
     session: Session, endpoints: Iterable[WebhookEndpoint], kind: str, body: str, *, at: datetime
 ) -> list[WebhookDelivery]:
-    """Put one body on its way to these endpoints, as it is."""
+    """Queue a message with this body, byte for byte, for each of these endpoints."""
     message = WebhookMessage(id=f"msg_{uuid.uuid4().hex}", type=kind, body=body, created_at=at)
     deliveries = [
         WebhookDelivery(
@@ -170,53 +173,53 @@ def send(
         for endpoint in endpoints
     ]
     session.add_all(deliveries)
-    announce_due(session)
+    mark_due(session)
     return deliveries
 
 
-def announce_due(session: Session) -> None:
-    """This session makes deliveries due."""
+def mark_due(session: Session) -> None:
+    """Note in the session that it makes deliveries due."""
     session.info[_DUE] = True
 
 
-def are_due(session: Session) -> bool:
-    """Has this session made deliveries due? Then a sender need not wait for its next turn."""
+def has_due_deliveries(session: Session) -> bool:
+    """Whether this session has made deliveries due, so that the sender is woken after the commit."""
     return _DUE in session.info
 
 
 def claim(session: Session, *, limit: int) -> list[DeliveryClaim]:
-    """Take the first due delivery of each endpoint that nobody is sending to, so that none holds up the others."""
+    """Claim the first due delivery of each endpoint without a claimed one, so that none delays the others."""
     now = clock(session)
-    return [_lease(delivery, now) for delivery in session.scalars(_FREE, {"now": now, "limit": limit})]
+    return [_lease(delivery, now) for delivery in session.scalars(_CLAIMABLE, {"now": now, "limit": limit})]
 
 
 def _lease(delivery: WebhookDelivery, now: datetime) -> DeliveryClaim:
     delivery.lease_until = now + LEASE
     endpoint = delivery.endpoint
-    known = [endpoint.secret]
+    signing_secrets = [endpoint.secret]
     until = endpoint.previous_secret_until
     if endpoint.previous_secret is not None and until is not None and until > now:
-        known.append(endpoint.previous_secret)
+        signing_secrets.append(endpoint.previous_secret)
     return DeliveryClaim(
         delivery_id=delivery.id,
         endpoint_id=endpoint.id,
         at=now,
-        until=delivery.lease_until,
+        lease_until=delivery.lease_until,
         message_id=delivery.message_id,
         body=delivery.message.body,
         url=endpoint.url,
-        secrets=tuple(known),
+        secrets=tuple(signing_secrets),
         private_key=endpoint.private_key,
         is_status_callback=endpoint.status_callback is not None,
     )
 
 
 def record(session: Session, claim: DeliveryClaim, outcome: DeliveryOutcome) -> None:
-    """Write an attempt down, and decide what comes next. Nothing, if the delivery is no longer the sender's."""
-    # In the order in which the removal of an endpoint takes its locks.
+    """Store an attempt, and end the delivery or schedule the next one; does nothing if the claim's lease was lost."""
+    # In the order in which deleting an endpoint takes its locks.
     endpoint = session.get(WebhookEndpoint, claim.endpoint_id, with_for_update={"key_share": True})
     delivery = session.get(WebhookDelivery, claim.delivery_id, with_for_update=True)
-    if endpoint is None or delivery is None or delivery.lease_until != claim.until:
+    if endpoint is None or delivery is None or delivery.lease_until != claim.lease_until:
         return
     session.add(
         WebhookAttempt(
@@ -245,11 +248,11 @@ def record(session: Session, claim: DeliveryClaim, outcome: DeliveryOutcome) -> 
 
 
 def disable(endpoint: WebhookEndpoint, reason: str, *, at: datetime) -> None:
-    """Send it nothing more, until somebody enables it again; what waits for it then goes on."""
+    """Send nothing to an endpoint until it is enabled again, which resumes its pending deliveries."""
     if endpoint.disabled_at is None:
         endpoint.disabled_at, endpoint.disabled_reason = at, reason
 
 
 def _delay(tries: int, retry_after: timedelta | None) -> timedelta:
     delay = SCHEDULE[tries] * (1 + _JITTER * secrets.SystemRandom().random())
-    return max(delay, min(retry_after or timedelta(0), _MOST_PATIENCE))
+    return max(delay, min(retry_after or timedelta(0), _MAX_RETRY_AFTER))

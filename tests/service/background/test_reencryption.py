@@ -34,10 +34,10 @@ def test_a_secret_is_stored_wrapped(client, database, settings, hook):
     secret = base64.b64decode(hook["secret"].removeprefix("whsec_"))
     row = endpoint(database)
     assert secret not in row.secret + row.private_key
-    assert endpoints.opened(row.secret, row.id, MasterKey(settings)) == secret
+    assert endpoints.unwrap_key(row.secret, row.id, MasterKey(settings)) == secret
     rotated = client.post(f"/v1/webhooks/{hook['id']}/rotate-secret").json()
     row = endpoint(database)
-    assert endpoints.opened(row.previous_secret, row.id, MasterKey(settings)) == secret
+    assert endpoints.unwrap_key(row.previous_secret, row.id, MasterKey(settings)) == secret
     assert base64.b64decode(rotated["secret"].removeprefix("whsec_")) not in row.secret
 
 
@@ -50,7 +50,7 @@ def test_secrets_of_an_earlier_release_work_and_are_wrapped(client, database, se
     row = endpoint(database)
     for name, plain in PLAIN.items():
         assert plain not in getattr(row, name)
-        assert endpoints.opened(getattr(row, name), row.id, MasterKey(settings)) == plain
+        assert endpoints.unwrap_key(getattr(row, name), row.id, MasterKey(settings)) == plain
     assert client.get(f"/v1/webhooks/{hook['id']}").json()["public_key"] == before
 
 

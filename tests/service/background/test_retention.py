@@ -128,7 +128,7 @@ def test_images_that_are_needed_again_stay(client, database, settings):
     accepted = client.deletion_request().json()
     failed_for(database, 31, accepted["id"])
     with database.read() as session:
-        (doomed,) = image_retention.with_samples_to_destroy(session, settings)
+        (doomed,) = image_retention.requests_with_expired_samples(session, settings)
     assert client.post(f"{accepted['links']['self']}/retry").status_code == 202
     with database.write() as session:
         assert image_retention.forget_samples(session, doomed, settings) is None

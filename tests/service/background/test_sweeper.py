@@ -62,11 +62,11 @@ def test_only_waiting_jobs_are_announced(client, database):
     client.model_with_version()
     client.deletion_request()
     with database.write() as session:
-        assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1
-        assert jobs.to_announce(session, timedelta(seconds=30)) == {}
+        assert len(jobs.take_unannounced(session, timedelta(seconds=30))) == 1
+        assert jobs.take_unannounced(session, timedelta(seconds=30)) == {}
         claim = claims.take(session, worker="w", lease=timedelta(seconds=30))
         claims.report_failure(session, claim, reason=BROKEN)
-        assert jobs.to_announce(session, timedelta(0)) == {}
+        assert jobs.take_unannounced(session, timedelta(0)) == {}
 
 
 def test_a_job_that_could_not_be_announced_is_announced_at_the_next_turn(client, settings, database):
@@ -77,4 +77,4 @@ def test_a_job_that_could_not_be_announced_is_announced_at_the_next_turn(client,
     with pytest.raises(OperationalError):
         Sweeper(database, Artifacts(settings.data_dir), changed, ProcessMetrics(1).last_success)._announce()
     with database.write() as session:
-        assert len(jobs.to_announce(session, timedelta(seconds=30))) == 1
+        assert len(jobs.take_unannounced(session, timedelta(seconds=30))) == 1

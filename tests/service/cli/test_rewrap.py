@@ -36,7 +36,7 @@ def test_what_the_old_key_opened_the_new_one_opens(structguard, registry, tmp_pa
     with database.write() as session:
         tenant = api_keys.ensure_tenant(session, "acme")
         hook = endpoints.create(session, tenant.id, old, url="https://x.example", events=[], description="")
-        secret = endpoints.opened(hook.secret, hook.id, old)
+        secret = endpoints.unwrap_key(hook.secret, hook.id, old)
         model = given_rows.model_with_version(session)
         request = given_rows.request(session, model)
         request.samples_key = old.wrap(key, request.id)
@@ -47,10 +47,10 @@ def test_what_the_old_key_opened_the_new_one_opens(structguard, registry, tmp_pa
     with database.read() as session:
         hook = endpoints.find(session, tenant.id, hook.id)
         request = session.get_one(DeletionRequest, request.id)
-        assert endpoints.opened(hook.secret, hook.id, new) == secret
+        assert endpoints.unwrap_key(hook.secret, hook.id, new) == secret
         assert new.unwrap(request.samples_key, request.id) == key
         with pytest.raises(OtherMasterKey):
-            endpoints.opened(hook.private_key, hook.id, old)
+            endpoints.unwrap_key(hook.private_key, hook.id, old)
         # Rows with a MAC of the old key are chained into the audit log before that key is gone.
         entries = [json.loads(link.entry) for link in audit_log.entries(session, tenant.id, 1)]
         assert [entry["as_written"] for entry in entries] == [True] * 5
@@ -67,6 +67,6 @@ def test_nothing_is_changed_when_something_is_of_a_third_key(structguard, regist
         hook = endpoints.create(session, tenant.id, old, url="https://x.example", events=[], description="")
     assert "not the master key" in structguard("rewrap", other).err
     with database.read() as session:
-        assert endpoints.opened(endpoints.find(session, tenant.id, hook.id).secret, hook.id, old)
+        assert endpoints.unwrap_key(endpoints.find(session, tenant.id, hook.id).secret, hook.id, old)
     other.write_text("no key")
     assert structguard("rewrap", other).code == 1

@@ -78,7 +78,7 @@ def test_a_run_is_visible_from_load_to_version(client, accepted, database, run, 
     claim = run()
     with database.write() as session:
         points = [(0, {"forget_accuracy": 100.0, "collapse": None}), (5, {"forget_accuracy": 0.0, "collapse": 0.1})]
-        claims.progress(session, claim, phase=Phase.UNLEARN, step=5, total=10, points=points)
+        claims.record_progress(session, claim, phase=Phase.UNLEARN, step=5, total=10, points=points)
     running = client.get(here).json()
     assert (running["state"], running["waiting_on"]) == ("running", None)
     assert running["progress"] == {"phase": "unlearn", "step": 5, "total": 10, "attempt": 1}
@@ -129,7 +129,7 @@ def test_a_running_request_is_asked_to_stop(client, accepted, database, run):
     answer = client.post(accepted.json()["links"]["cancel"])
     assert (answer.status_code, answer.json()["state"]) == (202, "running")
     with database.write() as session, pytest.raises(claims.CancelRequested):
-        claims.progress(session, claim, phase=Phase.UNLEARN)
+        claims.record_progress(session, claim, phase=Phase.UNLEARN)
 
 
 def test_a_completed_request_cannot_be_withdrawn(client, accepted, run, publish):

@@ -11,7 +11,7 @@ from service.registry.crypto.master_key import MasterKey
 from service.registry.storage.database import clock
 from service.registry.tables import DeletionRequest, WebhookMessage
 from service.registry.webhooks import endpoints, outbox
-from service.registry.webhooks.endpoints import TEST, Event
+from service.registry.webhooks.endpoints import TEST_EVENT, Event
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_links_lead_to_operations(document):
 
 def test_webhooks_are_described_as_they_are_sent(client, document, database, settings):
     """Each event, and the test: what lies in the outbox is what the description says."""
-    assert document["webhooks"].keys() == {*Event, TEST}
+    assert document["webhooks"].keys() == {*Event, TEST_EVENT}
     client.model_with_version()
     client.deletion_request()
     with database.write() as session:
@@ -115,9 +115,9 @@ def test_webhooks_are_described_as_they_are_sent(client, document, database, set
         outbox.announce(session, [request], at=clock(session))
         sent = {message.type: json.loads(message.body) for message in session.scalars(select(WebhookMessage))}
         session.rollback()  # and nobody sends them
-    assert sent.keys() == {"deletion_request.queued", TEST}
+    assert sent.keys() == {"deletion_request.queued", TEST_EVENT}
     for kind, message in sent.items():
         body = document["webhooks"][kind]["post"]["requestBody"]["content"]["application/json"]["schema"]
         check(document, name_of(body), message)
-    names = {p["name"] for p in document["webhooks"][TEST]["post"]["parameters"]}
+    names = {p["name"] for p in document["webhooks"][TEST_EVENT]["post"]["parameters"]}
     assert names == {"webhook-id", "webhook-timestamp", "webhook-signature"}

@@ -145,7 +145,7 @@ def test_callbacks_of_ended_requests_are_forgotten_with_their_messages(client, d
 
     def left():
         with database.write() as session:
-            subject_requests.forget_callbacks(session)
+            subject_requests.delete_unneeded_callbacks(session)
             return session.scalar(select(func.count()).select_from(WebhookEndpoint))
 
     ask(client, "https://controller.example/", subject="nobody")

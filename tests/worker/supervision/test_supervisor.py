@@ -81,7 +81,7 @@ from service.registry.states import Phase
 database = Database({str(sqlite.engine.url)!r})
 for step in range(12):
     with database.write() as session:
-        claims.progress(session, claims.Claim(uuid.UUID("{claim.job_id}"), 1, 1), phase=Phase.UNLEARN, step=step)
+        claims.record_progress(session, claims.Claim(uuid.UUID("{claim.job_id}"), 1, 1), phase=Phase.UNLEARN, step=step)
     time.sleep(0.5)
 raise SystemExit(7)
 """

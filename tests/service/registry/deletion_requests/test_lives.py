@@ -151,7 +151,8 @@ class Lives(RuleBasedStateMachine):
     @rule(which=LATEST, points=strategies.lists(strategies.integers(0, 3), unique=True))
     def progress(self, which, points):
         self.write(
-            which, lambda s, held: claims.progress(s, held, phase=Phase.UNLEARN, points=[(at, {}) for at in points])
+            which,
+            lambda s, held: claims.record_progress(s, held, phase=Phase.UNLEARN, points=[(at, {}) for at in points]),
         )
 
     @precondition(lambda self: self.held)
@@ -168,7 +169,7 @@ class Lives(RuleBasedStateMachine):
     @rule(which=LATEST)
     def fail(self, which):
         def failed(session, held):
-            claims.held(session, held)
+            claims.lock_claimed_job(session, held)
             served = jobs.requests_of(session, held.job_id)
             claims.report_failure(session, held, reason=BROKEN)
             session.flush()
@@ -186,15 +187,15 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(which=LATEST)
     def lose_the_child(self, which):
-        self.write(which, lambda s, held: claims.give_back(s, held, reason=BROKEN, max_attempts=ATTEMPTS))
+        self.write(which, lambda s, held: claims.report_crash(s, held, reason=BROKEN, max_attempts=ATTEMPTS))
 
     @precondition(lambda self: self.held)
     @rule(which=LATEST, request=ONE)
     def drop(self, which, request):
         def dropped(session, held):
-            claims.held(session, held)
+            claims.lock_claimed_job(session, held)
             served = jobs.requests_of(session, held.job_id)
-            claims.drop(session, held, served[request % len(served)].id, reason=BROKEN)
+            claims.fail_request(session, held, served[request % len(served)].id, reason=BROKEN)
             assert len(jobs.requests_of(session, held.job_id)) == max(1, len(served) - 1)
 
         self.write(which, dropped)

@@ -157,7 +157,7 @@ def test_what_ran_before_or_runs_alone_is_not_taken_along(database, three):
 
     held = claim(database, batching=Batching(images=1))
     with database.write() as session:
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     held = claim(database, batching=TOGETHER)
     assert (held.attempt, served(database, held)) == (2, [three[1].id])
 
@@ -170,8 +170,8 @@ def test_what_ran_before_keeps_its_job(database):
         lifecycle.approve(session, newer, by="key:2")
     held = claim(database, batching=TOGETHER)
     with database.write() as session:
-        claims.progress(session, held, phase=Phase.UNLEARN, points=[(1, {})])
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+        claims.record_progress(session, held, phase=Phase.UNLEARN, points=[(1, {})])
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
         waiting = lifecycle.find(session, older.tenant_id, older.id)
         lifecycle.approve(session, waiting, by="key:2")
     assert served(database, claim(database, batching=TOGETHER)) == [older.id]
@@ -201,7 +201,7 @@ def test_there_are_reasons_not_to_wait(database, three, why):
                 claims.report_failure(session, held, reason=BROKEN)
                 lifecycle.retry(session, lifecycle.find(session, three[0].tenant_id, three[0].id))
             else:
-                claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+                claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     held = claim(database, batching=waits)
     assert served(database, held) == [one.id for one in three][: 3 if why in ("urgent", "full") else 1]
 
@@ -221,19 +221,19 @@ def test_one_that_waits_with_others_is_withdrawn_by_itself(database, three, whic
     """Before the run, and between two attempts, whichever of them it is."""
     held = claim(database, batching=TOGETHER)
     with database.write() as session:
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     assert cancel(database, three[which]).job.state is State.CANCELLED
     others = [one for one in three if one is not three[which]]
     assert states(database, [three[which], *others]) == [State.CANCELLED, State.QUEUED, State.QUEUED]
     assert served(database, claim(database)) == [one.id for one in others]
 
 
-@pytest.mark.parametrize("how", ["stop", "reap", "give_back"])
+@pytest.mark.parametrize("how", ["stop", "reap", "crash"])
 def test_one_that_runs_with_others_is_withdrawn_and_they_begin_anew(database, three, how):
     """At the next step; the attempt does not count for them."""
     held = claim(database, lease=GONE, batching=TOGETHER)
     assert cancel(database, three[0]).state is State.RUNNING
-    for write in (lambda s: claims.progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
+    for write in (lambda s: claims.record_progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
         with pytest.raises(claims.CancelRequested), database.write() as session:
             write(session)
     with database.write() as session:
@@ -242,7 +242,7 @@ def test_one_that_runs_with_others_is_withdrawn_and_they_begin_anew(database, th
         elif how == "reap":
             assert claims.reap(session, max_attempts=1) == 1
         else:
-            claims.give_back(session, held, reason=BROKEN, max_attempts=1)
+            claims.report_crash(session, held, reason=BROKEN, max_attempts=1)
     assert states(database, three) == [State.CANCELLED, State.QUEUED, State.QUEUED]
     assert moves(database, three[0])[-1] == (State.CANCELLED, "withdrawn")
     again = claim(database, batching=TOGETHER)
@@ -319,7 +319,7 @@ def test_one_whose_images_cannot_be_read_fails_by_itself(database, three):
     """The run goes on with the others, under the same fence, and publishes."""
     held = claim(database, batching=TOGETHER)
     with database.write() as session:
-        claims.drop(session, held, three[0].id, reason=BROKEN)
+        claims.fail_request(session, held, three[0].id, reason=BROKEN)
     first = now(database, three[0])[0]
     assert (first.state, first.reason, first.samples is None) == (State.FAILED, str(BROKEN), False)
     with database.write() as session:
@@ -332,10 +332,10 @@ def test_with_the_last_one_the_job_has_failed(database, three):
     held = claim(database, batching=TOGETHER)
     for one in three:
         with database.write() as session:
-            claims.drop(session, held, one.id, reason=BROKEN)
+            claims.fail_request(session, held, one.id, reason=BROKEN)
     assert states(database, three) == [State.FAILED] * 3
     with pytest.raises(FenceLost), database.write() as session:
-        claims.progress(session, held, phase=Phase.UNLEARN)
+        claims.record_progress(session, held, phase=Phase.UNLEARN)
 
 
 def test_each_request_has_its_own_metrics(database, three):

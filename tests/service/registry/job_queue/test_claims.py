@@ -144,7 +144,7 @@ def test_a_job_given_back_is_run_again(database, accepted):
     """Its child died, the supervisor did not."""
     held = claim(database)
     with database.write() as session:
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     assert state(database, accepted) is State.QUEUED
     assert claim(database).attempt == 2
 
@@ -159,10 +159,10 @@ def test_whoever_lost_the_fence_writes_nothing(database, accepted):
 
     attempts = [
         lambda session: claims.heartbeat(session, old, LEASE),
-        lambda session: claims.progress(session, old, phase=Phase.UNLEARN, step=9, points=[(9, {})]),
+        lambda session: claims.record_progress(session, old, phase=Phase.UNLEARN, step=9, points=[(9, {})]),
         lambda session: publish(session, old),
         lambda session: claims.report_failure(session, old, reason=BROKEN),
-        lambda session: claims.give_back(session, old, reason=BROKEN, max_attempts=3),
+        lambda session: claims.report_crash(session, old, reason=BROKEN, max_attempts=3),
     ]
     for attempt in attempts:
         with pytest.raises(FenceLost), database.write() as session:
@@ -231,7 +231,7 @@ def test_a_running_job_hears_that_it_was_withdrawn(database, accepted):
     with database.write() as session:
         lifecycle.withdraw(session, lifecycle.find(session, accepted.tenant_id, accepted.id))
     assert state(database, accepted) is State.RUNNING
-    for write in (lambda s: claims.progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
+    for write in (lambda s: claims.record_progress(s, held, phase=Phase.UNLEARN), lambda s: publish(s, held)):
         with pytest.raises(claims.CancelRequested), database.write() as session:
             write(session)
     with database.write() as session:
@@ -239,7 +239,7 @@ def test_a_running_job_hears_that_it_was_withdrawn(database, accepted):
     assert state(database, accepted) is State.CANCELLED
 
 
-@pytest.mark.parametrize("lose", ["reap", "give_back"])
+@pytest.mark.parametrize("lose", ["reap", "crash"])
 def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepted, lose):
     """It is cancelled instead."""
     held = claim(database, lease=GONE)
@@ -248,7 +248,7 @@ def test_a_withdrawn_job_whose_worker_is_lost_is_not_run_again(database, accepte
         if lose == "reap":
             claims.reap(session, max_attempts=3)
         else:
-            claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+            claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     assert state(database, accepted) is State.CANCELLED
     assert claim(database) is None
 
@@ -257,13 +257,15 @@ def test_curves_are_those_of_the_latest_attempt(database, accepted):
     """Points of an attempt that was lost would make them jump; a step measured twice counts once."""
     held = claim(database, lease=GONE)
     with database.write() as session:
-        claims.progress(session, held, phase=Phase.UNLEARN, step=7, total=9, points=[(7, {"forget_accuracy": 50.0})])
+        claims.record_progress(
+            session, held, phase=Phase.UNLEARN, step=7, total=9, points=[(7, {"forget_accuracy": 50.0})]
+        )
         assert [point.step for point in jobs.curve(session, jobs.read(session, held.job_id))] == [7]
         claims.reap(session, max_attempts=3)
     held = claim(database)
     with database.write() as session:
-        claims.progress(session, held, phase=Phase.UNLEARN, points=[(0, {"a": 1}), (1, {"a": 2})])
-        claims.progress(session, held, phase=Phase.UNLEARN, points=[(1, {"a": 3})])
+        claims.record_progress(session, held, phase=Phase.UNLEARN, points=[(0, {"a": 1}), (1, {"a": 2})])
+        claims.record_progress(session, held, phase=Phase.UNLEARN, points=[(1, {"a": 3})])
     with database.read() as session:
         points = jobs.curve(session, jobs.read(session, held.job_id))
         assert [(point.step, point.values) for point in points] == [(0, {"a": 1}), (1, {"a": 3})]
@@ -273,7 +275,7 @@ def test_every_move_is_written_down(database, accepted):
     """With its time and its reason, oldest first."""
     held = claim(database)
     with database.write() as session:
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     with database.read() as session:
         moves = lifecycle.transitions(session, accepted.id)
         assert [(move.before, move.after, move.reason) for move in moves] == [
@@ -304,7 +306,7 @@ def test_a_stale_session_does_not_decide(postgresql):
         jobs.lock(session, held.job_id)
         thread.start()
         assert waiting.wait(10)
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     thread.join(10)
 
     assert outcome == [State.CANCELLED]
@@ -316,14 +318,14 @@ def test_a_stale_session_does_not_decide(postgresql):
 def test_announcing_happens_once_in_a_while(database, accepted):
     """At first at once, then only after the given time, and not while it runs."""
     with database.write() as session:
-        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
-        assert jobs.to_announce(session, LEASE) == {}
-        assert jobs.to_announce(session, GONE) == {accepted.job_id: "default"}
+        assert jobs.take_unannounced(session, LEASE) == {accepted.job_id: "default"}
+        assert jobs.take_unannounced(session, LEASE) == {}
+        assert jobs.take_unannounced(session, GONE) == {accepted.job_id: "default"}
     held = claim(database)
     with database.write() as session:
-        assert jobs.to_announce(session, GONE) == {}
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
-        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
+        assert jobs.take_unannounced(session, GONE) == {}
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
+        assert jobs.take_unannounced(session, LEASE) == {accepted.job_id: "default"}
 
 
 def test_an_unknown_job_is_not_found(database):

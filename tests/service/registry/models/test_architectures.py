@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from service.registry.models import architectures
-from service.registry.models.architectures import Architecture, Expected, ImageSizeUnsupported, expected_tensors
+from service.registry.models.architectures import Architecture, ExpectedTensor, ImageSizeUnsupported, expected_tensors
 from worker.networks.architectures import build, manifest
 
 
@@ -36,9 +36,9 @@ def test_only_batch_counters_may_be_absent():
     """Running means matter for prediction, the counter of batches does not."""
     expected = expected_tensors(Architecture(name="cifar_resnet8"), num_classes=10, image_size=(32, 32))
 
-    assert expected["bn1.num_batches_tracked"] == Expected((), integer=True, optional=True)
-    assert expected["bn1.running_mean"] == Expected((16,), integer=False, optional=False)
-    assert expected["linear.weight"] == Expected((10, 64), integer=False, optional=False)
+    assert expected["bn1.num_batches_tracked"] == ExpectedTensor((), integer=True, optional=True)
+    assert expected["bn1.running_mean"] == ExpectedTensor((16,), integer=False, optional=False)
+    assert expected["linear.weight"] == ExpectedTensor((10, 64), integer=False, optional=False)
 
 
 def test_a_misspelt_name_is_answered_with_the_near_ones():

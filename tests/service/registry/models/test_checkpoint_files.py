@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from service.registry.models.architectures import Architecture, Expected, expected_tensors
+from service.registry.models.architectures import Architecture, ExpectedTensor, expected_tensors
 from service.registry.models.checkpoint_files import CHUNK, CheckpointRejected, inspect
 
 EXPECTED = expected_tensors(Architecture(name="cifar_resnet8"), num_classes=10, image_size=(32, 32))
@@ -118,7 +118,7 @@ def test_a_single_weight_that_is_not_finite_is_found(tmp_path, dtype, value):
 def test_bfloat16_is_judged_by_its_bits(tmp_path, bits, finite):
     """The largest number of either sign passes, infinity and NaN do not."""
     write_bits(tmp_path / "a", "BF16", np.array([0, bits], "<u2"))
-    expected = {"w": Expected((2,), integer=False, optional=False)}
+    expected = {"w": ExpectedTensor((2,), integer=False, optional=False)}
     if finite:
         inspect(tmp_path / "a", expected)
     else:
@@ -131,7 +131,7 @@ def test_a_tensor_larger_than_a_chunk_is_read_to_its_end(tmp_path):
     weights = np.zeros(count, np.float32)
     weights[-1] = np.inf
     save_file({"w": weights}, tmp_path / "a")
-    assert rejection(tmp_path / "a", {"w": Expected((count,), integer=False, optional=False)}).total == 1
+    assert rejection(tmp_path / "a", {"w": ExpectedTensor((count,), integer=False, optional=False)}).total == 1
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
@@ -143,10 +143,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     code = f"""
 import resource
 from pathlib import Path
-from service.registry.models.architectures import Expected
+from service.registry.models.architectures import ExpectedTensor
 from service.registry.models.checkpoint_files import inspect
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-inspect(Path({str(tmp_path / "a")!r}), {{"w": Expected((10**8,), integer=False, optional=False)}})
+inspect(Path({str(tmp_path / "a")!r}), {{"w": ExpectedTensor((10**8,), integer=False, optional=False)}})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -36,9 +36,9 @@ def test_a_job_is_announced_to_its_pool_and_to_another_one_when_its_model_moves(
     with database.write() as session:
         model = model_with_version(session)
         accepted = request(session, model)
-        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "default"}
+        assert jobs.take_unannounced(session, LEASE) == {accepted.job_id: "default"}
         models.move_model(session, model, "a100")
-        assert jobs.to_announce(session, LEASE) == {accepted.job_id: "a100"}
+        assert jobs.take_unannounced(session, LEASE) == {accepted.job_id: "a100"}
     held = claim(database)
     with database.write() as session:
         models.move_model(session, model, "default")
@@ -63,7 +63,7 @@ def test_sweepers_at_the_same_moment_return_and_announce_each_job_once(database,
         try:
             housekeeping.sweep(database, Artifacts(tmp_path), settings)
             with database.write() as session:
-                announced.extend(jobs.to_announce(session, LEASE))
+                announced.extend(jobs.take_unannounced(session, LEASE))
         except Exception as error:  # noqa: BLE001  (to be seen by the main thread)
             failures.append(error)
 

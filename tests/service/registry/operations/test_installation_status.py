@@ -106,7 +106,7 @@ def test_an_alias_shows_what_was_measured_of_its_version(database: Database) -> 
         request(session, model)
         for name, follows in (("production", True), ("old", False)):
             version = versions.require_latest_version(session, model)
-            how = {"follows_gate": follows, "override_gate": False, "only_from": None, "by": "key:1"}
+            how = {"follows_gate": follows, "override_gate": False, "expected_number": None, "by": "key:1"}
             aliases.point(session, model, name, version, **how)
     held = claim(database)
     with database.write() as session:

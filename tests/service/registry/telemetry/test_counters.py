@@ -105,7 +105,7 @@ def test_lives_of_jobs_are_counted_where_they_end(database: Database) -> None:
     assert streaks == [1, 2, 0]
     held = claim(database)
     with database.write() as session:
-        claims.give_back(session, held, reason=BROKEN, max_attempts=3)
+        claims.report_crash(session, held, reason=BROKEN, max_attempts=3)
     held = claim(database)
     with database.write() as session:
         claims.report_failure(session, held, reason=BROKEN)

@@ -30,7 +30,7 @@ def persons(session, *models):
             callbacks=[],
         )
         for model in models:
-            subject_requests.serve(session, whole, request(session, model))
+            subject_requests.add_erasure(session, whole, request(session, model))
         made.append(whole.id)
     return sorted(made)
 
@@ -70,7 +70,7 @@ def test_whatever_order_requests_come_in_those_behind_them_are_locked_in_one(pos
 
     def move():
         with postgresql.write() as session:
-            opendsr_status.lock_behind(session, served[::-1] if backwards else served)
+            opendsr_status.lock_subject_requests(session, served[::-1] if backwards else served)
             begun.set()
             ended.wait(60)
 

@@ -159,11 +159,11 @@ def test_a_sender_need_only_hear_of_sessions_that_have_something_to_send(databas
     """A turn of its own costs a deletion request as much as two statements."""
     with database.write() as session:
         request(session, model_with_version(session))
-    assert not outbox.are_due(session)
+    assert not outbox.has_due_deliveries(session)
     endpoint(database)
     with database.write() as session:
         request(session, model_with_version(session, name="other"))
-    assert outbox.are_due(session)
+    assert outbox.has_due_deliveries(session)
 
 
 def test_the_schedule_is_the_specification_s_and_then_the_endpoint_is_disabled(database):
