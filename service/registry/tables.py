@@ -31,7 +31,7 @@ from service.registry.states import DeliveryState, Disposition, Phase, RequestSt
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time. SQLite stores no zone, so it is put back on the way out."""
+    """An aware UTC time. SQLite stores no zone, so it is added when a row is read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -43,12 +43,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give SQLite's naive times their zone back."""
+        """Mark SQLite's naive times as UTC."""
         return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """The base of all tables: constraint names, and the column types of Python types."""
 
     metadata = MetaData(
         naming_convention={
@@ -77,16 +77,16 @@ class Base(DeclarativeBase):
 
 
 class HasReason:
-    """Why a row is in its state: a code or, of an earlier release whose words stand for none, only its sentence."""
+    """Why a row is in its state: a code with parameters; rows of earlier releases may have a sentence only."""
 
     reason_code: Mapped[ReasonCode | None]
-    reason_phase: Mapped[Phase | None]  #: in which it came up
+    reason_phase: Mapped[Phase | None]  #: of the run in which it happened
     reason_parameters: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     reason_text: Mapped[str | None] = mapped_column("reason", String(500), key="reason_text")  #: of earlier releases
 
     @property
     def why(self) -> Reason | None:
-        """The reason, as far as its code is known."""
+        """The reason; `None` if there is none, or only the sentence of an earlier release."""
         if self.reason_code is None:
             return None
         return Reason(self.reason_code, self.reason_phase, self.reason_parameters or {})
@@ -100,32 +100,32 @@ class HasReason:
 
     @property
     def reason(self) -> str | None:
-        """The same as a sentence."""
+        """The reason as a sentence."""
         return self.reason_text if self.why is None else str(self.why)
 
 
 class Tenant(Base):
-    """Whose everything else is; one tenant sees nothing of another."""
+    """A tenant, to which every other row belongs; one tenant cannot see another's."""
 
     __tablename__ = "tenants"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(String(100), unique=True)
-    pseudonym_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of the HMACs that stand for people and their images
+    pseudonym_key: Mapped[bytes] = mapped_column(LargeBinary)  #: HMAC key for identifiers of subjects and images
     created_at: Mapped[datetime]
 
 
 class ApiKey(Base):
-    """What a caller proves itself with. The secret itself is shown once and kept nowhere."""
+    """The credentials of an API caller. The key itself is shown once and not stored."""
 
     __tablename__ = "api_keys"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str] = mapped_column(String(100))
-    prefix: Mapped[str] = mapped_column(String(20), unique=True)  #: how the key begins; finds the row
+    prefix: Mapped[str] = mapped_column(String(20), unique=True)  #: start of the key; finds the row
     last_four: Mapped[str] = mapped_column(String(4))
-    digest: Mapped[str] = mapped_column(String(64))  #: SHA-256 of the whole key, which is random enough for it
+    digest: Mapped[str] = mapped_column(String(64))  #: SHA-256 of the key; it is random, so no slow hash is needed
     scopes: Mapped[list[str]]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
@@ -135,7 +135,7 @@ class ApiKey(Base):
 
 
 class DashboardSession(Base):
-    """Somebody who has signed in to the dashboard with an API key. What the cookie holds is kept nowhere."""
+    """A session of a browser that signed in to the dashboard with an API key. The cookie itself is not stored."""
 
     __tablename__ = "dashboard_sessions"
 
@@ -145,24 +145,24 @@ class DashboardSession(Base):
 
 
 class Creation(Base):
-    """A creating request under its `Idempotency-Key`, and once it is done the answer that it got."""
+    """A creating HTTP request by its `Idempotency-Key`, with its response once it is done."""
 
     __tablename__ = "creations"
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     operation: Mapped[str] = mapped_column(String(300), primary_key=True)  #: method and path
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)  #: an HMAC of what the caller sent
-    fingerprint: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant, of what was sent
-    attempt: Mapped[uuid.UUID] = mapped_column(Uuid)  #: of the process that works on it
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)  #: an HMAC of the `Idempotency-Key`
+    fingerprint: Mapped[str] = mapped_column(String(64))  #: HMAC of the request's content, keyed by the tenant
+    attempt: Mapped[uuid.UUID] = mapped_column(Uuid)  #: identifies the process that handles it
     in_flight_until: Mapped[datetime]
-    status: Mapped[int | None]  #: nothing while it is in flight
+    status: Mapped[int | None]  #: NULL while it is in flight
     headers: Mapped[dict[str, Any]]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Model(Base):
-    """A classifier under one name, through all its versions."""
+    """A classifier with a name, and all its versions."""
 
     __tablename__ = "models"
 
@@ -174,7 +174,7 @@ class Model(Base):
     approval_required: Mapped[bool]  #: whether a second person has to agree to each deletion request
     #: Runs since the last one that passed the gate.
     gate_failures: Mapped[int] = mapped_column(default=0, server_default="0")
-    #: of the workers that run its jobs, see `service.registry.settings.RegistrySettings.pools`
+    #: The pool of workers that run its jobs, see `service.registry.settings.RegistrySettings.pools`
     pool: Mapped[str] = mapped_column(String(40), default=DEFAULT_POOL, server_default=DEFAULT_POOL)
     created_at: Mapped[datetime]
 
@@ -182,7 +182,7 @@ class Model(Base):
 
 
 class Version(Base):
-    """One checkpoint of a model, immutable once written but for its tags, and for what becomes of it."""
+    """One checkpoint of a model, immutable but for its tags and its disposition."""
 
     __tablename__ = "versions"
 
@@ -201,9 +201,9 @@ class Version(Base):
     method: Mapped[str] = mapped_column(String(40))  #: "registered" or "structguard"
     config: Mapped[dict[str, Any]]  #: every hyper-parameter of the method, with the seed
     code_version: Mapped[str] = mapped_column(String(40))
-    gate: Mapped[str | None] = mapped_column(String(20))  #: "passed", "needs_review", or nothing when registered
+    gate: Mapped[str | None] = mapped_column(String(20))  #: "passed", "needs_review", or NULL when registered
     metrics: Mapped[dict[str, Any]]
-    tags: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: of the owner's choosing
+    tags: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: set by the tenant
     disposition: Mapped[Disposition] = mapped_column(default=Disposition.KEPT, server_default=Disposition.KEPT.value)
     disposed_at: Mapped[datetime | None]  #: when it was last quarantined, deleted or kept again
     deleted_at: Mapped[datetime | None]  #: when the checkpoint was destroyed
@@ -236,7 +236,7 @@ class Alias(Base):
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("versions.id"), index=True)
-    follows_gate: Mapped[bool]  #: whether it moves on when a run makes a version of its version that passes
+    follows_gate: Mapped[bool]  #: whether it moves to a child of its version that passes the gate
     moved_at: Mapped[datetime]
     moved_by: Mapped[str] = mapped_column(String(200))
 
@@ -244,10 +244,10 @@ class Alias(Base):
 
 
 class Manifest(Base):
-    """What a version was trained on, and with it every version that descends from it.
+    """The training data of a version and of every version that descends from it.
 
-    Its rows are `Record`s. Their URIs may be people's names and are needed as they are, to fetch the images: they stand
-    in the artifact `uris`, one line for each row, and nowhere in the database.
+    Its rows are `Record`s. Their URIs may hold people's names and are needed in plain text, to fetch the images: they
+    are stored in the artifact `uris`, one line for each row, and not in the database.
     """
 
     __tablename__ = "manifests"
@@ -256,11 +256,10 @@ class Manifest(Base):
     version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("versions.id"))
     name: Mapped[str] = mapped_column(String(100))
     uris: Mapped[str] = mapped_column(String(200))  #: artifact key
-    uris_key: Mapped[bytes | None] = mapped_column(
-        LargeBinary(60)
-    )  #: of that file, wrapped by the master key; nothing for files of releases that did not encrypt
+    #: Key of that file, wrapped by the master key; NULL for files of releases that did not encrypt
+    uris_key: Mapped[bytes | None] = mapped_column(LargeBinary(60))
     count: Mapped[int]  #: rows
-    suppressed: Mapped[int]  #: rows that stood on the suppression list when it was registered
+    suppressed: Mapped[int]  #: rows that were on the suppression list when it was registered
     created_at: Mapped[datetime]
 
     version: Mapped[Version] = relationship(lazy="raise")
@@ -276,7 +275,7 @@ class Record(Base):
     manifest_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("manifests.id"), primary_key=True)
     sample_hmac: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     row: Mapped[int]  #: from 0; the line of its URI in `uris`
-    subject_hmac: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: nothing where nobody is known
+    subject_hmac: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: NULL where no subject is given
     label: Mapped[int]  #: position of its class
 
     manifest: Mapped[Manifest] = relationship(lazy="raise")
@@ -303,7 +302,7 @@ class EvaluationSet(Base):
 
 
 class AnchorSet(Base):
-    """Semantic anchors A (b × d), computed once and reused by every job whose key is the same."""
+    """Semantic anchors A (b × d), computed once and reused by every job with the same cache key."""
 
     __tablename__ = "anchor_sets"
 
@@ -323,7 +322,7 @@ class AnchorSet(Base):
 
 
 class Job(HasReason, Base):
-    """One unlearning run. The table is the queue; a message to a worker is only a hint to look here."""
+    """One unlearning run. The table is the queue; a broker message only makes a worker read it."""
 
     __tablename__ = "jobs"
 
@@ -332,26 +331,25 @@ class Job(HasReason, Base):
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
     base_number: Mapped[int | None]  #: number of the version the run started from, known once it runs
     state: Mapped[State]
-    options: Mapped[dict[str, Any]]  #: what the caller asked for, see `service.registry.options.Options`
+    options: Mapped[dict[str, Any]]  #: as requested, see `service.registry.options.Options`
     attempt: Mapped[int] = mapped_column(default=0)
-    fence: Mapped[int] = mapped_column(
-        default=0
-    )  #: grows with every claim; a worker with an older one publishes nothing
+    #: Incremented by every claim; a worker with an older one cannot write
+    fence: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(String(200))
     cancel_requested: Mapped[bool] = mapped_column(default=False)
-    #: Serves one request, and takes no others along.
+    #: Serves one request; no others are merged into it.
     alone: Mapped[bool] = mapped_column(default=False, server_default=false())
     phase: Mapped[Phase | None]
     step: Mapped[int] = mapped_column(default=0)
     total_steps: Mapped[int] = mapped_column(default=0)
     metrics: Mapped[dict[str, Any]]  #: {"before": …, "after": …}
-    #: What the metrics and the gate's verdict rest on: sets, anchors, policy, environment. Nothing before it has run.
+    #: The inputs of metrics and gate: evaluation sets, anchors, policy, environment. NULL before it has run.
     provenance: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     seconds: Mapped[dict[str, Any]]  #: per phase
     peak_memory: Mapped[int | None] = mapped_column(BigInteger)  #: bytes resident in the worker's child
     created_at: Mapped[datetime]
-    rung_at: Mapped[datetime | None]  #: when a worker was last told; the row is its own outbox
+    rung_at: Mapped[datetime | None]  #: when it was last announced to workers; the row is its own outbox
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
@@ -388,7 +386,7 @@ class StepMetric(Base):
 
 
 class DeletionRequest(HasReason, Base):
-    """What somebody asked to be forgotten, and how far that is."""
+    """A request to unlearn images from a model, and its state."""
 
     __tablename__ = "deletion_requests"
 
@@ -396,28 +394,28 @@ class DeletionRequest(HasReason, Base):
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("models.id"))
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), index=True)
-    submitted_by: Mapped[str] = mapped_column(String(200))  #: who asked; somebody else has to approve
-    samples_hmac: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant; the same images have the same one
-    duplicate_of_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("deletion_requests.id"))  #: the same, earlier
+    submitted_by: Mapped[str] = mapped_column(String(200))  #: the caller; another one has to approve
+    samples_hmac: Mapped[str] = mapped_column(String(64))  #: HMAC of the labelled images, keyed by the tenant
+    #: For the same images
+    duplicate_of_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("deletion_requests.id"))
     state: Mapped[State]
     regulation: Mapped[str] = mapped_column(String(40))
     received_at: Mapped[datetime]
     due_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    samples: Mapped[str | None] = mapped_column(String(200))  #: artifact key, nothing once destroyed
-    samples_key: Mapped[bytes | None] = mapped_column(
-        LargeBinary(60)
-    )  #: of that file, wrapped by the master key; nothing for the files of releases that did not encrypt
+    samples: Mapped[str | None] = mapped_column(String(200))  #: artifact key, NULL once destroyed
+    #: Key of that file, wrapped by the master key; NULL for files of releases that did not encrypt
+    samples_key: Mapped[bytes | None] = mapped_column(LargeBinary(60))
     samples_destroyed_at: Mapped[datetime | None]
     sample_count: Mapped[int] = mapped_column(Integer)
-    #: While it runs: its worker hears of it at the next step.
+    #: Withdrawn while it runs: its worker stops at the next step.
     withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
-    #: Where it belongs in a distributed trace, as of W3C Trace Context.
+    #: The `traceparent` header of the HTTP request that created it (W3C Trace Context).
     traceparent: Mapped[str | None] = mapped_column(String(55))
-    #: As those of a job, of its own images, where the run served several requests.
+    #: Like `Job.metrics`, measured on its own images, where the run served several requests.
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     certified_at: Mapped[datetime | None]  #: when its `Certificate` was issued
-    #: From here on it is a row that figures are counted from, and nothing else: `registry/operations/retention.py`.
+    #: From here on the row serves statistics only, see `service/registry/operations/retention.py`.
     record_removed_at: Mapped[datetime | None]
 
     model: Mapped[Model] = relationship(lazy="raise")
@@ -462,27 +460,27 @@ class Certificate(Base):
     __tablename__ = "certificates"
 
     request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), primary_key=True)
-    body: Mapped[bytes] = mapped_column(LargeBinary)  #: the envelope, byte for byte as it is handed out
+    body: Mapped[bytes] = mapped_column(LargeBinary)  #: the signed envelope, byte for byte as it is served
     sha256: Mapped[str] = mapped_column(String(64))  #: of the body
     key_id: Mapped[str] = mapped_column(String(64))  #: of the key that signed it
     issued_at: Mapped[datetime]
 
 
 class ImageView(Base):
-    """Somebody looked at images that a request brought."""
+    """Images of a request were viewed."""
 
     __tablename__ = "image_views"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     request_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("deletion_requests.id"), index=True)
     at: Mapped[datetime]
-    by: Mapped[str] = mapped_column(String(200))  #: `key:` and an identifier, nobody's name
+    by: Mapped[str] = mapped_column(String(200))  #: `key:` and the identifier of an API key
     first: Mapped[int]  #: position of the first image shown, from 0
     last: Mapped[int]  #: of the last one
 
 
 class Suppression(Base):
-    """A subject or a record that a deletion request has named: whoever trains on it again shall be told."""
+    """A subject or record of a deletion request, so that a manifest that lists it again is reported."""
 
     __tablename__ = "suppressions"
 
@@ -506,10 +504,10 @@ class Transition(Base):
     at: Mapped[datetime]
     before: Mapped[State | None]
     after: Mapped[State]
-    reason: Mapped[str | None] = mapped_column(String(500))  #: the sentence, of which the audit log keeps an HMAC
-    #: Whether it stands in the audit log; the row is its own outbox.
+    reason: Mapped[str | None] = mapped_column(String(500))  #: a sentence; the audit log holds its HMAC
+    #: Whether it was appended to the audit log; the row is its own outbox.
     chained: Mapped[bool] = mapped_column(default=False, server_default=false())
-    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: until then, see `service.registry.audit.row_macs`
+    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: until chained, see `service.registry.audit.row_macs`
 
     __table_args__ = (
         Index(
@@ -522,16 +520,16 @@ class Transition(Base):
 
 
 class SubjectRequest(Base):
-    """What a controller has sent by OpenDSR: a person to erase, by a deletion request for each model with them."""
+    """An OpenDSR erasure request for one person, served by a deletion request for each model trained on them."""
 
     __tablename__ = "subject_requests"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
-    subject_request_id: Mapped[uuid.UUID] = mapped_column(Uuid)  #: the controller's
-    fingerprint: Mapped[str] = mapped_column(String(64))  #: keyed by the tenant, of the body
-    domain: Mapped[str] = mapped_column(String(253))  #: ours when it came; callbacks name it, too
-    status: Mapped[RequestStatus]  #: as the controller was last told
+    subject_request_id: Mapped[uuid.UUID] = mapped_column(Uuid)  #: chosen by the controller
+    fingerprint: Mapped[str] = mapped_column(String(64))  #: HMAC of the body, keyed by the tenant
+    domain: Mapped[str] = mapped_column(String(253))  #: the processor's on receipt; callbacks name it
+    status: Mapped[RequestStatus]  #: as last reported to the controller
     received_at: Mapped[datetime]
     due_at: Mapped[datetime]
     cancelled_at: Mapped[datetime | None]
@@ -545,7 +543,7 @@ class SubjectRequest(Base):
 
 
 class SubjectIdentity(Base):
-    """Whom an OpenDSR request names: the same HMACs that training manifests have for their subjects."""
+    """An identity that an OpenDSR request names, by the HMAC that `Record.subject_hmac` holds for it."""
 
     __tablename__ = "subject_identities"
 
@@ -563,19 +561,19 @@ class Erasure(Base):
 
 
 class WebhookEndpoint(Base):
-    """Where a tenant is called back. Signing takes its keys, and no hash would do: the master key wraps them."""
+    """A URL that receives a tenant's webhooks. Its signing keys are stored wrapped by the master key."""
 
     __tablename__ = "webhook_endpoints"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     url: Mapped[str] = mapped_column(String(2000))
-    events: Mapped[list[str]]  #: what it hears of; empty means everything
+    events: Mapped[list[str]]  #: event types that it subscribes to; empty means all
     description: Mapped[str] = mapped_column(String(2000))
-    secret: Mapped[bytes] = mapped_column(LargeBinary)  #: of HMAC-SHA256, wrapped
+    secret: Mapped[bytes] = mapped_column(LargeBinary)  #: the HMAC-SHA256 key, wrapped
     previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     previous_secret_until: Mapped[datetime | None]
-    private_key: Mapped[bytes] = mapped_column(LargeBinary)  #: of Ed25519, wrapped
+    private_key: Mapped[bytes] = mapped_column(LargeBinary)  #: the Ed25519 key, wrapped
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]
@@ -586,7 +584,7 @@ class WebhookEndpoint(Base):
 
 
 class StatusCallback(Base):
-    """Makes an endpoint one that an OpenDSR request has brought along: it hears of that request and of nothing else."""
+    """Marks an endpoint as the status callback of an OpenDSR request: it receives that request's updates only."""
 
     __tablename__ = "status_callbacks"
 
@@ -597,7 +595,7 @@ class StatusCallback(Base):
 
 
 class WebhookMessage(Base):
-    """What there is to tell, written in the transaction in which it happened."""
+    """The content of a webhook, stored in the transaction of its event."""
 
     __tablename__ = "webhook_messages"
 
@@ -608,7 +606,7 @@ class WebhookMessage(Base):
 
 
 class WebhookDelivery(Base):
-    """One message on its way to one endpoint."""
+    """One message for one endpoint, and its state."""
 
     __tablename__ = "webhook_deliveries"
 
@@ -616,9 +614,9 @@ class WebhookDelivery(Base):
     message_id: Mapped[str] = mapped_column(ForeignKey("webhook_messages.id", ondelete="CASCADE"), index=True)
     endpoint_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
     state: Mapped[DeliveryState]
-    tries: Mapped[int] = mapped_column(default=0)  #: since it began, or began again
-    next_at: Mapped[datetime | None]  #: nothing once it has ended
-    lease_until: Mapped[datetime | None]  #: while a sender has it; which claim it is, too
+    tries: Mapped[int] = mapped_column(default=0)  #: attempts since it was created or replayed
+    next_at: Mapped[datetime | None]  #: NULL once it has ended
+    lease_until: Mapped[datetime | None]  #: while a sender holds it; also identifies the claim
     created_at: Mapped[datetime]
 
     message: Mapped[WebhookMessage] = relationship(lazy="raise")
@@ -641,7 +639,7 @@ class WebhookDelivery(Base):
 
 
 class WebhookAttempt(Base):
-    """One POST to an endpoint, and how it ended."""
+    """One POST to an endpoint, and its result."""
 
     __tablename__ = "webhook_attempts"
 
@@ -649,25 +647,25 @@ class WebhookAttempt(Base):
     delivery_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhook_deliveries.id", ondelete="CASCADE"), index=True)
     at: Mapped[datetime]
     status: Mapped[int | None]
-    error: Mapped[str | None] = mapped_column(String(40))  #: a word, where there is no status
+    error: Mapped[str | None] = mapped_column(String(40))  #: an error name, where there was no response
     milliseconds: Mapped[int]
 
 
 class Tally(Base):
-    """What was counted, see `service.registry.telemetry.counters`. A row is one event, or the sum of many."""
+    """Part of a metric, see `service.registry.telemetry.counters`. A row is one event, or the sum of many."""
 
     __tablename__ = "tallies"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     counted: Mapped[str] = mapped_column(String(30))
     label: Mapped[str] = mapped_column(String(30))
-    bucket: Mapped[float | None]  #: upper bound of what was measured; nothing where there is none, or no measure
+    bucket: Mapped[float | None]  #: upper bound; NULL for the last bucket, and for counters
     count: Mapped[int] = mapped_column(BigInteger)
-    total: Mapped[float]  #: of what was measured
+    total: Mapped[float]  #: sum of the measured values
 
 
 class AuditEvent(Base):
-    """Something that happened, written in its transaction, until it is chained: see `service.registry.audit`."""
+    """An event, stored in its transaction until it is appended to the audit log: see `service.registry.audit`."""
 
     __tablename__ = "audit_events"
 
@@ -678,39 +676,40 @@ class AuditEvent(Base):
     about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: the request, version, key or webhook
     by: Mapped[str] = mapped_column(String(200))
     facts: Mapped[dict[str, Any]]
-    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))  #: see `service.registry.audit.row_macs`
+    #: MAC of the row, see `service.registry.audit.row_macs`
+    seal: Mapped[bytes | None] = mapped_column(LargeBinary(32))
 
     __table_args__ = (Index(None, "tenant_id", "id"),)
 
 
 class AuditEntry(Base):
-    """One link of a tenant's hash chain. Nobody ever changes or removes one."""
+    """One entry of a tenant's hash chain, append-only."""
 
     __tablename__ = "audit_entries"
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     height: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  #: from 1, without a gap
     previous: Mapped[bytes] = mapped_column(LargeBinary(32))  #: hash of the entry before
-    entry: Mapped[str] = mapped_column(Text)  #: canonical JSON (RFC 8785), byte for byte as it was hashed
+    entry: Mapped[str] = mapped_column(Text)  #: canonical JSON (RFC 8785), byte for byte as hashed
     sha256: Mapped[bytes] = mapped_column(LargeBinary(32))  #: of `previous` and `entry`
-    about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: as in the entry, to find it by
+    about: Mapped[uuid.UUID | None] = mapped_column(Uuid)  #: as in the entry, for look-ups
 
     __table_args__ = (Index(None, "tenant_id", "about", "height"),)
 
 
 class AuditHead(Base):
-    """The end of a tenant's chain. Whoever appends holds its lock, so that the chain never forks."""
+    """The last entry of a tenant's chain. Appending locks this row, so that the chain never forks."""
 
     __tablename__ = "audit_heads"
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     height: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
-    altered_at: Mapped[datetime | None]  #: when something was last chained that is not as it was written
+    altered_at: Mapped[datetime | None]  #: when an event that failed its MAC was last chained
 
 
 class AuditCheckpoint(Base):
-    """A head that was signed: from here on nobody can shorten or rewrite what it ends, and not be found out."""
+    """A signed head: any change to the chain up to its height can be detected."""
 
     __tablename__ = "audit_checkpoints"
 
@@ -723,16 +722,16 @@ class AuditCheckpoint(Base):
 
 
 class AuditVerification(Base):
-    """How far a tenant's chain has been verified, and what was found."""
+    """How far a tenant's chain has been verified, and the first break."""
 
     __tablename__ = "audit_verifications"
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
-    height: Mapped[int] = mapped_column(BigInteger)  #: every entry up to here was whole when it was looked at
+    height: Mapped[int] = mapped_column(BigInteger)  #: all entries up to here were verified
     sha256: Mapped[bytes] = mapped_column(LargeBinary(32))  #: of the entry at `height`
     at: Mapped[datetime]
-    full_at: Mapped[datetime | None]  #: when all of it was last looked at again, from the beginning
-    again_from: Mapped[int | None] = mapped_column(BigInteger)  #: how far that is, while it lasts
+    full_at: Mapped[datetime | None]  #: when the last verification from the first entry ended
+    again_from: Mapped[int | None] = mapped_column(BigInteger)  #: reached by one under way
     broken_at: Mapped[datetime | None]  #: when a break was found
     broken_height: Mapped[int | None] = mapped_column(BigInteger)
     broken: Mapped[str | None] = mapped_column(String(200))  #: what is wrong there

@@ -54,14 +54,14 @@ def test_what_has_ended_cannot_be_withdrawn(database, how):
         accepted = request(session, model_with_version(session))
     end(database, how)
     with database.write() as session:
-        found = lifecycle.find(session, accepted.tenant_id, accepted.id)
-        assert found.state is how
-        assert found.ended_at is not None
+        row = lifecycle.find(session, accepted.tenant_id, accepted.id)
+        assert row.state is how
+        assert row.ended_at is not None
         with pytest.raises(PastCommitPoint):
-            lifecycle.withdraw(session, found)
+            lifecycle.withdraw(session, row)
         if how is not State.FAILED:
             with pytest.raises(NotRetriable):
-                lifecycle.retry(session, found)
+                lifecycle.retry(session, row)
 
 
 @pytest.mark.parametrize("runs", [False, True])
@@ -96,16 +96,16 @@ def test_listings_know_their_filter(database):
         lifecycle.withdraw(session, made[2])
 
     def listed(model=None, state=None, limit=10):
-        found, cursor = [], None
+        ids, cursor = [], None
         with database.read() as session:
             while True:
                 page = lifecycle.list_requests(
                     session, a.tenant_id, model=model, state=state, cursor=cursor, limit=limit
                 )
-                found += [row.id for row in page.items]
+                ids += [row.id for row in page.items]
                 cursor = page.next
                 if cursor is None:
-                    return found
+                    return ids
 
     first, second, third = (row.id for row in made)
     assert listed(limit=1) == listed() == [third, second, first]

@@ -89,13 +89,13 @@ class Lives(RuleBasedStateMachine):
     @rule(which=ONE, agrees=strategies.booleans())
     def decide(self, which, agrees):
         with self.database.write() as session:
-            found = self.one(which, session)
-            before = found.state
+            row = self.one(which, session)
+            before = row.state
             try:
                 if agrees:
-                    lifecycle.approve(session, found, by="key:2")
+                    lifecycle.approve(session, row, by="key:2")
                 else:
-                    lifecycle.reject(session, found, by="key:2", reason="no")
+                    lifecycle.reject(session, row, by="key:2", reason="no")
             except NotAwaitingApproval:
                 assert before is not State.AWAITING_APPROVAL
 
@@ -103,13 +103,13 @@ class Lives(RuleBasedStateMachine):
     @rule(which=ONE)
     def cancel(self, which):
         with self.database.write() as session:
-            found = self.one(which, session)
-            before = found.state
+            row = self.one(which, session)
+            before = row.state
             try:
-                after = lifecycle.withdraw(session, found)
+                after = lifecycle.withdraw(session, row)
                 assert after.state is (State.RUNNING if before is State.RUNNING else State.CANCELLED)
                 assert after.withdrawn is (before is State.RUNNING)
-                self.withdrawn.add(found.id)
+                self.withdrawn.add(row.id)
             except PastCommitPoint:
                 assert before in ENDED
 
@@ -124,12 +124,12 @@ class Lives(RuleBasedStateMachine):
     @rule(which=ONE)
     def retry(self, which):
         with self.database.write() as session:
-            found = self.one(which, session)
-            before = found.state
+            row = self.one(which, session)
+            before = row.state
             try:
-                after = lifecycle.retry(session, found)
+                after = lifecycle.retry(session, row)
                 assert (after.state, after.job.alone) == (State.QUEUED, True)
-                self.withdrawn.discard(found.id)  # it failed before its worker heard
+                self.withdrawn.discard(row.id)  # it failed before its worker heard
                 assert before is State.FAILED
             except NotRetriable:
                 assert before is not State.FAILED
@@ -229,17 +229,17 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def every_request_has_one_job_in_the_same_state(self):
         with self.database.read() as session:
-            found = session.scalars(select(DeletionRequest)).all()
-            assert Counter(one.id for one in found) == Counter(self.requests)
+            rows = session.scalars(select(DeletionRequest)).all()
+            assert Counter(one.id for one in rows) == Counter(self.requests)
             self.jobs = {job.id: job for job in session.scalars(select(Job))}
-            assert {one.job_id for one in found} == self.jobs.keys()  # and no job is left without a request
-            for one in found:
+            assert {one.job_id for one in rows} == self.jobs.keys()  # and no job is left without a request
+            for one in rows:
                 job = self.jobs[one.job_id]
                 assert (one.state, one.model_id) == (job.state, job.model_id)
                 assert not one.withdrawn or job.cancel_requested
                 assert (one.ended_at is None) is (one.state not in ENDED)
                 assert one.state is not State.CANCELLED or one.id in self.withdrawn
-            sharing = Counter(one.job_id for one in found)
+            sharing = Counter(one.job_id for one in rows)
             assert not any(self.jobs[job_id].alone for job_id, count in sharing.items() if count > 1)
             assert not any(
                 self.jobs[job_id].state in (State.FAILED, State.NEEDS_REVIEW, State.CANCELLED)
@@ -282,8 +282,8 @@ class Lives(RuleBasedStateMachine):
             with self.database.write() as session:
                 publish(session, held)
         with self.database.read() as session:
-            left = session.scalars(select(DeletionRequest.state).where(DeletionRequest.state.not_in(ENDED))).all()
-            assert set(left) <= {State.AWAITING_APPROVAL}
+            unfinished = session.scalars(select(DeletionRequest.state).where(DeletionRequest.state.not_in(ENDED))).all()
+            assert set(unfinished) <= {State.AWAITING_APPROVAL}
             assert (
                 session.scalars(select(StepMetric.job_id).where(StepMetric.job_id.not_in(select(Job.id)))).all() == []
             )

@@ -47,9 +47,9 @@ def read(request, tmp_path, settings):
 @pytest.mark.parametrize("sealed", [True, False])
 def test_the_images_of_a_request_are_read_as_they_were_kept(request_of, tmp_path, settings, sealed):
     """Those of a release that did not encrypt, too: an upgrade finds them waiting."""
-    found = read(request_of(sealed), tmp_path, settings)
-    assert [label for _, label in found] == [0, 1, 2]
-    assert (np.stack([image for image, _ in found]) == PICTURES).all()
+    images = read(request_of(sealed), tmp_path, settings)
+    assert [label for _, label in images] == [0, 1, 2]
+    assert (np.stack([image for image, _ in images]) == PICTURES).all()
 
 
 def test_images_of_an_npz_are_read_from_where_they_are(tmp_path, settings):
@@ -58,20 +58,20 @@ def test_images_of_an_npz_are_read_from_where_they_are(tmp_path, settings):
     with EncryptedWriter(tmp_path / "a") as target:
         np.savez_compressed(target, images=PICTURES, labels=np.array([2, 1, 0]))
     request.samples, request.samples_key = "a", MasterKey(settings).wrap(target.key, request.id)
-    found = read(request, tmp_path, settings)
-    assert [label for _, label in found] == [2, 1, 0]
-    assert (np.stack([image for image, _ in found]) == PICTURES).all()
+    images = read(request, tmp_path, settings)
+    assert [label for _, label in images] == [2, 1, 0]
+    assert (np.stack([image for image, _ in images]) == PICTURES).all()
 
 
 def test_images_of_another_request_are_not_taken_for_its_own(request_of, tmp_path, settings):
     """Neither by their file, nor by their file and their key."""
-    mine, other = request_of(True), request_of(True)
-    mine.samples = other.samples
+    altered, other = request_of(True), request_of(True)
+    altered.samples = other.samples
     with pytest.raises(SealBroken):
-        read(mine, tmp_path, settings)
-    mine.samples_key = other.samples_key
+        read(altered, tmp_path, settings)
+    altered.samples_key = other.samples_key
     with pytest.raises(OtherMasterKey):
-        read(mine, tmp_path, settings)
+        read(altered, tmp_path, settings)
 
 
 def test_images_that_are_gone_are_a_fact_and_a_disk_that_is_away_is_none(request_of, tmp_path, settings):

@@ -41,9 +41,9 @@ def served(database, held):
 def now(database, *requests):
     """The requests as they are, each with its job; its state is its job's."""
     with database.read() as session:
-        found = [lifecycle.find(session, one.tenant_id, one.id) for one in requests]
-        assert all(one.state is one.job.state for one in found)
-        return found
+        rows = [lifecycle.find(session, one.tenant_id, one.id) for one in requests]
+        assert all(one.state is one.job.state for one in rows)
+        return rows
 
 
 def states(database, requests):
@@ -81,10 +81,10 @@ def test_a_run_for_many_takes_no_more_statements_than_one_for_three(database):
             model = model_with_version(session, f"{count} {end.__name__}")
             for _ in range(count):
                 request(session, model)
-        seen = []
+        statements = []
 
         def executed(_connection, _cursor, statement, _parameters, _context, _executemany):
-            seen.append(statement)
+            statements.append(statement)
 
         event.listen(database.engine, "before_cursor_execute", executed)
         try:
@@ -96,7 +96,7 @@ def test_a_run_for_many_takes_no_more_statements_than_one_for_three(database):
         while (held := claim(database, batching=Batching(images=count))) is not None:
             with database.write() as session:
                 publish(session, held)
-        return seen
+        return statements
 
     def fail(session, held):
         claims.report_failure(session, held, reason=BROKEN)
@@ -275,8 +275,8 @@ def test_a_run_that_fails_for_several_fails_for_none(database, three, how):
         else:
             claims.reap(session, max_attempts=1)
     why = str(BROKEN) if how == "stop" else "the worker stopped answering, 1 times"
-    told = f"the run for 3 requests failed ({why}); each is tried by itself"
-    assert [moves(database, one)[-1] for one in three] == [(State.QUEUED, told)] * 3
+    reason = f"the run for 3 requests failed ({why}); each is tried by itself"
+    assert [moves(database, one)[-1] for one in three] == [(State.QUEUED, reason)] * 3
     with pytest.raises(FenceLost), database.write() as session:
         claims.report_failure(session, held, reason=BROKEN)
 
@@ -423,11 +423,11 @@ def test_nothing_is_lost_between_posts_claims_and_withdrawals(postgresql):
     assert failures == []
     assert len(made) == 60
     with postgresql.read() as session:
-        found = session.execute(select(DeletionRequest.id, DeletionRequest.state, Job.state).join(Job)).all()
-        assert {one for one, _, _ in found} == set(made)
-        assert all(mine is theirs for _, mine, theirs in found)
-        completed = {one for one, state, _ in found if state is State.COMPLETED}
-        assert {one for one, state, _ in found if state is State.CANCELLED} == set(made) - completed <= withdrawn
+        rows = session.execute(select(DeletionRequest.id, DeletionRequest.state, Job.state).join(Job)).all()
+        assert {one for one, _, _ in rows} == set(made)
+        assert all(request_state is job_state for _, request_state, job_state in rows)
+        completed = {one for one, state, _ in rows if state is State.COMPLETED}
+        assert {one for one, state, _ in rows if state is State.CANCELLED} == set(made) - completed <= withdrawn
         assert set(runs) == completed
         assert max(runs.values()) == 1
         empty = select(Job.id).where(~select(DeletionRequest).where(DeletionRequest.job_id == Job.id).exists())

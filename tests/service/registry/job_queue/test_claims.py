@@ -29,9 +29,9 @@ def accepted(database):
 def state(database, accepted):
     """The state of the request, which is always that of its job."""
     with database.read() as session:
-        found = lifecycle.find(session, accepted.tenant_id, accepted.id)
-        assert found.state is found.job.state
-        return found.state
+        row = lifecycle.find(session, accepted.tenant_id, accepted.id)
+        assert row.state is row.job.state
+        return row.state
 
 
 def test_a_claim_takes_the_job_and_its_request(database, accepted):
@@ -108,7 +108,7 @@ def test_claimers_at_the_same_moment_never_share_a_job(database, models_count):
         thread.join()
 
     assert failures == []
-    held = [found.job_id for found in taken if found]
+    held = [one.job_id for one in taken if one]
     assert len(held) == len(set(held))
     assert 1 <= len(held) <= models_count
     with database.read() as session:
@@ -136,8 +136,8 @@ def test_a_lost_worker_s_job_is_run_again_and_in_the_end_fails(database, accepte
             assert claims.reap(session, max_attempts=3) == 1
     assert state(database, accepted) is State.FAILED
     with database.read() as session:
-        found = lifecycle.find(session, accepted.tenant_id, accepted.id)
-        assert found.reason == "the worker stopped answering, 3 times"
+        row = lifecycle.find(session, accepted.tenant_id, accepted.id)
+        assert row.reason == "the worker stopped answering, 3 times"
 
 
 def test_a_job_given_back_is_run_again(database, accepted):
@@ -210,9 +210,9 @@ def test_a_version_that_failed_the_gate_is_not_built_on(database, accepted):
         model = models.find_model(session, tenant(session), "pets")
         assert (version.number, version.gate) == (2, "needs_review")
         assert versions.require_latest_version(session, model).number == 1
-        found = lifecycle.find(session, accepted.tenant_id, accepted.id)
-        assert (found.state, found.reason) == (State.NEEDS_REVIEW, f"{A_TEST_FELL}; {COLLAPSED}")
-        assert found.job.version.number == 2
+        row = lifecycle.find(session, accepted.tenant_id, accepted.id)
+        assert (row.state, row.reason) == (State.NEEDS_REVIEW, f"{A_TEST_FELL}; {COLLAPSED}")
+        assert row.job.version.number == 2
 
 
 def test_an_unmeasured_parent_gets_its_measurements(database, accepted):
@@ -297,9 +297,9 @@ def test_a_stale_session_does_not_decide(postgresql):
 
     def cancel():
         with postgresql.write() as session:
-            found = lifecycle.find(session, accepted.tenant_id, accepted.id)
+            row = lifecycle.find(session, accepted.tenant_id, accepted.id)
             waiting.set()
-            outcome.append(lifecycle.withdraw(session, found).state)
+            outcome.append(lifecycle.withdraw(session, row).state)
 
     thread = threading.Thread(target=cancel)
     with postgresql.write() as session:

@@ -39,8 +39,8 @@ def is_free(database, request_id):
     """May somebody else lock it at this moment?"""
     try:
         with database.write() as session:
-            found = select(SubjectRequest.id).where(SubjectRequest.id == request_id)
-            session.scalars(found.with_for_update(nowait=True)).one()
+            row = select(SubjectRequest.id).where(SubjectRequest.id == request_id)
+            session.scalars(row.with_for_update(nowait=True)).one()
     except OperationalError:
         return False
     return True

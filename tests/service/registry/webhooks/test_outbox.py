@@ -62,7 +62,7 @@ def count(database, table):
         return session.scalar(select(func.count()).select_from(table))
 
 
-def told(database):
+def message_types(database):
     with database.read() as session:
         return list(session.scalars(select(WebhookMessage.type).order_by(WebhookMessage.created_at)))
 
@@ -87,7 +87,7 @@ def test_what_happened_and_the_message_of_it_are_committed_together(database):
     held = take_job(database)
     with database.write() as session:
         publish(session, held)
-    assert told(database) == [f"deletion_request.{state}" for state in ("queued", "running", "completed")]
+    assert message_types(database) == [f"deletion_request.{state}" for state in ("queued", "running", "completed")]
 
 
 def test_nobody_is_told_who_did_not_ask(database):
@@ -102,7 +102,7 @@ def test_nobody_is_told_who_did_not_ask(database):
     held = take_job(database)
     with database.write() as session:
         publish(session, held)
-    assert told(database) == ["deletion_request.completed"]
+    assert message_types(database) == ["deletion_request.completed"]
 
 
 def test_a_delivery_is_one_sender_s_until_its_lease_runs_out(database):
