@@ -396,7 +396,7 @@ class DeletionRequest(HasReason, Base):
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), index=True)
     submitted_by: Mapped[str] = mapped_column(String(200))  #: the caller; another one has to approve
     samples_hmac: Mapped[str] = mapped_column(String(64))  #: HMAC of the labelled images, keyed by the tenant
-    #: For the same images
+    #: An earlier request for the same images
     duplicate_of_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("deletion_requests.id"))
     state: Mapped[State]
     regulation: Mapped[str] = mapped_column(String(40))
@@ -410,7 +410,7 @@ class DeletionRequest(HasReason, Base):
     sample_count: Mapped[int] = mapped_column(Integer)
     #: Withdrawn while it runs: its worker stops at the next step.
     withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
-    #: The `traceparent` header of the HTTP request that created it (W3C Trace Context).
+    #: Its place in a distributed trace, as a `traceparent` value (W3C Trace Context).
     traceparent: Mapped[str | None] = mapped_column(String(55))
     #: Like `Job.metrics`, measured on its own images, where the run served several requests.
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
