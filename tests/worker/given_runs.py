@@ -48,7 +48,7 @@ def submit(database, artifacts, settings, model, images, options):
     """Ask for these images, each with its label, to be forgotten, with the tenant's anchors."""
     request_id = uuid.uuid4()
     with artifacts.stage() as staged:
-        with EncryptedWriter(staged.path) as sealed, ImageArchiveWriter(sealed) as kept:
+        with EncryptedWriter(staged.path) as encrypted, ImageArchiveWriter(encrypted) as kept:
             for image, label in images:
                 file = io.BytesIO()
                 image.save(file, "PNG")
@@ -62,7 +62,7 @@ def submit(database, artifacts, settings, model, images, options):
             request_id=request_id,
             regulation="gdpr",
             samples=f"samples/{request_id}",
-            samples_key=MasterKey(settings).wrap(sealed.key, request_id),
+            samples_key=MasterKey(settings).wrap(encrypted.key, request_id),
             sample_count=len(images),
             samples_hmac="0" * 64,
             submitted_by="key:1",

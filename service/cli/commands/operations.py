@@ -46,7 +46,7 @@ def backup(
     *,
     data: Data = None,
     images: Annotated[
-        bool, typer.Option(help="Take along the sealed images of requests that wait, or may be retried.")
+        bool, typer.Option(help="Take along the encrypted images of requests that wait, or may be retried.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -110,7 +110,7 @@ def _backup_lines(file: Path, summary: dict[str, Any]) -> list[str]:
     lines = [f"{summary['files']} files, {render.mebibytes(summary['bytes'])}, are in {file}."]
     if summary["images"]:
         lines.append(
-            f"The images of {summary['images']} requests are among them, sealed: only the master key opens them."
+            f"The images of {summary['images']} requests are among them, encrypted: only the master key opens them."
         )
     if summary["images_left_out"]:
         lines.append(f"The images of {summary['images_left_out']} requests are not: these fail after a restore.")

@@ -32,7 +32,7 @@ def opens(settings: RegistrySettings, database: Database) -> Finding:
     if file.stat().st_mode & 0o077:
         mend = f"Run `chmod 600 {file}`, as the owner that the service runs as."
         return warning("master key", f"others than its owner may read {file}", mend)
-    return ok("master key", f"it opens what is sealed ({len(waiting)} tried)" if waiting else "nothing is sealed now")
+    return ok("master key", f"it decrypts the kept images ({len(waiting)} tried)" if waiting else "no images are kept")
 
 
 def _key_problem(file: Path, settings: RegistrySettings) -> Finding | None:

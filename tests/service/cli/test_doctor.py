@@ -38,15 +38,15 @@ def settings(tmp_path):
 
 @pytest.fixture
 def waiting(database, settings):
-    """A request that waits, with sealed images, and its file."""
+    """A request that waits, with encrypted images, and its file."""
     with database.write() as session:
         model = given_rows.model_with_version(session)
         request = given_rows.request(session, model)
         file = settings.data_dir / request.samples
         file.parent.mkdir()
-        with EncryptedWriter(file) as sealed:
-            sealed.write(b"pixels")
-        request.samples_key = MasterKey(settings).wrap(sealed.key, request.id)
+        with EncryptedWriter(file) as target:
+            target.write(b"pixels")
+        request.samples_key = MasterKey(settings).wrap(target.key, request.id)
     return request, file
 
 
@@ -165,16 +165,16 @@ def test_a_version_that_may_not_fit_on_the_disk_is_a_problem(database, settings,
     assert outcomes(store.room(settings, database)) == {"disk": "problem"}
 
 
-def test_the_master_key_is_tried_on_what_is_sealed(database, settings, waiting):
+def test_the_master_key_is_tried_on_encrypted_images(database, settings, waiting):
     """Another one, one that others may read, one that is gone; and a file that was altered."""
-    _, sealed = waiting
+    _, file = waiting
     key = settings.data_dir / "master.key"
     assert "(1 tried)" in master_key.opens(settings, database).says
 
     key.chmod(0o640)
     assert outcomes(master_key.opens(settings, database)) == {"master key": "warning"}
     key.chmod(0o600)
-    sealed.write_bytes(sealed.read_bytes()[:-1])
+    file.write_bytes(file.read_bytes()[:-1])
     assert "SealBroken" in master_key.opens(settings, database).says
     right = key.read_text()
     for wrong in ("0" * 64, "not hexadecimal"):

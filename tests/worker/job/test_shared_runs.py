@@ -142,11 +142,11 @@ def test_images_that_cannot_be_read_fail_their_own_request_only(submit, run, now
     elif harm == "missing":
         file.unlink()
     else:
-        with EncryptedWriter(file) as sealed, ImageArchiveWriter(sealed) as kept:
+        with EncryptedWriter(file) as encrypted, ImageArchiveWriter(encrypted) as kept:
             kept.add(b"no image", 0)
         with sqlite.write() as session:
             changed = lifecycle.find(session, bad.tenant_id, bad.id)
-            changed.samples_key = MasterKey(settings).wrap(sealed.key, bad.id)
+            changed.samples_key = MasterKey(settings).wrap(encrypted.key, bad.id)
     run()
     done, failed = now(good, bad)
     assert (done.state, done.job.version.number, done.metrics) == (State.COMPLETED, 2, None)
