@@ -42,7 +42,7 @@ class NewDeletionRequest(RequestBody):
 
 
 class Subject(RequestBody):
-    """Somebody, by the identifier that training manifests have for them."""
+    """A person, by the `subject_id` of training manifests."""
 
     subject_id: RecordIdentifier
 
@@ -207,7 +207,7 @@ class RequestDetails(AcceptedRequest):
 
 
 class Retried(BaseModel):
-    """What became of one of many that were to be retried."""
+    """The outcome for one of the requests to retry."""
 
     id: uuid.UUID
     outcome: Literal["queued", "not-retriable", "not-found"]

@@ -13,13 +13,13 @@ from service.registry.webhooks.endpoints import TEST_EVENT, Event
 
 
 class SelfLink(BaseModel):
-    """Where to look."""
+    """Link to the resource that the message is about."""
 
     self: str = Field(description="Path of what the message is about.")
 
 
 class MovedRequest(BaseModel):
-    """Which deletion request has moved, and where to."""
+    """The deletion request, and its new state."""
 
     id: uuid.UUID
     model: str
@@ -35,7 +35,7 @@ class TestedWebhook(BaseModel):
 
 
 class DeletionRequestMessage(BaseModel):
-    """A deletion request has moved. It says nothing about anybody; who may read the request finds the rest there."""
+    """A deletion request has changed its state. Names no person: read the request for the rest."""
 
     type: Event
     timestamp: datetime = Field(description="When it moved, UTC.")
@@ -43,7 +43,7 @@ class DeletionRequestMessage(BaseModel):
 
 
 class TestMessage(BaseModel):
-    """Somebody wants to know whether messages arrive."""
+    """A test message, sent on request."""
 
     type: Literal["webhook.test"]
     timestamp: datetime

@@ -19,7 +19,7 @@ WebhookDescription = Annotated[Text, Field(max_length=2000, description="Name no
 
 
 class NewWebhook(RequestBody):
-    """Who wants to be called back, and about what."""
+    """A webhook to register: its URL, and the events it is called for."""
 
     url: WebhookUrl
     events: Events = Field(default=[])
@@ -36,7 +36,7 @@ class WebhookChange(RequestBody):
 
 
 class WebhookAnswer(Answer):
-    """Somebody who is called back, without the secret."""
+    """A webhook, without its secret."""
 
     id: uuid.UUID
     url: str
