@@ -110,7 +110,7 @@ def test_a_delivery_is_one_sender_s_until_its_lease_runs_out(database):
     delivery = a_message(database, endpoint(database))
     [first] = claim(database)
     assert claim(database) == []
-    assert (first.until - first.at, first.delivery_id) == (LEASE, delivery)
+    assert (first.lease_until - first.at, first.delivery_id) == (LEASE, delivery)
     with database.write() as session:
         session.execute(update(WebhookDelivery).values(lease_until=clock(session) - timedelta(seconds=1)))
     [second] = claim(database)
