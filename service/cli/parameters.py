@@ -47,7 +47,7 @@ def public_keys(files: list[Path]) -> "dict[str, PublicKey]":
     Raises:
         CommandError: a file holds no usable key.
     """
-    from service.registry.crypto.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.crypto.signing_keys import PublicKey, PublicKeyUnusable  # noqa: PLC0415
 
     try:
         keys = [PublicKey.read(file.read_bytes()) for file in files]

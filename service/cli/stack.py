@@ -97,7 +97,6 @@ def migrate(settings: RegistrySettings) -> None:
     Raises:
         CommandError: the database cannot be reached or changed.
     """
-    # Here, because SQLAlchemy and Alembic take longer to load than all other commands take to run.
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from service.registry.storage.database import Database  # noqa: PLC0415

@@ -44,7 +44,6 @@ _NOTICES = {
 
 @cache
 def _environment() -> "Environment":
-    # Here, because many installations open no page, and each start would wait for it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(

@@ -28,7 +28,7 @@ def fetch(uri: str, settings: ServiceSettings, max_bytes: int) -> bytes:
     scheme, path = parts.groups()
     if scheme == "file":
         path = _below(settings.manifest_root, path)
-    import fsspec  # noqa: PLC0415  (as in `service.settings`)
+    import fsspec  # noqa: PLC0415
 
     try:
         content: bytes = fsspec.filesystem(scheme).cat_file(path, 0, max_bytes)

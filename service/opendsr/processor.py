@@ -39,7 +39,6 @@ class Processor:
 
     @cached_property
     def _key(self) -> "CertifiedKey":
-        # Here, because many installations do not use OpenDSR, and cryptography takes a while to load.
         from service.opendsr.certified_key import CertifiedKey  # noqa: PLC0415
 
         return CertifiedKey(self._settings)

@@ -26,7 +26,7 @@ def check(text: str, *, private: bool) -> "httpx.URL":
     Raises:
         NotAllowed: callbacks may not go there; the message says why.
     """
-    import httpx  # noqa: PLC0415  (as in `service.webhooks.sender`)
+    import httpx  # noqa: PLC0415
 
     try:
         url = httpx.URL(text)

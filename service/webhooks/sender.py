@@ -55,7 +55,7 @@ class WebhookSender(PeriodicThread):
 
     @cached_property
     def _tls(self) -> "ssl.SSLContext":
-        import httpx  # noqa: PLC0415  (as in `_send`)
+        import httpx  # noqa: PLC0415
 
         return httpx.create_ssl_context()
 
@@ -89,7 +89,6 @@ class WebhookSender(PeriodicThread):
             logger.exception("the outcome of delivery %s could not be recorded", claim.delivery_id)
 
     def _send(self, claim: DeliveryClaim) -> DeliveryOutcome:
-        # Here, because httpx takes a tenth of the time that the service takes to start, and not everybody has webhooks.
         from service.webhooks.http_post import post  # noqa: PLC0415
 
         body = claim.body.encode()

@@ -9,10 +9,8 @@ rotated.
 import base64
 import hmac
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def signed_headers(
@@ -39,10 +37,7 @@ def shown_public_key(private_key: bytes) -> str:
     return f"whpk_{_base64(_ed25519(private_key).public_key().public_bytes_raw())}"
 
 
-def _ed25519(private_key: bytes) -> "Ed25519PrivateKey":
-    # Here, because a service without webhooks starts faster without it.
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-
+def _ed25519(private_key: bytes) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(private_key)
 
 

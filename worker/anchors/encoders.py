@@ -66,7 +66,7 @@ class MiniLM:
 
     @functools.cached_property
     def _model(self) -> Any:
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415  (takes seconds: see the top)
+        from sentence_transformers import SentenceTransformer  # noqa: PLC0415
         from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
         disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -101,7 +101,7 @@ class OpenClip:
 
     @functools.cached_property
     def _model(self) -> tuple[Any, Any]:
-        import open_clip  # noqa: PLC0415  (takes seconds: see the top)
+        import open_clip  # noqa: PLC0415
 
         model = open_clip.create_model(self._name, pretrained=self._pretrained)
         return model.eval(), open_clip.get_tokenizer(self._name)
@@ -134,7 +134,7 @@ def _unit(vectors: Vectors) -> Vectors:
 def _weights(model: str, pretrained: str) -> Path:
     if Path(pretrained).is_file():
         return Path(pretrained)
-    import open_clip  # noqa: PLC0415  (takes seconds: see the top)
+    import open_clip  # noqa: PLC0415
 
     if not (tag := open_clip.get_pretrained_cfg(model, pretrained)):
         raise WeightsUnknown(

@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 import timm
 import torch
 import torchvision
+from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
 
 from worker.exchange import folders
@@ -83,8 +84,6 @@ def hub(repository: str, work: Path) -> ImportedModel:
     Raises:
         Unsupported: it cannot be fetched, or holds nothing that we know.
     """
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (most imports need no hub)
-
     name, _, revision = repository.partition("@")
     try:
         folder = snapshot_download(name, revision=revision or None, allow_patterns=list(folders.FILES))

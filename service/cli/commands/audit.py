@@ -10,6 +10,7 @@ from service.cli.client import Client
 from service.cli.exits import EPILOG, CommandError, Exit
 from service.cli.output import Output
 from service.cli.parameters import DEFAULT_SERVER, AsJson, Server, existing_file, public_keys
+from service.registry.audit.hash_chain import Broken
 
 app = typer.Typer(help="Export the audit log, and verify an export without the service.", no_args_is_help=True)
 
@@ -52,8 +53,7 @@ def verify(
     It does not prove that what was written down is true, nor that nothing was left unwritten; and of a log that
     somebody with the private key has written anew only a head that was kept elsewhere (--head) can tell.
     """
-    from service.registry.audit import export as audit_export  # noqa: PLC0415  (as in `service.cli.stack`)
-    from service.registry.audit.hash_chain import Broken  # noqa: PLC0415
+    from service.registry.audit import export as audit_export  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():

@@ -42,7 +42,7 @@ def opendsr_check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether a server is an OpenDSR 2.0 processor. It is sent requests about people who do not exist."""
-    from service.cli.opendsr import report  # noqa: PLC0415  (its libraries take a while, and no other command has them)
+    from service.cli.opendsr import report  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():

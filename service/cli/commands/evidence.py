@@ -37,7 +37,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a certificate, and whether a checkpoint is the one that it is about. Needs no network and no server."""
-    from service.registry.evidence import certificate_verification  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.evidence import certificate_verification  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():

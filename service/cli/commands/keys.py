@@ -13,6 +13,7 @@ from service.cli.exits import EPILOG, CommandError
 from service.cli.output import Output
 from service.cli.parameters import AsJson
 from service.registry.access.scopes import DEFAULT_TENANT, Scope
+from service.registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -33,7 +34,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make an API key and print it. It is shown this once, and kept nowhere."""
-    from service.registry.access import api_keys  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.access import api_keys  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():
@@ -84,7 +85,6 @@ def registry() -> "Iterator[Session]":
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from service.registry.audit import audit_log  # noqa: PLC0415
-    from service.registry.errors import RegistryError  # noqa: PLC0415
     from service.registry.storage.database import Database  # noqa: PLC0415
 
     try:

@@ -18,7 +18,7 @@ def rewrap(
     as_json: AsJson = False,
 ) -> None:
     """Wrap all that the old master key opens by the one of the settings, while no process of the service runs."""
-    from service.registry.crypto.master_key import MasterKey, MasterKeyUnusable  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.crypto.master_key import MasterKey, MasterKeyUnusable  # noqa: PLC0415
     from service.registry.operations.reencryption import rewrap as wrap_again  # noqa: PLC0415
 
     output = Output(as_json=as_json)

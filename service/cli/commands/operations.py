@@ -23,7 +23,7 @@ Data = Annotated[Path | None, typer.Option(file_okay=False, help="The data folde
 
 def doctor(*, data: Data = None, as_json: AsJson = False) -> None:
     """Look for what is wrong with the installation that the environment names, and say how to mend it."""
-    from service.cli.doctor import examine  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.cli.doctor import examine  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():

@@ -16,7 +16,7 @@ app = typer.Typer(help="Look after the keys that certificates are signed with.",
 @app.command("list", epilog=EPILOG)
 def list_(*, as_json: AsJson = False) -> None:
     """Show all keys that ever signed, the current one first."""
-    from service.registry.crypto import signing_keys  # noqa: PLC0415  (as in `service.cli.stack`)
+    from service.registry.crypto import signing_keys  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     with output.reporting():

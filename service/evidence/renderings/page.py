@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from service.evidence.renderings.facts import Document
 
 if TYPE_CHECKING:
@@ -32,8 +34,7 @@ def page(document: Document) -> str:
 
 @cache
 def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (loaded when first needed: few ask for a page)
-    from markupsafe import Markup  # noqa: PLC0415
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.globals["style"] = Markup(_STYLE)  # noqa: S704  (a file of this package, whose digest is in the policy)

@@ -20,7 +20,7 @@ _REPLACEMENTS = str.maketrans(
 
 def pdf(document: Document, at: datetime) -> bytes:
     """The PDF, with `at` as its creation date; the same bytes for the same document and date."""
-    from fpdf import FPDF  # noqa: PLC0415  (it takes a while to load, and few ever ask for a PDF)
+    from fpdf import FPDF  # noqa: PLC0415
 
     paper = FPDF(format="A4")
     paper.set_creation_date(at)

@@ -11,8 +11,6 @@ from service.registry.crypto.canonical_json import canonical
 from service.registry.crypto.signing_keys import PublicKey, SignatureInvalid, Signer
 from service.registry.errors import RegistryError
 
-# securesystemslib and in-toto's protobufs are imported where they are used: they take a tenth of a second to load.
-
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 

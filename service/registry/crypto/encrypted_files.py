@@ -9,12 +9,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from service.registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
-
-# cryptography is imported where it is used: it takes a while to load, and starting the service encrypts nothing.
 
 CHUNK = 1 << 16  # bytes of plaintext; one chunk is held in memory
 _TAG = 16  # bytes of GCM tag that each encrypted chunk ends with
@@ -28,8 +29,6 @@ class EncryptedWriter(io.BufferedIOBase):
     """Encrypts one file with a new `key`, 32 bytes. The file is complete once the writer is closed."""
 
     def __init__(self, path: Path) -> None:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-
         self.key = AESGCM.generate_key(256)
         self._cipher = AESGCM(self.key)
         self._file = path.open("wb")
@@ -75,8 +74,6 @@ def open_encrypted(path: Path, key: bytes) -> BinaryIO:
 
 class _DecryptingReader(io.RawIOBase):
     def __init__(self, path: Path, key: bytes) -> None:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-
         self._cipher = AESGCM(key)
         self._file = path.open("rb")
         size = os.fstat(self._file.fileno()).st_size
@@ -118,8 +115,6 @@ class _DecryptingReader(io.RawIOBase):
         super().close()
 
     def _read(self, number: int) -> bytes:
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
-
         if number != self._number:
             self._file.seek(number * (CHUNK + _TAG))
             nonce = _nonce(number, last=number == self._count - 1)

@@ -5,11 +5,12 @@ import os
 import secrets
 import uuid
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from service.registry.crypto.key_files import create_once
 from service.registry.errors import RegistryError
 from service.registry.settings import RegistrySettings
-
-# cryptography is imported where it is used, as in `service.registry.crypto.encrypted_files`.
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12  # bytes, random: a master key may wrap some billions of keys (NIST SP 800-38D, section 8.3)
@@ -41,8 +42,6 @@ class MasterKey:
 
     def wrap(self, key: bytes, owner: uuid.UUID) -> bytes:
         """The key encrypted with AES-256-GCM, 28 bytes longer, for the database; bound to its `owner`, a row."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + AESGCM(self._secret).encrypt(nonce, key, owner.bytes)
 
@@ -52,9 +51,6 @@ class MasterKey:
         Raises:
             OtherMasterKey: another master key wrapped it, or for another owner.
         """
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-
         try:
             return AESGCM(self._secret).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], owner.bytes)
         except InvalidTag:

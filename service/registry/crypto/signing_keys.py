@@ -7,16 +7,22 @@ The identifier of a key is the SHA-256 of its SubjectPublicKeyInfo, in hex:
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from service.registry.crypto.key_files import create_once, replace
 from service.registry.errors import RegistryError
 from service.registry.settings import RegistrySettings
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-# cryptography is imported where it is used, as in `service.registry.crypto.encrypted_files`.
 
 
 class SigningKeyUnusable(RegistryError):
@@ -37,13 +43,11 @@ class PublicKey:
 
     key_id: str  #: 64 hexadecimal digits
     pem: str
-    _key: "Ed25519PublicKey" = field(repr=False, compare=False)
+    _key: Ed25519PublicKey = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, key: "Ed25519PublicKey") -> Self:
+    def of(cls, key: Ed25519PublicKey) -> Self:
         """The key with its identifier."""
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
         spki = PublicFormat.SubjectPublicKeyInfo
         name = hashlib.sha256(key.public_bytes(Encoding.DER, spki)).hexdigest()
         return cls(name, key.public_bytes(Encoding.PEM, spki).decode(), key)
@@ -55,10 +59,6 @@ class PublicKey:
         Raises:
             PublicKeyUnusable: there is none, or one of another kind.
         """
-        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
-
         try:
             key = load_pem_public_key(pem)
         except (ValueError, UnsupportedAlgorithm):
@@ -69,8 +69,6 @@ class PublicKey:
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raise `SignatureInvalid` unless the signature is of this key and these bytes."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-
         try:
             self._key.verify(signature, message)
         except InvalidSignature:
@@ -82,7 +80,7 @@ class Signer:
     """The current private key."""
 
     public: PublicKey
-    _key: "Ed25519PrivateKey" = field(repr=False, compare=False)
+    _key: Ed25519PrivateKey = field(repr=False, compare=False)
 
     @property
     def key_id(self) -> str:
@@ -137,10 +135,6 @@ def rotate(settings: RegistrySettings) -> PublicKey:
 
 
 def _read(pem: bytes) -> Signer:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # a TypeError says that it takes a password
@@ -151,9 +145,6 @@ def _read(pem: bytes) -> Signer:
 
 
 def _generate_pem() -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415
-
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

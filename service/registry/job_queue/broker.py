@@ -5,17 +5,21 @@ It is only a hint: lost, doubled, early or late, it does no harm, because the ro
 
 import uuid
 from collections.abc import Iterable, Mapping
-
-from celery import Celery
+from typing import TYPE_CHECKING
 
 from service.registry.settings import DEFAULT_POOL
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 TASK = "structguard.run_job"
 _EXPIRES = 3600  # seconds, by the clocks of two machines; the sweeper publishes another one while the job waits
 
 
-def celery_app(broker_url: str, queue: str, pools: Iterable[str]) -> Celery:
+def celery_app(broker_url: str, queue: str, pools: Iterable[str]) -> "Celery":
     """The Celery application of service and worker, with the queues of these pools."""
+    from celery import Celery  # noqa: PLC0415
+
     app = Celery("structguard", broker=broker_url)
     names = [queue_of(queue, pool) for pool in sorted(pools)]
     app.conf.update(
@@ -40,7 +44,7 @@ def queue_of(queue: str, pool: str) -> str:
     return queue if pool == DEFAULT_POOL else f"{queue}.{pool}"
 
 
-def publish_hints(app: Celery, jobs: Mapping[uuid.UUID, str]) -> None:
+def publish_hints(app: "Celery", jobs: Mapping[uuid.UUID, str]) -> None:
     """Publish a message for each of these jobs, given with its pool, to the queue of that pool.
 
     Raises:

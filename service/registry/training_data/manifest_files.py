@@ -138,7 +138,6 @@ def _csv(file: BinaryIO) -> Iterator[Cells]:
 
 
 def _parquet(file: BinaryIO, limits: ManifestLimits) -> Iterator[Cells]:
-    # Imported here, because importing it takes as long as starting the service.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
