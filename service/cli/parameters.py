@@ -93,19 +93,13 @@ def size(text: str) -> list[int]:
 
 
 def labels(text: str) -> list[int | str]:
-    """`3,7` or `cat,dog`, or a JSON list in the file of `@labels.json`. A number is the position of a class."""
+    """`cat,dog` or `3,7`, or a JSON list in the file of `@labels.json`. What a text means the service decides."""
     if text.startswith("@"):
         values = json_file(Path(text[1:]))
         if not isinstance(values, list):
             raise typer.BadParameter("the file must hold a JSON list of labels")
         return values
-    return [label(part) for part in text.split(",")]
-
-
-def label(text: str) -> int | str:
-    """One class, by its position or its name."""
-    text = text.strip()
-    return int(text) if text.isdecimal() else text
+    return [part.strip() for part in text.split(",")]
 
 
 def json_file(path: Path) -> Any:

@@ -34,9 +34,10 @@ def forget(
         str | None, typer.Option(help="Instead of images: these records, a,b,c or @file with one a line.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="The class of each image, by position or name: 3,7 or @labels.json.")
+        str | None,
+        typer.Option(help="The class of each image, by name or else position: cat,dog or 3,7 or @labels.json."),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="The class of all images, by position or name.")] = None,
+    label: Annotated[str | None, typer.Option(help="The class of all images, by name or else position.")] = None,
     regulation: Annotated[str, typer.Option(help="Sets the deadline: gdpr, ccpa, or another name.")] = "gdpr",
     profile: Annotated[
         Literal["default", "paper"] | None, typer.Option(help="The service's settings, or the publication's.")
@@ -69,9 +70,9 @@ def forget(
         raise typer.BadParameter("use either --labels or --label")
     if anchors is not None and encoder is not None:
         raise typer.BadParameter("use either --anchors or --encoder")
-    image_labels = parameters.labels(labels) if labels is not None else None
+    image_labels: list[int | str] | None = parameters.labels(labels) if labels is not None else None
     if label is not None:
-        image_labels = [parameters.label(label)] * len(images)
+        image_labels = [label.strip()] * len(images)
     options: dict[str, Any] = {
         "profile": profile,
         "goal": goal,

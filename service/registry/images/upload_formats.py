@@ -1,6 +1,7 @@
 """The forms in which labelled images are uploaded: single files, a zip of them, or an npz of pixels."""
 
 import math
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,8 +34,9 @@ def check_upload(
 ) -> CheckedImages:
     """Check uploaded images and write them to `target` in the form of `service.registry.images.archive`.
 
-    `files` is one archive (zip or npz), or any number of images. `labels` names the class of each image, by position
-    or by name. A zip may name it by its folders instead (`cat/1.png`); an npz always holds its own: `images`
+    `files` is one archive (zip or npz), or any number of images. `labels` names the class of each image: an integer is
+    its position, a text its name or else, if it is a whole number, its position, because a command line has texts only.
+    A zip may say it with its folders instead (`cat/1.png`), which are names; an npz always brings its own: `images`
     (N, H, W[, 1 or 3], uint8) and `labels` (N, integers).
 
     Raises:
@@ -42,6 +44,9 @@ def check_upload(
     """
     if not files:
         raise InvalidInput(Fault("#/images", "at least one image is needed"))
+    if labels is not None:
+        names = frozenset(classes)
+        labels = [_name_or_position(label, names) for label in labels]
     archives = [at for at, file in enumerate(files) if _is_archive(file)]
     if len(files) > 1 and archives:
         raise InvalidInput(*(Fault(f"#/images/{at}", "an archive must be the only file") for at in archives))
@@ -109,6 +114,11 @@ def _check_count(count: int, limits: UploadLimits) -> None:
         raise InvalidInput(Fault("#/images", f"at most {limits.images} images are allowed"))
     if count == 0:
         raise InvalidInput(Fault("#/images", "the archive holds no image"))
+
+
+def _name_or_position(label: str | int, names: frozenset[str]) -> str | int:
+    is_position = isinstance(label, str) and label not in names and re.fullmatch("[0-9]{1,9}", label)
+    return int(label) if is_position else label
 
 
 def _positions(labels: Labels | None, count: int, classes: list[str]) -> list[int]:

@@ -81,6 +81,14 @@ def test_a_request_is_sent_seen_and_withdrawn(structguard, register, server, pic
     assert retried.code == 3
 
 
+@pytest.mark.parametrize("option", ["--labels", "--label"])
+def test_a_class_that_is_called_by_a_number_is_meant_by_its_name(structguard, files, pictures, option):
+    """It is sent as the text that it is, and the service takes a name before a position."""
+    with scripted(script(document({"id": "r", "due_at": "2030-01-01T00:00:00Z", "reach": []}, 202))) as (address, seen):
+        structguard("forget", "numbers", pictures[0], option, "1", "--server", address)
+    assert b'"labels": ["1"]' in seen[0].body
+
+
 def test_options_reach_the_job(structguard, register, server, pictures, files):
     """Own anchors are registered for the classes of the newest version, and named in the request."""
     register("tuned")

@@ -24,9 +24,11 @@ def test_a_size_that_is_none_is_refused(text):
         parameters.size(text)
 
 
-def test_a_numeric_label_is_a_position():
-    """A name that looks like a number needs the file."""
-    assert parameters.labels("3,cat") == [3, "cat"]
+def test_a_label_is_sent_as_it_is_written(tmp_path):
+    """A class may be called "3": whether it is, the service knows. JSON tells texts from numbers."""
+    assert parameters.labels("3, cat") == ["3", "cat"]
+    (tmp_path / "labels.json").write_text('["3", 3]')
+    assert parameters.labels(f"@{tmp_path / 'labels.json'}") == ["3", 3]
 
 
 def test_a_file_of_labels_must_be_a_list(tmp_path):

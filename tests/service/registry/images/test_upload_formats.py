@@ -43,6 +43,32 @@ def test_files_are_labelled_by_position_or_by_name(tmp_path):
     assert [(int(pixels[0, 0, 0]), label) for pixels, label in stored] == [(1, 1), (2, 0)]
 
 
+@pytest.mark.parametrize(
+    ("label", "position"),
+    [("1", 0), (1, 1), ("10", 1), ("2", 2), ("0", 0), ("02", 2)],
+)
+def test_a_text_is_a_name_and_only_else_a_position(tmp_path, label, position):
+    """Classes that are called by numbers lie in the order of their texts, as torchvision's ImageFolder sorts them."""
+    target = tmp_path / "stored"
+    check_upload([io.BytesIO(encoded())], [label], target, classes=["1", "10", "2"], limits=LIMITS)
+    assert [label for _, label in read(target)] == [position]
+
+
+@pytest.mark.parametrize("label", ["3", "-1", "1.0", "1" * 5000, "\u0661", ""])
+def test_a_text_that_is_neither_name_nor_position_is_refused(tmp_path, label):
+    """At its place."""
+    assert refused(tmp_path, [label], encoded()) == [
+        ("#/labels/0", "must be a class of the model: its name, or 0 to 1"),
+    ]
+
+
+def test_a_folder_of_a_zip_is_a_name_only(tmp_path):
+    """Folders 1 and 2 may count classes from one."""
+    assert refused(tmp_path, None, archive(**{"1/a.png": encoded()})) == [
+        ("#/labels/0", "must be a class of the model: its name, or 0 to 1"),
+    ]
+
+
 def test_the_form_makes_no_difference_to_the_fingerprint(tmp_path):
     """Whoever sends the same images again, packed otherwise, is recognised."""
     files = encoded(shade=1), encoded(shade=2)
