@@ -30,6 +30,9 @@ Server = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, and words for people on stderr.")
 ]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", file_okay=False, help="The data folder. [default: STRUCTGUARD_DATA_DIR]")
+]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Identifier of a deletion request.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a registered model.")]
 

@@ -17,6 +17,8 @@ from service.cli.processes import ended, signals, start, stop, tail
 from service.registry.access.scopes import DEFAULT_TENANT, Scope
 from service.registry.settings import RegistrySettings
 
+NAME_THE_FOLDER = "Name the service's data folder with --data or STRUCTGUARD_DATA_DIR."
+
 _READY_WITHIN = 60.0  # seconds; it takes about two
 
 
@@ -89,6 +91,23 @@ def settings(data_dir: Path | None) -> RegistrySettings:
     except ValidationError as error:
         variables = ", ".join(f"STRUCTGUARD_{item['loc'][0]}".upper() for item in error.errors())
         raise CommandError(f"The environment is not right: {variables}.") from error
+
+
+def existing(data_dir: Path | None) -> RegistrySettings:
+    """The settings, for a command that works on an installation and makes none.
+
+    Raises:
+        CommandError: as `settings`; or they name a SQLite file that is not there, and which connecting would create.
+    """
+    from sqlalchemy import make_url  # noqa: PLC0415  (as in `migrate`)
+
+    installation = settings(data_dir)
+    address = make_url(installation.resolved_database_url())
+    if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
+        raise CommandError(
+            f"There is no database {address.database}.", f"{NAME_THE_FOLDER} `structguard migrate` makes a new one."
+        )
+    return installation
 
 
 def migrate(settings: RegistrySettings) -> None:

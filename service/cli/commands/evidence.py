@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,10 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import httpx
 import typer
 
+from service.cli import stack
 from service.cli.client import Client
-from service.cli.exits import Exit, Unreachable
+from service.cli.exits import CommandError, Exit, Unreachable
 from service.cli.output import Output
-from service.cli.parameters import DEFAULT_SERVER, AsJson, RequestId, Server, existing_file, public_keys
+from service.cli.parameters import (
+    DEFAULT_SERVER,
+    AsJson,
+    DataFolder,
+    RequestId,
+    Server,
+    existing_file,
+    public_keys,
+)
 from service.cli.processes import run
 
 if TYPE_CHECKING:
@@ -134,15 +144,19 @@ def recompute(
     certificate: CertificateFile,
     *,
     tolerance: Annotated[float, typer.Option(min=0, help="Relative difference that is taken for the same.")] = 1e-4,
+    data: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute every number of a certificate again from what is stored. Runs where the data and the worker are."""
     output = Output(as_json=as_json)
     with output.reporting():
+        folder = stack.existing(data).data_dir.resolve()
+        if not folder.is_dir():  # of a database elsewhere
+            raise CommandError(f"There is no folder {folder}.", stack.NAME_THE_FOLDER)
         failure = "The certificate cannot be recomputed."
-        comparison = json.loads(
-            run("worker.recompute", str(certificate), str(tolerance), failure=failure).splitlines()[-1]
-        )
+        environment = {**os.environ, "STRUCTGUARD_DATA_DIR": str(folder)}
+        answer = run("worker.recompute", str(certificate), str(tolerance), failure=failure, environment=environment)
+        comparison = json.loads(answer.splitlines()[-1])
         output.result(comparison, *_comparison_lines(comparison["numbers"]))
     if not comparison["holds"]:
         raise typer.Exit(Exit.NOT_VERIFIED)

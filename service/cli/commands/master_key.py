@@ -9,12 +9,13 @@ from service.cli import stack
 from service.cli.commands.keys import registry
 from service.cli.exits import CommandError
 from service.cli.output import Output
-from service.cli.parameters import AsJson
+from service.cli.parameters import AsJson, DataFolder
 
 
 def rewrap(
     old: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="File with the master key until now.")],
     *,
+    data: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Wrap all that the old master key opens by the one of the settings, while no process of the service runs."""
@@ -23,11 +24,11 @@ def rewrap(
 
     output = Output(as_json=as_json)
     with output.reporting():
-        settings = stack.settings(None)
+        settings = stack.existing(data)
         try:
             before, after = MasterKey(settings.model_copy(update={"master_key_file": old})), MasterKey(settings)
         except MasterKeyUnusable as error:
             raise CommandError("A master key cannot be used.", error.detail) from error
-        with registry() as session:
+        with registry(data) as session:
             count = wrap_again(session, before, after)
         output.result({"rewrapped": count}, f"{count} keys and secrets are wrapped by the new master key.")

@@ -14,14 +14,12 @@ from rich.text import Text
 from service.cli import render, stack
 from service.cli.exits import CommandError, Exit
 from service.cli.output import Output, console
-from service.cli.parameters import AsJson, existing_file
+from service.cli.parameters import AsJson, DataFolder, existing_file
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
-Data = Annotated[Path | None, typer.Option(file_okay=False, help="The data folder. [default: STRUCTGUARD_DATA_DIR]")]
 
-
-def doctor(*, data: Data = None, as_json: AsJson = False) -> None:
+def doctor(*, data: DataFolder = None, as_json: AsJson = False) -> None:
     """Look for what is wrong with the installation that the environment names, and say how to mend it."""
     from service.cli.doctor import examine  # noqa: PLC0415
 
@@ -44,7 +42,7 @@ def doctor(*, data: Data = None, as_json: AsJson = False) -> None:
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to, a new file; - is stdout.")],
     *,
-    data: Data = None,
+    data: DataFolder = None,
     images: Annotated[
         bool, typer.Option(help="Take along the encrypted images of requests that wait, or may be retried.")
     ] = True,
@@ -68,7 +66,7 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup; - is stdin.")],
     *,
-    data: Data = None,
+    data: DataFolder = None,
     master_key: Annotated[Path | None, existing_file("The master key of then, to be copied into the folder.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -12,7 +12,7 @@ from service.cli.client import API_KEY
 from service.cli.demo import demonstrate
 from service.cli.exits import CommandError, Exit
 from service.cli.output import Output
-from service.cli.parameters import AsJson
+from service.cli.parameters import AsJson, DataFolder
 from service.cli.processes import Stopped
 from service.cli.stack import Stack, free_port
 from service.registry.settings import RegistrySettings
@@ -42,11 +42,11 @@ def up(
             output.say("Stopped.")
 
 
-def migrate(as_json: AsJson = False) -> None:
+def migrate(*, data: DataFolder = None, as_json: AsJson = False) -> None:
     """Bring the database up to this version of the program, as `up` does by itself."""
     output = Output(as_json=as_json)
     with output.reporting():
-        stack.migrate(stack.settings(None))
+        stack.migrate(stack.settings(data))
         output.result({"migrated": True}, "The database is up to date.")
 
 

@@ -29,6 +29,10 @@ class SigningKeyUnusable(RegistryError):
     """Evidence cannot be signed: STRUCTGUARD_SIGNING_KEY_FILE must name a PEM file with an Ed25519 private key."""
 
 
+class SigningKeyMissing(SigningKeyUnusable):
+    """There is no signing key yet: the service makes one when it starts."""
+
+
 class PublicKeyUnusable(RegistryError):
     """This is not a PEM file with an Ed25519 public key."""
 
@@ -100,18 +104,21 @@ def signer(settings: RegistrySettings) -> Signer:
     Raises:
         SigningKeyUnusable: the file cannot be read, or holds something else.
     """
-    file = settings.signing_key_file or create_once(_folder(settings) / "private.pem", _generate_pem)
-    try:
-        current = _read(file.read_bytes())
-    except OSError:
-        raise SigningKeyUnusable from None
+    if settings.signing_key_file is None:
+        create_once(_private_key_file(settings), _generate_pem)
+    current = _current(settings)
     _store_public_key(settings, current.public)
     return current
 
 
 def public_keys(settings: RegistrySettings) -> list[PublicKey]:
-    """The public keys of all keys that ever signed: the current one first, then its predecessors, latest first."""
-    current = signer(settings).public
+    """The public keys of all keys that ever signed: the current one first, then its predecessors, latest first.
+
+    Raises:
+        SigningKeyMissing: none is configured, and none has been made; nor is one here.
+        SigningKeyUnusable: the file cannot be read, or holds something else.
+    """
+    current = _current(settings).public
     paths = sorted(
         _public_keys_folder(settings).glob("*.pem"), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True
     )
@@ -122,16 +129,26 @@ def rotate(settings: RegistrySettings) -> PublicKey:
     """Replace the key by a new one, in all processes. The old private key is deleted, its public key kept.
 
     Raises:
+        SigningKeyMissing: there is none to replace.
         SigningKeyUnusable: `signing_key_file` is set; such a key is rotated by replacing the file.
     """
     if settings.signing_key_file is not None:
         raise SigningKeyUnusable("The signing key is a file that the settings name: replace it there.")
-    signer(settings)  # stores its public key
+    _store_public_key(settings, _current(settings).public)
     pem = _generate_pem()
     successor = _read(pem).public
     _store_public_key(settings, successor)
-    replace(_folder(settings) / "private.pem", pem)
+    replace(_private_key_file(settings), pem)
     return successor
+
+
+def _current(settings: RegistrySettings) -> Signer:
+    try:
+        return _read((settings.signing_key_file or _private_key_file(settings)).read_bytes())
+    except OSError as error:
+        if settings.signing_key_file is None and isinstance(error, FileNotFoundError):
+            raise SigningKeyMissing from None
+        raise SigningKeyUnusable from None
 
 
 def _read(pem: bytes) -> Signer:
@@ -154,6 +171,10 @@ def _store_public_key(settings: RegistrySettings, key: PublicKey) -> None:
 
 def _folder(settings: RegistrySettings) -> Path:
     return settings.data_dir / "signing"
+
+
+def _private_key_file(settings: RegistrySettings) -> Path:
+    return _folder(settings) / "private.pem"
 
 
 def _public_keys_folder(settings: RegistrySettings) -> Path:
