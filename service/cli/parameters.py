@@ -35,6 +35,10 @@ DataFolder = Annotated[
 ]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="Identifier of a deletion request.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a registered model.")]
+ChosenWeights = Annotated[
+    str | None,
+    typer.Option("--weights", metavar="NAME", help="If a pickled checkpoint holds several sets, such as model_ema."),
+]
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 

@@ -21,8 +21,8 @@ _NOT_OF_A_NETWORK = ("cache_dir", "checkpoint_path")  # arguments of timm with w
 _TOLERANCE = 1e-4  # of logits; the same network computes the same to the bit, mostly
 
 
-def read(folder: Path, work: Path) -> ImportedModel:
-    """Import the model of a folder; converted weights are written to `work`.
+def read(folder: Path, work: Path, weights_name: str | None = None) -> ImportedModel:
+    """Import the model of a folder; converted weights, those of this name, are written to `work`.
 
     Raises:
         Unsupported: the folder lacks a file, or holds a model that we do not know.
@@ -31,7 +31,7 @@ def read(folder: Path, work: Path) -> ImportedModel:
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
         raise Unsupported(f"{folder} holds no {' or '.join(WEIGHTS)}.")
-    checkpoint = safetensors_of(weights, work / "model.safetensors")
+    checkpoint = safetensors_of(weights, work / "model.safetensors", weights_name)
     try:
         return _described(config, folder, checkpoint)
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:

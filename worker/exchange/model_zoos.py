@@ -16,7 +16,7 @@ from worker.exchange import folders
 from worker.exchange.imported_model import ImportedModel, Unsupported, allowed, safetensors_of
 
 
-def timm_model(name: str, checkpoint: Path | None, work: Path) -> ImportedModel:
+def timm_model(name: str, checkpoint: Path | None, work: Path, weights_name: str | None = None) -> ImportedModel:
     """`resnet18`, or with the tag of its weights `resnet18.a1_in1k`; from the hub, unless `checkpoint` has the weights.
 
     Raises:
@@ -36,14 +36,14 @@ def timm_model(name: str, checkpoint: Path | None, work: Path) -> ImportedModel:
         model = hub(config["hf_hub_id"], work)
     else:
         description = {"architecture": network, "preprocessing": folders.preprocessing(config)}
-        model = ImportedModel(safetensors_of(checkpoint, work / "model.safetensors"), description)
+        model = ImportedModel(safetensors_of(checkpoint, work / "model.safetensors", weights_name), description)
     # A tag names published weights. Without one, a checkpoint is somebody's own, and so are its classes.
     if checkpoint is None or tag:
         return ImportedModel(model.checkpoint, _imagenet(config["num_classes"]) | model.description)
     return model
 
 
-def torchvision_model(name: str, checkpoint: Path | None, work: Path) -> ImportedModel:
+def torchvision_model(name: str, checkpoint: Path | None, work: Path, weights_name: str | None = None) -> ImportedModel:
     """`resnet18`, or with its weights `resnet18.IMAGENET1K_V1`; downloaded, unless `checkpoint` has the weights.
 
     Raises:
@@ -73,7 +73,8 @@ def torchvision_model(name: str, checkpoint: Path | None, work: Path) -> Importe
     published = {"classes": weights.meta["categories"]}
     target = work / "model.safetensors"
     if checkpoint is not None:
-        return ImportedModel(safetensors_of(checkpoint, target), description | (published if tag else {}))
+        own = safetensors_of(checkpoint, target, weights_name)
+        return ImportedModel(own, description | (published if tag else {}))
     _rename_tensors(architecture, safetensors_of(_download(weights.url), target), len(published["classes"]))
     return ImportedModel(target, description | published)
 

@@ -13,7 +13,7 @@ from service.cli.client import Client
 from service.cli.download import download
 from service.cli.exits import EPILOG, CommandError
 from service.cli.output import Output
-from service.cli.parameters import DEFAULT_SERVER, AsJson, ModelName, Server, existing_file
+from service.cli.parameters import DEFAULT_SERVER, AsJson, ChosenWeights, ModelName, Server, existing_file
 
 app = typer.Typer(
     help="Import models from timm, torchvision, Hugging Face or MLflow, and export them.", no_args_is_help=True
@@ -30,6 +30,7 @@ def import_(
     checkpoint: Annotated[
         Path | None, existing_file("Weights for timm/… and torchvision/…, instead of the published ones.")
     ] = None,
+    weights: ChosenWeights = None,
     classes: Annotated[
         str | None, typer.Option(help="If the source does not name them: a,b,c or @file with one a line.")
     ] = None,
@@ -39,13 +40,17 @@ def import_(
 ) -> None:
     """Register a model of another program as the next version of a model. Its weights are not changed."""
     output = Output(as_json=as_json)
-    with output.reporting(), _fetched(source) as path, exchange.imported(path, checkpoint) as (imported, weights):
+    with (
+        output.reporting(),
+        _fetched(source) as path,
+        exchange.imported(path, checkpoint, weights, output) as (imported, safetensors),
+    ):
         metadata = imported | {"parent": parent} | ({} if classes is None else {"classes": parameters.names(classes)})
         _check_complete(metadata)
         model = name or _name(source)
         with Client(server) as client:
             uploads.register_model(client, {"name": model})
-            version = uploads.register_version(client, model, metadata, weights)
+            version = uploads.register_version(client, model, metadata, safetensors)
             if not Path(source).exists():  # a path may name a person
                 version = client.put(f"{version['links']['self']}/tags/imported-from", {"value": source})
         output.result(version, f"{model} version {version['number']}, sha256 {version['sha256']}")
@@ -85,13 +90,13 @@ def convert(
     source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A state dict as torch.save writes it.")],
     target: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
     *,
+    weights: ChosenWeights = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a pickled checkpoint into safetensors, without network, credentials or much memory for what it may do."""
     output = Output(as_json=as_json)
     with output.reporting():
-        if warning := exchange.convert(source, target).strip():
-            output.say(warning)
+        exchange.convert(source, target, weights, output)
         output.result({"file": str(target)}, f"Wrote {target}.")
 
 

@@ -10,7 +10,7 @@ from service.cli import exchange, parameters, render, uploads
 from service.cli.client import Client
 from service.cli.download import download as fetch
 from service.cli.output import Output
-from service.cli.parameters import DEFAULT_SERVER, AsJson, ModelName, Server, existing_file
+from service.cli.parameters import DEFAULT_SERVER, AsJson, ChosenWeights, ModelName, Server, existing_file
 
 
 def register(
@@ -26,6 +26,7 @@ def register(
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width in pixels, as the network sees images.")],
     mean: Annotated[str, typer.Option(help="Per channel, of pixels in [0, 1]: 0.485,0.456,0.406.")],
     std: Annotated[str, typer.Option(help="Per channel, of pixels in [0, 1]: 0.229,0.224,0.225.")],
+    weights: ChosenWeights = None,
     in_channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
     resize: Annotated[
         Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or cover it and cut.")
@@ -98,7 +99,7 @@ def register(
         is_new = uploads.register_model(client, model)
         if not is_new and (description or model["policy"] or approval or pool):
             output.say(f"The model {name} exists; its description, policy and pool stay as they are.")
-        with exchange.as_safetensors(checkpoint) as converted:
+        with exchange.as_safetensors(checkpoint, weights, output) as converted:
             version = uploads.register_version(client, name, metadata, converted)
         output.say(f"{name} version {version['number']}, sha256 {version['sha256']}")
         evaluation_sets: dict[str, Any] = {}

@@ -75,6 +75,31 @@ def test_converting_is_a_command_of_its_own(structguard, tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
+def test_one_of_several_sets_of_weights_is_chosen(structguard, register, server, files, tmp_path):
+    """By every command that takes a pickled checkpoint; what is left out of it is said."""
+    raw = load_file(files / "model.safetensors")
+    averaged = {f"module.{name}": tensor for name, tensor in raw.items()} | {"n_averaged": torch.tensor(3)}
+    torch.save({"model": raw, "model_ema": averaged}, tmp_path / "a.pt")
+    convert = ("models", "convert", tmp_path / "a.pt", tmp_path / "a.safetensors")
+    imported = ("models", "import", "timm/resnet18", "--checkpoint", tmp_path / "a.pt", "--server", server)
+
+    for refused in (
+        structguard(*convert, "--json"),
+        structguard(*imported, "--json"),
+        register("chosen", "--checkpoint", tmp_path / "a.pt", "--json"),
+    ):
+        assert refused.code == 1
+        assert f"model ({len(raw)} tensors), model_ema ({len(averaged)} tensors)" in refused.document["detail"]
+        assert "--weights NAME" in refused.document["detail"]
+
+    ran = register("chosen", "--checkpoint", tmp_path / "a.pt", "--weights", "model_ema")
+    assert ran.code == 0, ran.err
+    assert "Left out, as these are no weights: n_averaged." in ran.err
+    assert structguard(*convert, "--weights", "model_ema").code == 0
+    assert load_file(tmp_path / "a.safetensors").keys() == raw.keys()
+    assert "does not name its classes" in structguard(*imported, "--weights", "model").err
+
+
 def test_nothing_is_written_over(structguard, register, server, tmp_path):
     register("kept")
     (tmp_path / "out").mkdir()

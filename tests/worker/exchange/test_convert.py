@@ -50,7 +50,10 @@ def test_the_converter_is_a_command_that_says_what_is_wrong(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"")
     done = converted(tmp_path)
     assert done.returncode == 1
-    assert done.stderr == f"{tmp_path / 'a.pt'}: The file does not hold a plain dictionary of tensors.\n"
+    assert (
+        done.stderr
+        == f"{tmp_path / 'a.pt'}: The file does not hold a plain dictionary of tensors. torch.save did not write it.\n"
+    )
 
 
 def test_a_small_file_that_becomes_large_is_not_converted(tmp_path):
