@@ -30,6 +30,8 @@ def _cell(measurement: Measurement, measured: Mapping[str, Any]) -> str:
     value = measurement.of(measured)
     if value is None:
         return "not measured"
+    if measurement.unit == "images":
+        return str(value)
     return f"{value:.2f} %" if measurement.unit == "%" else f"{value:.4f}"
 
 

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from service.registry.reasons import Objection
 from worker.evaluation.measurements import PROBE, Metrics, Probe, measure, measure_own
 from worker.evaluation.outputs import ModelOutputs, collect_outputs
 from worker.inputs.images import batches
-from worker.inputs.inputs import Inputs
+from worker.inputs.inputs import Inputs, MeasuredSet
 from worker.settings import WorkerSettings
 from worker.unlearning import Batch, SplitClassifier, all_finite
 from worker.unlearning.membership import References
@@ -38,10 +37,11 @@ def device_of(name: str) -> torch.device:
 
 def probe_of(inputs: Inputs, model: SplitClassifier, anchors: torch.Tensor, device: torch.device) -> Probe | None:
     """The probe that collapse is measured on: first images of the retained set, or else of the test set, or None."""
-    path = inputs.retain or inputs.test
-    if path is None:
+    measured = inputs.retain or inputs.test
+    if measured is None:
         return None
-    return Probe(model, next(batches(path, inputs.preprocessing, size=PROBE, device=device)).images, anchors)
+    images = batches(measured.file, inputs.preprocessing, size=PROBE, device=device, indices=measured.indices)
+    return Probe(model, next(images).images, anchors)
 
 
 def evaluate(
@@ -61,12 +61,19 @@ def evaluate(
 
     `on_progress` is called after each batch with the images of the evaluation sets done, and their total.
     """
-    progress = _Progress(on_progress, 2 * sum(evaluation_set.count for evaluation_set in inputs.sets))
+    progress = _Progress(on_progress, 2 * sum(len(each.indices) for each in inputs.sets))
     base_outputs = _collect_outputs(inputs, base, forget, settings, device, progress)
-    before = measure(base, base_outputs, forget=forget, probe=probe, references=references)
+    left_out = inputs.left_out
+    before = measure(base, base_outputs, forget=forget, probe=probe, references=references, left_out=left_out)
     unlearned_outputs = _collect_outputs(inputs, unlearned, forget, settings, device, progress)
     after = measure(
-        unlearned, unlearned_outputs, forget=forget, probe=probe, parent=base_outputs, references=references
+        unlearned,
+        unlearned_outputs,
+        forget=forget,
+        probe=probe,
+        parent=base_outputs,
+        references=references,
+        left_out=left_out,
     )
     by_request = {
         request_id: {
@@ -116,9 +123,10 @@ def _collect_outputs(
     device: torch.device,
     progress: _Progress,
 ) -> ModelOutputs:
-    def read(path: Path | None) -> Iterator[Batch] | None:
-        if path is None:
+    def read(measured: MeasuredSet | None) -> Iterator[Batch] | None:
+        if measured is None:
             return None
-        return progress.track(batches(path, inputs.preprocessing, size=settings.evaluation_batch, device=device))
+        size, indices = settings.evaluation_batch, measured.indices
+        return progress.track(batches(measured.file, inputs.preprocessing, size=size, device=device, indices=indices))
 
     return collect_outputs(model, forget=forget, test=read(inputs.test), retain=read(inputs.retain))

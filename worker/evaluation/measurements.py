@@ -1,5 +1,6 @@
 """The measurements of a version, from a model's outputs on the evaluation sets and the images to forget."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +72,7 @@ class Metrics:
     similarity: Similarity | None  # to the parent, on the test images, or else the retained ones; of a parent none
     retained_similarity: Similarity | None  # to the parent, on the retained images; of a parent none
     relearning: Relearning | None  # of a parent none, nor for more than 256 images
+    left_out: Mapping[str, int | None] | None  # images of each evaluation set that show an image to forget
 
     def of_version(self) -> dict[str, float | None]:
         """The measurements that hold of the version whichever images were forgotten, by name."""
@@ -106,10 +108,12 @@ def measure(
     probe: Probe | None,
     parent: ModelOutputs | None = None,
     references: References | None = None,
+    left_out: Mapping[str, int | None] | None = None,
 ) -> Metrics:
     """All measurements that the registered evaluation sets allow. Without `parent`, `model` is the parent.
 
-    `references` are the log odds of reference models on the images of which `outputs` has outputs.
+    `references` are the log odds of reference models on the images of which `outputs` has outputs; `left_out` says how
+    many images of the evaluation sets it has none of, because they are to be forgotten.
     """
     views = robust_forget_accuracy(model, forget)
     return Metrics(
@@ -127,6 +131,7 @@ def measure(
         else None,
         retained_similarity=_similarity(outputs.retain, parent.retain) if parent else None,
         relearning=_relearning(model, forget) if parent and len(forget) <= _MAX_RELEARNED else None,
+        left_out=left_out,
     )
 
 

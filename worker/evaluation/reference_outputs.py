@@ -43,19 +43,19 @@ def reference_outputs(
     One whose checkpoint is missing or altered is left out: it must not hold up a deletion request.
     """
     unseen = inputs.test
-    count = next((evaluation_set.count for evaluation_set in inputs.sets if evaluation_set.kind == "test"), 0)
-    if not inputs.references or unseen is None or count < MIN_UNSEEN_IMAGES:
+    if not inputs.references or unseen is None or len(unseen.indices) < MIN_UNSEEN_IMAGES:
         return ReferenceOutputs(
             [replace(reference, left_out=LeftOut.NO_TEST_SET) for reference in inputs.references], None
         )
-    indices = sampled_indices(count, batch=settings.evaluation_batch)
+    sample = sampled_indices(len(unseen.indices), batch=settings.evaluation_batch)
+    indices = [unseen.indices[at] for at in sample]
 
     def outputs_of(reference: ReferenceModel) -> tuple[Tensor, Tensor] | LeftOut:
         model = _load(reference, artifacts, device)
         if isinstance(model, LeftOut):
             return model
         preprocessing = Preprocessing.model_validate(reference.version.preprocessing)
-        test = batches(unseen, preprocessing, size=settings.evaluation_batch, device=device, indices=indices)
+        test = batches(unseen.file, preprocessing, size=settings.evaluation_batch, device=device, indices=indices)
         return _log_odds(model, [as_batch(images, preprocessing).to(device)]), _log_odds(model, test)
 
     models, results = [], []

@@ -1,14 +1,17 @@
 """The inputs of a job: rows of the registry, files of the artifact store, and the network built from them."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from service.registry.errors import RegistryError
 from service.registry.images import archive
 from service.registry.images.archive import LabelledImage
+from service.registry.images.decoding import rgba_digest
 from service.registry.job_queue import jobs
 from service.registry.job_queue.claims import Claim
 from service.registry.models import evaluation_sets, versions
@@ -49,6 +52,31 @@ class ReferenceModel:
 
 
 @dataclass(frozen=True)
+class MeasuredSet:
+    """An evaluation set, and which of its images are measured."""
+
+    row: EvaluationSet
+    file: Path  # its digest checked
+    indices: Sequence[int]  # from 0, ascending
+    left_out: int | None = None  # images that show one to forget; None = not looked for
+
+    @classmethod
+    def whole(cls, row: EvaluationSet, artifacts: Artifacts) -> "MeasuredSet":
+        """All images of the set.
+
+        Raises:
+            EvaluationSetAltered: the file is not what its digest says.
+        """
+        return cls(row, verified(artifacts.path(row.samples), row.sha256, EvaluationSetAltered), range(row.count))
+
+    def without(self, digests: set[bytes]) -> "MeasuredSet":
+        """The same, without the images that show the same as one with these digests, whatever their labels."""
+        shown = [rgba_digest(image) for image, _ in archive.read(self.file)]
+        indices = [index for index, digest in enumerate(shown) if digest not in digests]
+        return replace(self, indices=indices, left_out=len(shown) - len(indices))
+
+
+@dataclass(frozen=True)
 class Inputs:
     """A job's rows and files, as the registry has them."""
 
@@ -57,15 +85,39 @@ class Inputs:
     base: Version  # what to unlearn from
     checkpoint: Path  # of the base version, its digest checked
     requests: list[DeletionRequest]
-    sets: list[EvaluationSet]  # what it is measured on, at most one of a kind
-    test: Path | None  # their digests checked
-    retain: Path | None
+    sets: list[MeasuredSet]  # at most one of a kind
     references: list[ReferenceModel]
 
     @property
     def preprocessing(self) -> Preprocessing:
         """How the base version's images are prepared; the new version's too."""
         return Preprocessing.model_validate(self.base.preprocessing)
+
+    @property
+    def test(self) -> MeasuredSet | None:
+        """The test set; None where there is none, or nothing of it is measured."""
+        return self._measured("test")
+
+    @property
+    def retain(self) -> MeasuredSet | None:
+        """The same of the retained set."""
+        return self._measured("retain")
+
+    @property
+    def left_out(self) -> dict[str, int | None]:
+        """How many images of each kind of set are not measured; None where there is no set, or nobody has looked."""
+        return dict.fromkeys(("test", "retain")) | {each.row.kind: each.left_out for each in self.sets}
+
+    def without(self, images: Iterable[Image.Image]) -> "Inputs":
+        """The same, with evaluation sets that leave out what shows one of these images.
+
+        It is to be forgotten, so that no longer recognising it is no loss, and it is not unseen.
+        """
+        digests = {rgba_digest(image) for image in images}
+        return replace(self, sets=[each.without(digests) for each in self.sets])
+
+    def _measured(self, kind: str) -> MeasuredSet | None:
+        return next((each for each in self.sets if each.row.kind == kind and each.indices), None)
 
 
 def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Inputs:
@@ -81,22 +133,13 @@ def read_inputs(database: Database, artifacts: Artifacts, claim: Claim) -> Input
         newest = [evaluation_sets.newest_evaluation_set(session, job.model_id, kind) for kind in ("test", "retain")]
         options = Options.model_validate(job.options)
         reference_versions = reference_models.find(session, job.tenant_id, options.references)
-    sets = [evaluation_set for evaluation_set in newest if evaluation_set is not None]
-    paths = {
-        evaluation_set.kind: verified(
-            artifacts.path(evaluation_set.samples), evaluation_set.sha256, EvaluationSetAltered
-        )
-        for evaluation_set in sets
-    }
     return Inputs(
         options=options,
         model=job.model,
         base=base,
         checkpoint=verified(artifacts.path(base.checkpoint), base.sha256, CheckpointAltered),
         requests=requests,
-        sets=sets,
-        test=paths.get("test"),
-        retain=paths.get("retain"),
+        sets=[MeasuredSet.whole(row, artifacts) for row in newest if row is not None],
         references=[
             ReferenceModel(version, _OUT_OF_USE.get(version.disposition)) for version in reference_versions if version
         ],

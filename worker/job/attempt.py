@@ -103,6 +103,7 @@ def run(
     if not images:
         return  # the job has failed with its last request
     distinct, own = distinct_images(images)
+    inputs = inputs.without(image for image, _ in distinct)
     forget = as_batch(distinct, inputs.preprocessing).to(device)
     references = reference_outputs(inputs, artifacts, settings, distinct, device)
     del images, distinct  # only their pixels are needed from here on
@@ -199,7 +200,8 @@ def _unseen_margins(
     """Margins (n,) in logits of the test images; unlearning sees nothing else of them. None without a test set."""
     if inputs.test is None:
         return None
-    test_batches = batches(inputs.test, inputs.preprocessing, size=settings.evaluation_batch, device=device)
+    size, indices = settings.evaluation_batch, inputs.test.indices
+    test_batches = batches(inputs.test.file, inputs.preprocessing, size=size, device=device, indices=indices)
     return torch.cat([batch_margins(model, batch) for batch in test_batches])
 
 

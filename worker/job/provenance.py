@@ -27,7 +27,7 @@ def provenance(
     return {
         "policy": inputs.model.policy,
         "objections": [str(objection) for objection in objections],
-        "evaluation_sets": [evaluation_set_of(evaluation_set, evaluation_set.count) for evaluation_set in inputs.sets],
+        "evaluation_sets": [evaluation_set_of(each.row, each.row.count) for each in inputs.sets],
         "anchors": anchors_of(anchor_set),
         "references": [reference_of(reference.version, reference.left_out) for reference in references],
         "environment": environment(settings, device),

@@ -23,7 +23,7 @@ from service.registry.tables import AnchorSet, DeletionRequest, EvaluationSet, V
 from service.registry.training_data import reference_models
 from service.registry.training_data.reference_models import LeftOut
 from worker.evaluation.evaluation import device_of
-from worker.inputs.inputs import CheckpointAltered, EvaluationSetAltered, Inputs, ReferenceModel, images_of, verified
+from worker.inputs.inputs import CheckpointAltered, Inputs, MeasuredSet, ReferenceModel, images_of, verified
 from worker.job.provenance import anchors_of, environment, evaluation_set_of, reference_of
 from worker.settings import WorkerSettings
 
@@ -75,21 +75,13 @@ def read(session: Session, artifacts: Artifacts, statement: Mapping[str, Any]) -
         _evaluation_set(session, request, evaluation_set["digest"]["sha256"])
         for evaluation_set in predicate["evaluation_sets"]
     ]
-    paths = {
-        evaluation_set.kind: verified(
-            artifacts.path(evaluation_set.samples), evaluation_set.sha256, EvaluationSetAltered
-        )
-        for evaluation_set in sets
-    }
     inputs = Inputs(
         options=Options.model_validate(request.job.options),
         model=request.model,
         base=base,
         checkpoint=verified(artifacts.path(base.checkpoint), base.sha256, CheckpointAltered),
         requests=jobs.requests_of(session, request.job_id),
-        sets=sets,
-        test=paths.get("test"),
-        retain=paths.get("retain"),
+        sets=[MeasuredSet.whole(row, artifacts) for row in sets],
         references=_references(session, request, predicate),
     )
     return Certified(request, inputs, version, anchors)
@@ -128,8 +120,7 @@ def recomputed_facts(
     facts["gate"] |= {"policy": inputs.model.policy, "policy_sha256": sha256(inputs.model.policy)}
     facts["anchors"] = anchors_of(certified.anchors)
     facts["evaluation_sets"] = [
-        evaluation_set_of(evaluation_set, sum(1 for _ in archive.read(artifacts.path(evaluation_set.samples))))
-        for evaluation_set in inputs.sets
+        evaluation_set_of(each.row, sum(1 for _ in archive.read(each.file))) for each in inputs.sets
     ]
     height = statement["predicate"]["audit"]["chain_height"]
     entries = audit_log.entries(session, request.tenant_id, height, height)

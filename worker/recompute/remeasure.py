@@ -92,7 +92,9 @@ def recompute(
     environment = predicate["environment"]["worker"]
     settings = settings.model_copy(update={"evaluation_batch": environment["evaluation_batch"]})
     has_images = all(request.samples is not None for request in records.inputs.requests)
-    remeasured = _remeasure(records, artifacts, settings, has_images=has_images)
+    # Certificates of earlier releases have no such key: they were measured on whole sets.
+    left_out = (predicate["measurements"]["after"] or {}).get("left_out")
+    remeasured = _remeasure(records, artifacts, settings, has_images=has_images, left_out=left_out)
     measurements: Mapping[str, Any] = {}
     if remeasured:
         of_run = numbers({"before": asdict(remeasured.evaluation.before), "after": asdict(remeasured.evaluation.after)})
@@ -158,19 +160,28 @@ class _Remeasured:
 
 
 def _remeasure(
-    records: Certified, artifacts: Artifacts, settings: WorkerSettings, *, has_images: bool
+    records: Certified,
+    artifacts: Artifacts,
+    settings: WorkerSettings,
+    *,
+    has_images: bool,
+    left_out: Mapping[str, int | None] | None,
 ) -> _Remeasured | None:
-    """Measure both versions again; None without images to measure them on."""
+    """Measure both versions again; None without images to measure them on, or to tell what was left out by."""
     device = device_of(settings.device)
     inputs = records.inputs
+    if not has_images and any((left_out or {}).values()):
+        return None
     images, own = _forget_images(inputs, artifacts, settings) if has_images else (_placeholder_image(inputs), {})
     if not images:
         return None
+    if has_images and left_out is not None:
+        inputs = inputs.without(image for image, _ in images)
     references = (
         reference_outputs(inputs, artifacts, settings, images, device) if has_images else ReferenceOutputs([], None)
     )
-    left_out = {reference.left_out for reference in references.models}
-    if LeftOut.ALTERED in left_out:
+    missing_references = {reference.left_out for reference in references.models}
+    if LeftOut.ALTERED in missing_references:
         raise CheckpointAltered
     base = classifier(inputs.base, inputs.checkpoint, device)
     file = verified(artifacts.path(records.version.checkpoint), records.version.sha256, CheckpointAltered)
@@ -190,7 +201,7 @@ def _remeasure(
         probe=probe,
         references=references.log_odds,
     )
-    return _Remeasured(evaluation, unlearned, has_all_references=left_out <= {None})
+    return _Remeasured(evaluation, unlearned, has_all_references=missing_references <= {None})
 
 
 def _forget_images(
@@ -201,8 +212,8 @@ def _forget_images(
 
 def _placeholder_image(inputs: Inputs) -> list[LabelledImage]:
     """One image of an evaluation set in place of the images to forget; what depends on it is not reported."""
-    path = inputs.test or inputs.retain
-    return [] if path is None else list(archive.read(path, [0]))
+    measured = inputs.test or inputs.retain
+    return [] if measured is None else list(archive.read(measured.file, [0]))
 
 
 def _takes_no_images(place: str) -> bool:

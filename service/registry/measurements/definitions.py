@@ -29,7 +29,7 @@ class Measurement:
 
     path: str  #: names in `Measurements`, joined by dots
     label: str
-    unit: Literal["%", "steps", ""]
+    unit: Literal["%", "steps", "images", ""]
     maximum: float | None  #: None = no limit
     owner: Owner
     detail: Detail
@@ -232,6 +232,26 @@ MEASUREMENTS = (
         owner=Owner.RUN,
         detail=Detail.CERTIFICATE,
         sentence="The same of the test images among themselves.",
+    ),
+    Measurement(
+        path="left_out.test",
+        label="test images left out",
+        unit="images",
+        maximum=None,
+        owner=Owner.RUN,
+        detail=Detail.PAGE,
+        sentence="Registered test images that show a named image: nothing above is measured on them.",
+        phrase="they are to be forgotten",
+    ),
+    Measurement(
+        path="left_out.retain",
+        label="retained images left out",
+        unit="images",
+        maximum=None,
+        owner=Owner.RUN,
+        detail=Detail.PAGE,
+        sentence="The same of the images that the model is to keep.",
+        phrase="they are to be forgotten",
     ),
 )
 

@@ -112,6 +112,13 @@ class RelearningMeasured(TypedDict, total=False):
     ]
 
 
+class LeftOutMeasured(TypedDict, total=False):
+    """How many images of an evaluation set show an image to forget, and are in no measurement of that set."""
+
+    test: Annotated[int | None, Field(description="Of the test set; `null` without one.")]
+    retain: Annotated[int | None, Field(description="Of the retained set; `null` without one.")]
+
+
 class Measurements(TypedDict, total=False):
     """What one version was measured to be."""
 
@@ -147,6 +154,10 @@ class Measurements(TypedDict, total=False):
     ]
     relearning: Annotated[
         RelearningMeasured | None, Field(description="`null` before, and for more than 256 images to forget.")
+    ]
+    left_out: Annotated[
+        LeftOutMeasured | None,
+        Field(description="Images of evaluation sets that are to be forgotten, and were left out of all else."),
     ]
 
 

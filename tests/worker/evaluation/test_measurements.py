@@ -218,7 +218,8 @@ def test_every_measurement_that_has_a_name_is_made(model: SplitClassifier) -> No
     seen = collect_outputs(model, forget=forget, test=[test], retain=[test])
     odds = References(forget=torch.zeros(1, 4), unseen=torch.ones(1, 100))
     probe = Probe(model, test.images, torch.eye(2))
-    measured = measure(model, seen, forget=forget, probe=probe, parent=seen, references=odds)
+    left_out = {"test": 1, "retain": 0}
+    measured = measure(model, seen, forget=forget, probe=probe, parent=seen, references=odds, left_out=left_out)
     stored = numbers(asdict(measured))
     values = {each.path: each.of(stored) for each in MEASUREMENTS}
     for each in MEASUREMENTS:

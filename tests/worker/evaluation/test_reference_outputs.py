@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from service.registry.access import api_keys
 from service.registry.crypto.canonical_json import leaves
@@ -20,7 +20,7 @@ from service.registry.models.quality_gate import Policy
 from service.registry.operations import housekeeping
 from service.registry.options import Options, Reference
 from service.registry.states import Disposition
-from service.registry.tables import EvaluationSet, Model, Version
+from service.registry.tables import Model, Version
 from service.registry.training_data import reference_models
 from service.registry.training_data.reference_models import LeftOut
 from tests.worker.given_runs import FEW, add_anchors, submit
@@ -208,8 +208,8 @@ def digests(database):
 def compared(sqlite, artifacts, settings, claim):
     """Lets the references see what they are to see."""
 
-    def shown():
-        inputs = read_inputs(sqlite, artifacts, claim)
+    def shown(left_out=()):
+        inputs = read_inputs(sqlite, artifacts, claim).without(left_out)
         images, _ = distinct_images({one.id: images_of(one, artifacts, settings) for one in inputs.requests})
         return reference_outputs(inputs, artifacts, settings, images, torch.device("cpu"))
 
@@ -251,10 +251,15 @@ def test_with_none_of_them_there_nothing_is_compared(artifacts, sqlite, compared
     assert ([one.left_out for one in found.models], found.log_odds) == ([LeftOut.MISSING] * 2, None)
 
 
-def test_without_a_test_set_no_reference_is_loaded(sqlite, artifacts, compared, second):
+def test_without_a_test_set_no_reference_is_loaded(artifacts, known, compared, second):
     """There is nothing to compare the images with."""
     artifacts.path(second.checkpoint).unlink()
-    with sqlite.write() as session:
-        session.execute(update(EvaluationSet).values(count=99))
-    found = compared()
+    found = compared(left_out=map(Image.fromarray, known.test.images[99:]))
     assert ([one.left_out for one in found.models], found.log_odds) == ([LeftOut.NO_TEST_SET] * 2, None)
+
+
+def test_references_are_not_shown_what_is_left_out_of_the_test_set(compared, known):
+    """They would be asked about images that nobody else is asked about."""
+    found = compared(left_out=map(Image.fromarray, known.test.images[:7]))
+    test = digits.Split(known.test.images[7:], known.test.labels[7:])
+    assert torch.allclose(found.log_odds.unseen[0], known.references[0].odds(test), atol=1e-5)

@@ -9,24 +9,32 @@ import torch
 from PIL import Image
 
 from service.registry.access import api_keys
+from service.registry.crypto import dsse
 from service.registry.crypto.encrypted_files import EncryptedWriter
 from service.registry.crypto.master_key import MasterKey
+from service.registry.crypto.signing_keys import signer
 from service.registry.deletion_requests import lifecycle
+from service.registry.evidence import certificates
 from service.registry.images.archive import ImageArchiveWriter
 from service.registry.job_queue import claims
 from service.registry.job_queue.batching import Batching
-from service.registry.models import models, versions
+from service.registry.models import evaluation_sets, models, versions
+from service.registry.models.architectures import Architecture
 from service.registry.models.preprocessing import Preprocessing
 from service.registry.models.quality_gate import Policy
+from service.registry.operations import housekeeping
 from service.registry.options import Options
 from service.registry.states import State
+from service.registry.tables import Job
 from tests.worker.given_runs import FEW, add_anchors
 from tests.worker.given_runs import submit as ask
 from worker.inputs.images import pixels
+from worker.inputs.inputs import Inputs
 from worker.job import attempt
 from worker.job.progress_report import ProgressReport
 from worker.networks import architectures
 from worker.networks.cifar_resnet import cifar_resnet
+from worker.recompute.remeasure import recompute
 from worker.unlearning import DEFAULT
 
 CLASSES = ["cat", "dog", "fox"]
@@ -54,8 +62,9 @@ def model(sqlite, artifacts, network):
         staged.keep("checkpoints/1")
     with sqlite.write() as session:
         tenant_id = api_keys.ensure_tenant(session, "acme").id
+        policy = Policy(max_test_accuracy_drop=100, max_collapse=2)  # which noise cannot hold
         found = models.register_model(
-            session, tenant_id, name="pets", description="", policy=Policy(), approval_required=False
+            session, tenant_id, name="pets", description="", policy=policy, approval_required=False
         )
         versions.register_version(
             session,
@@ -75,20 +84,61 @@ def model(sqlite, artifacts, network):
         return found
 
 
+def predicted(network, image):
+    with torch.no_grad():
+        return int(network(((pixels(image, PREPROCESSING) - 0.5) / 0.25).unsqueeze(0)).argmax())
+
+
 @pytest.fixture
-def submit(sqlite, artifacts, settings, model, network):
+def known(network):
+    """Images of noise, each with the label that the network gives it."""
+
+    def labelled(*seeds):
+        shown = [np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8) for seed in seeds]
+        return [(image, predicted(network, image)) for image in map(Image.fromarray, shown)]
+
+    return labelled
+
+
+@pytest.fixture
+def submit(sqlite, artifacts, settings, model, known):
     """Asks for these images of noise to be forgotten, which the network knows."""
 
     def submitted(*seeds):
-        images = []
-        for seed in seeds:
-            image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
-            with torch.no_grad():
-                seen = network(((pixels(image, PREPROCESSING) - 0.5) / 0.25).unsqueeze(0))
-            images.append((image, seen.argmax()))
-        return ask(sqlite, artifacts, settings, model, images, Options(scope="exact"))
+        return ask(sqlite, artifacts, settings, model, known(*seeds), Options(scope="exact"))
 
     return submitted
+
+
+@pytest.fixture
+def add_set(sqlite, artifacts, model, known):
+    """Registers an evaluation set of images of noise."""
+
+    def added(kind, *seeds):
+        images, labels = zip(*known(*seeds), strict=True)
+        with artifacts.stage() as staged:
+            with staged.path.open("wb") as file:
+                np.savez(file, images=np.stack([np.asarray(image)[..., None] for image in images]), labels=labels)
+            sha256, size = staged.digest()
+            staged.keep(kind)
+        with sqlite.write() as session:
+            given = {"samples": kind, "count": len(seeds), "sha256": sha256, "size": size}
+            evaluation_sets.add_evaluation_set(session, model, name=kind, kind=kind, **given)
+
+    return added
+
+
+@pytest.fixture
+def recomputed(sqlite, artifacts, settings):
+    """Certifies a request, and computes the certificate again."""
+
+    def compared(request):
+        with sqlite.write() as session:
+            body = certificates.issue(session, request.id, signer(settings), settings).body
+        values = list(recompute(sqlite, artifacts, settings, body, 1e-4))
+        return dsse.read(body)["predicate"], {value.place: value.verdict for value in values}
+
+    return compared
 
 
 @pytest.fixture
@@ -162,3 +212,51 @@ def test_without_any_images_there_is_nothing_to_run(submit, run, now, artifacts)
         artifacts.path(one.samples).unlink()
     run()
     assert [(one.state, one.job.version) for one in now(*lost)] == [(State.FAILED, None)] * 2
+
+
+def test_evaluation_sets_leave_out_what_any_request_of_the_run_forgets(
+    submit, run, now, add_set, known, recomputed, artifacts, settings, sqlite
+):
+    """It is no lost accuracy and nothing unseen; the certificate says so, and is the same when it is computed again."""
+    others = range(100, 220)
+    add_set("test", 1, *others, 2, 3)
+    add_set("retain", *range(300, 310), 4)
+    run_for = [submit(1, 2), submit(2, 3, 4)]
+    run()
+    done = now(*run_for)
+    metrics = done[0].job.metrics
+    for when in ("before", "after"):
+        assert metrics[when]["left_out"] == {"test": 3, "retain": 1}
+        assert metrics[when]["membership"]["unseen"]["controls"] == len(others)
+    version = done[0].job.version
+    given = {"num_classes": len(CLASSES), "image_size": PREPROCESSING.size}
+    architecture = Architecture.model_validate(version.architecture)
+    unlearned = architectures.load(architecture, artifacts.path(version.checkpoint), **given).eval()
+    right = sum(predicted(unlearned, image) == label for image, label in known(*others))
+    assert metrics["before"]["test_accuracy"] == 100
+    assert metrics["after"]["test_accuracy"] == pytest.approx(100 * right / len(others))
+
+    predicate, verdicts = recomputed(done[0])
+    assert predicate["measurements"]["after"]["left_out"] == {"test": 3, "retain": 1}
+    assert set(verdicts.values()) == {"same"}
+    # Without the images nobody can tell which images of the sets were left out.
+    housekeeping.destroy_samples(sqlite, artifacts, settings)
+    _, verdicts = recomputed(done[0])
+    assert verdicts["measurements.after.test_accuracy"] == "needs the images"
+    assert "differs" not in verdicts.values()
+
+
+def test_a_certificate_from_before_images_were_left_out_is_measured_on_whole_sets(
+    submit, run, now, add_set, recomputed, sqlite, monkeypatch
+):
+    add_set("test", 1, *range(100, 220))
+    with monkeypatch.context() as before:
+        before.setattr(Inputs, "without", lambda inputs, _: inputs)
+        request = submit(1)
+        run()
+    with sqlite.write() as session:
+        job = session.get_one(Job, request.job_id)
+        job.metrics = {when: {k: v for k, v in it.items() if k != "left_out"} for when, it in job.metrics.items()}
+    predicate, verdicts = recomputed(*now(request))
+    assert predicate["measurements"]["after"]["membership"]["unseen"]["controls"] == 121
+    assert set(verdicts.values()) == {"same"}
