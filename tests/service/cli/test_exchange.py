@@ -94,7 +94,7 @@ def test_one_of_several_sets_of_weights_is_chosen(structguard, register, server,
 
     ran = register("chosen", "--checkpoint", tmp_path / "a.pt", "--weights", "model_ema")
     assert ran.code == 0, ran.err
-    assert "Left out, as these are no weights: n_averaged." in ran.err
+    assert "Left out, as these are no weights: n_averaged." in ran.out
     assert structguard(*convert, "--weights", "model_ema").code == 0
     assert load_file(tmp_path / "a.safetensors").keys() == raw.keys()
     assert "does not name its classes" in structguard(*imported, "--weights", "model").err
