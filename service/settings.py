@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
+import fsspec
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 
@@ -13,8 +14,6 @@ from service.registry.settings import RegistrySettings, split_commas
 
 def _installed(schemes: frozenset[str]) -> frozenset[str]:
     for scheme in schemes:
-        import fsspec  # noqa: PLC0415
-
         try:
             fsspec.get_filesystem_class(scheme)
         except ImportError as error:  # better now than at the first deletion request

@@ -99,7 +99,7 @@ def existing(data_dir: Path | None) -> RegistrySettings:
     Raises:
         CommandError: as `settings`; or they name a SQLite file that is not there, and which connecting would create.
     """
-    from sqlalchemy import make_url  # noqa: PLC0415  (as in `migrate`)
+    from sqlalchemy import make_url  # noqa: PLC0415
 
     installation = settings(data_dir)
     address = make_url(installation.resolved_database_url())

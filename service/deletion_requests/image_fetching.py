@@ -4,6 +4,8 @@ import logging
 import re
 from pathlib import Path
 
+import fsspec
+
 from service.registry.images.validation import ImageRejected
 from service.settings import ServiceSettings
 
@@ -28,8 +30,6 @@ def fetch(uri: str, settings: ServiceSettings, max_bytes: int) -> bytes:
     scheme, path = parts.groups()
     if scheme == "file":
         path = _below(settings.manifest_root, path)
-    import fsspec  # noqa: PLC0415
-
     try:
         content: bytes = fsspec.filesystem(scheme).cat_file(path, 0, max_bytes)
     except Exception as error:  # noqa: BLE001  (each store has errors of its own, and they quote the path)

@@ -2,12 +2,9 @@
 
 import base64
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from service.opendsr.certified_key import CertifiedKey
 from service.settings import ServiceSettings
-
-if TYPE_CHECKING:
-    from service.opendsr.certified_key import CertifiedKey
 
 
 class Processor:
@@ -38,7 +35,5 @@ class Processor:
         return self._key.certificate
 
     @cached_property
-    def _key(self) -> "CertifiedKey":
-        from service.opendsr.certified_key import CertifiedKey  # noqa: PLC0415
-
+    def _key(self) -> CertifiedKey:
         return CertifiedKey(self._settings)
