@@ -22,13 +22,13 @@ import sys
 from service.app import create_app
 from service.settings import ServiceSettings
 create_app(ServiceSettings(data_dir="."))
-heavy = {"torch", "torchvision", "timm", "worker", "celery", "httpx", "jwt", "cryptography", "fsspec", "pyarrow"}
+heavy = {"torch", "torchvision", "timm", "worker", "celery", "httpx", "jwt", "fpdf", "jinja2", "pyarrow"}
 print(sorted(heavy & sys.modules.keys()))
 """
 
 
 def test_the_service_loads_no_torch():
-    """Nor the worker, nor what takes a broker, a webhook, a token or a manifest: the process stays small."""
+    """Nor the worker, nor what a broker, a webhook, a token, a page or a manifest takes: the process stays small."""
     out = subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True, text=True).stdout
     assert out.strip() == "[]"
 

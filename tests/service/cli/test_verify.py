@@ -179,8 +179,9 @@ def test_it_needs_no_server_no_settings_and_no_worker(files):
 
 
 def test_the_keys_are_looked_after_by_the_command_line(structguard, tmp_path, monkeypatch):
-    """Made, listed, rotated, exported; what the old one has signed can still be checked."""
+    """Listed, rotated, exported; what the old one has signed can still be checked. The service made the first one."""
     monkeypatch.setenv("STRUCTGUARD_DATA_DIR", str(tmp_path / "data"))
+    signing_keys.signer(RegistrySettings())
     first = structguard("signing-keys", "list", "--json").document["items"]
     assert [one["is_current"] for one in first] == [True]
     second = structguard("signing-keys", "rotate", "--json").document["id"]
