@@ -23,6 +23,7 @@ from service.app import create_app
 from service.settings import ServiceSettings
 create_app(ServiceSettings(data_dir="."))
 heavy = {"torch", "torchvision", "timm", "worker", "celery", "httpx", "jwt", "fpdf", "jinja2", "pyarrow"}
+heavy |= {"securesystemslib", "in_toto_attestation", "google.protobuf", "opentelemetry.sdk"}
 print(sorted(heavy & sys.modules.keys()))
 """
 
