@@ -235,23 +235,23 @@ MEASUREMENTS = (
     ),
     Measurement(
         path="left_out.test",
-        label="test images left out",
+        label="left out of the test set",
         unit="images",
         maximum=None,
         owner=Owner.RUN,
         detail=Detail.PAGE,
         sentence="Registered test images that show a named image: nothing above is measured on them.",
-        phrase="they are to be forgotten",
+        phrase="images that show one to forget",
     ),
     Measurement(
         path="left_out.retain",
-        label="retained images left out",
+        label="left out of the retained set",
         unit="images",
         maximum=None,
         owner=Owner.RUN,
         detail=Detail.PAGE,
         sentence="The same of the images that the model is to keep.",
-        phrase="they are to be forgotten",
+        phrase="images that show one to forget",
     ),
 )
 
